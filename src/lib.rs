@@ -1,1 +1,7 @@
-//! sbx
+//! sbx: one readable file describes a sandbox; one call builds it, runs a command
+//! in it, tears it down and says what happened.
+
+pub mod error;
+pub mod units;
+
+pub mod spec;

@@ -1,0 +1,420 @@
+//! What the user wrote, as types: the vocabulary of the language. Every leaf
+//! remembers where it was written. Nothing here has looked at the machine.
+
+pub mod diagnostic;
+pub mod parse;
+
+use std::time::Duration;
+
+use crate::units::{AbsPath, Bytes, MilliCores, Spanned};
+
+/// One spec. What was not written is `None` or empty; the defaults that depend on
+/// the machine or the image are chosen by `plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spec {
+    pub rootfs: Option<Spanned<Rootfs>>,
+    pub namespaces: Option<Spanned<Namespaces>>,
+    pub user: Option<Spanned<User>>,
+    pub hostname: Option<Spanned<String>>,
+    pub workdir: Option<Spanned<AbsPath>>,
+    /// In the order in which they are made.
+    pub mounts: Vec<Spanned<Mount>>,
+    pub network: Option<Spanned<Network>>,
+    pub limits: Limits,
+    /// In the order written; a name may come only once.
+    pub env: Vec<Spanned<Variable>>,
+    pub pass_env: Vec<Spanned<String>>,
+    pub secrets: Vec<Spanned<Secret>>,
+    pub capabilities: Vec<Spanned<Capability>>,
+    pub command: Option<Spanned<Command>>,
+    pub stdin: Option<Spanned<Stdin>>,
+    pub init: Option<Spanned<Init>>,
+    pub report: Option<Spanned<ReportTarget>>,
+    pub best_effort: Vec<Spanned<Feature>>,
+}
+
+/// A path in the host's tree as written: absolute, relative to the spec's
+/// directory, or below `~/`. Never empty, without NUL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPath(pub String);
+
+/// `rootfs SOURCE digest= writable= upper= size=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rootfs {
+    pub source: RootfsSource,
+    /// Lower-case hexadecimal SHA-256, without the `sha256:` in front.
+    pub digest: Option<Spanned<String>>,
+    pub writable: Option<Spanned<Writable>>,
+    /// Only with [`Writable::Persist`], and then always.
+    pub upper: Option<Spanned<HostPath>>,
+    pub size: Option<Spanned<Bytes>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootfsSource {
+    Host,
+    Scratch,
+    /// A path whose kind is read from what it is.
+    Path(HostPath),
+    /// `dir:PATH`.
+    Directory(HostPath),
+    /// `tar:PATH`.
+    Tar(HostPath),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writable {
+    No,
+    Ephemeral,
+    Persist,
+}
+
+/// One kind of namespace of namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Namespace {
+    User,
+    Mount,
+    Pid,
+    Net,
+    Ipc,
+    Uts,
+    Cgroup,
+    Time,
+}
+
+impl Namespace {
+    /// All kinds, in the order in which they are listed everywhere.
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Mount, Self::Pid, Self::Net, Self::Ipc, Self::Uts, Self::Cgroup, Self::Time];
+
+    /// Returns the word of the language and of the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Mount => "mount",
+            Self::Pid => "pid",
+            Self::Net => "net",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// `namespaces NAME… { time boottime= monotonic= }`: exactly these are new.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Namespaces {
+    /// In the order of [`Namespace::ALL`], each at most once.
+    pub new: Vec<Namespace>,
+    /// Offsets of the clocks of time_namespaces(7), in whole nanoseconds, may be negative.
+    pub boottime: Option<Spanned<i64>>,
+    pub monotonic: Option<Spanned<i64>>,
+}
+
+/// `user NAME|UID GID ids=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub who: Who,
+    pub ids: Ids,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Caller,
+    Root,
+    /// Looked up in the rootfs. Never all digits.
+    Name(String),
+    /// At most 2³² − 2 each.
+    Numeric {
+        uid: u32,
+        gid: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ids {
+    #[default]
+    Single,
+    Range,
+}
+
+/// One child of `mounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    Bind(Bind),
+    Tmpfs {
+        destination: AbsPath,
+        size: Option<Bytes>,
+        inodes: Option<u64>,
+        mode: Option<u32>,
+    },
+    Overlay {
+        destination: AbsPath,
+        lower: HostPath,
+    },
+    File {
+        destination: AbsPath,
+        text: String,
+        mode: Option<u32>,
+    },
+    Dir {
+        destination: AbsPath,
+        mode: Option<u32>,
+    },
+    Symlink {
+        destination: AbsPath,
+        target: String,
+    },
+    Volume {
+        name: String,
+        destination: AbsPath,
+    },
+    /// A path below `/dev`, the same inside and outside.
+    Device {
+        path: AbsPath,
+    },
+    Mask {
+        path: AbsPath,
+    },
+}
+
+impl Mount {
+    /// Returns the place inside the sandbox that the mount fills.
+    #[must_use]
+    pub fn destination(&self) -> &AbsPath {
+        match self {
+            Self::Bind(Bind { destination, .. })
+            | Self::Tmpfs { destination, .. }
+            | Self::Overlay { destination, .. }
+            | Self::File { destination, .. }
+            | Self::Dir { destination, .. }
+            | Self::Symlink { destination, .. }
+            | Self::Volume { destination, .. } => destination,
+            Self::Device { path } | Self::Mask { path } => path,
+        }
+    }
+}
+
+/// `bind SRC DST access= optional= exec=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    pub source: HostPath,
+    pub destination: AbsPath,
+    pub access: Access,
+    pub need: Need,
+    pub exec: Exec,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    #[default]
+    ReadOnly,
+    ReadWrite,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Need {
+    #[default]
+    Required,
+    Optional,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exec {
+    #[default]
+    Allowed,
+    Forbidden,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    #[default]
+    None,
+    Host,
+}
+
+/// The children of `limits`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    pub memory: Option<Spanned<Memory>>,
+    pub cpu: Option<Spanned<Cpu>>,
+    /// A list of cpuset(7), such as `0-3,7`, already checked.
+    pub cpuset: Option<Spanned<String>>,
+    pub pids: Option<Spanned<u64>>,
+    pub io: Vec<Spanned<Io>>,
+    pub hugetlb: Vec<Spanned<Hugetlb>>,
+    pub wall: Option<Spanned<Wall>>,
+    pub cpu_time: Option<Spanned<Duration>>,
+    pub output: Option<Spanned<Bytes>>,
+    pub disk: Option<Spanned<Disk>>,
+    /// `open-files file-size core stack locked-memory`, in that order, each at most once.
+    pub rlimits: Vec<Spanned<Rlimit>>,
+    pub cgroup: Option<Spanned<HostPath>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    pub max: Bytes,
+    pub swap: Option<Bytes>,
+    pub high: Option<Bytes>,
+}
+
+/// At least one of the two is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu {
+    pub cores: Option<MilliCores>,
+    /// 1 to 10000, as `cpu.weight` of cgroups v2.
+    pub weight: Option<u32>,
+}
+
+/// `io DEVICE-OR-PATH read= write= read-iops= write-iops=`; at least one rate is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Io {
+    pub device: HostPath,
+    /// Bytes a second.
+    pub read: Option<u64>,
+    pub write: Option<u64>,
+    pub read_iops: Option<u64>,
+    pub write_iops: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hugetlb {
+    pub page_size: Bytes,
+    pub max: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wall {
+    pub after: Duration,
+    pub grace: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    pub size: Bytes,
+    pub inodes: Option<u64>,
+}
+
+/// One limit of getrlimit(2), soft and hard alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rlimit {
+    pub resource: Resource,
+    pub value: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    OpenFiles,
+    FileSize,
+    Core,
+    Stack,
+    LockedMemory,
+}
+
+impl Resource {
+    /// Returns the word of the language and of the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "open-files",
+            Self::FileSize => "file-size",
+            Self::Core => "core",
+            Self::Stack => "stack",
+            Self::LockedMemory => "locked-memory",
+        }
+    }
+}
+
+/// One `NAME="value"` of `env`. The name is not empty and has no `=` or NUL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    pub value: String,
+}
+
+/// A value that no report, plan or error shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// `secret NAME env=VAR`: the caller's VAR becomes the command's NAME.
+    Env { name: String, variable: String },
+    /// `secret "/path/inside" file="host path"`.
+    File { destination: AbsPath, source: HostPath },
+}
+
+/// A capability of capabilities(7): its number and its name without `CAP_`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    pub number: u8,
+    pub name: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Never empty.
+    Argv(Vec<String>),
+    /// Run as `interpreter PATH ARG…`, the text being a read-only file at PATH.
+    Script { text: String, interpreter: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Stdin {
+    #[default]
+    Inherit,
+    Null,
+    File(HostPath),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Init {
+    /// sbx's own init is pid 1, reaps and forwards.
+    #[default]
+    Reaper,
+    /// The command itself is pid 1.
+    Command,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReportTarget {
+    Stderr,
+    Stdout,
+    None,
+    Fd(u32),
+    File(HostPath),
+}
+
+/// What `best-effort` may name: the features that a host may be unable to enforce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    Memory,
+    Cpu,
+    Cpuset,
+    Pids,
+    Io,
+    Hugetlb,
+    CpuTime,
+    Disk,
+}
+
+impl Feature {
+    /// All features, in the order in which they are listed everywhere.
+    pub const ALL: [Self; 8] =
+        [Self::Memory, Self::Cpu, Self::Cpuset, Self::Pids, Self::Io, Self::Hugetlb, Self::CpuTime, Self::Disk];
+
+    /// Returns the word of the language and of the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Cpuset => "cpuset",
+            Self::Pids => "pids",
+            Self::Io => "io",
+            Self::Hugetlb => "hugetlb",
+            Self::CpuTime => "cpu-time",
+            Self::Disk => "disk",
+        }
+    }
+}
