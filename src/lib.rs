@@ -4,4 +4,5 @@
 pub mod error;
 pub mod units;
 
+pub mod host;
 pub mod spec;
