@@ -6,3 +6,7 @@ pub mod units;
 
 pub mod host;
 pub mod spec;
+
+pub mod plan;
+
+pub mod run;

@@ -1,0 +1,371 @@
+//! The decision: what will happen, in order, as plain data. No option and no
+//! question is left in it; making one reads nothing and changes nothing.
+
+pub mod resolve;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::host::{Controller, Version};
+use crate::spec::{Capability, Init, Namespace, Resource};
+use crate::units::{AbsPath, Bytes, MilliCores, Origin};
+
+/// One run, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The namespaces that are new, in the order of [`Namespace::ALL`].
+    pub namespaces: Vec<Namespace>,
+    pub identity: Identity,
+    /// What the child does between clone and exec, in order.
+    pub steps: Vec<Step>,
+    pub cgroup: Option<CgroupPlan>,
+    pub exec: Exec,
+    pub init: Init,
+    pub stdin: StdinPlan,
+    pub watch: Watch,
+    /// What was asked for and what holds it, in the order written.
+    pub limits: Vec<AppliedLimit>,
+    /// What was asked for and is not in force, by leave of `best-effort`.
+    pub weakened: Vec<Weakened>,
+    pub warnings: Vec<String>,
+}
+
+/// One act of the child and what asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub op: Op,
+    pub origin: Origin,
+}
+
+/// The number of a detached mount tree that a step makes and a later one attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tree(pub u16);
+
+/// Everything that the child can do. Up to [`Op::Pivot`] paths are the host's,
+/// after it they are the sandbox's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Gets its ids: writes its own maps, or waits until the parent has.
+    MapIds,
+    /// Takes the ids of [`Identity::inside`] and drops the supplementary groups.
+    SetIds,
+    /// Dies with sbx, and dies now if sbx is gone already.
+    DieWithParent,
+    /// Makes every mount private, so that nothing travels to the host or back.
+    PrivateMounts,
+    /// Clones the mounts at a host path into a detached tree.
+    OpenTree {
+        tree: Tree,
+        source: PathBuf,
+        attributes: Attributes,
+        opener: Opener,
+    },
+    /// Makes a file system, not yet attached anywhere.
+    NewFilesystem {
+        tree: Tree,
+        filesystem: Filesystem,
+        options: Vec<(String, String)>,
+        attributes: Attributes,
+    },
+    /// Makes a tree the root and detaches what was the root: the host the first time.
+    Pivot {
+        tree: Tree,
+    },
+    /// Attaches a tree at a path of the sandbox, which exists.
+    Attach {
+        tree: Tree,
+        destination: AbsPath,
+    },
+    /// Mounts a file system at a path of the sandbox, which exists.
+    Mount {
+        filesystem: Filesystem,
+        destination: AbsPath,
+        options: String,
+        attributes: Attributes,
+    },
+    /// Makes a directory; one that is there already is kept as it is.
+    MakeDir {
+        path: AbsPath,
+        mode: u32,
+    },
+    /// Makes a file with this content; where `create` says so, one that is there is kept.
+    MakeFile {
+        path: AbsPath,
+        mode: u32,
+        content: Content,
+        create: Create,
+    },
+    /// Makes a symbolic link.
+    MakeSymlink {
+        path: AbsPath,
+        target: String,
+    },
+    /// Makes the mount at a path read-only.
+    ReadOnly {
+        path: AbsPath,
+    },
+    /// Moves the child into the run's cgroups (v1) or finds itself there (v2).
+    JoinCgroup,
+    /// Makes the run's cgroup the root of what the sandbox sees of cgroups.
+    UnshareCgroup,
+    /// Sets the clocks of a new time namespace, in nanoseconds, and has the command enter it.
+    UnshareTime {
+        monotonic: i64,
+        boottime: i64,
+    },
+    Hostname {
+        name: String,
+    },
+    LoopbackUp,
+    Rlimit {
+        resource: Resource,
+        value: u64,
+    },
+    /// Loses every capability but these, in all five sets, and any way to regain one.
+    Capabilities {
+        keep: Vec<Capability>,
+    },
+    NoNewPrivileges,
+    Workdir {
+        path: AbsPath,
+    },
+}
+
+/// Who opens a source: only the host's root can map the ids of a mount, and only
+/// a process inside the new namespaces can clone mounts without being root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    Child,
+    Parent(Idmap),
+}
+
+/// How the owners of files look through a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idmap {
+    /// As they are: an owner who is not mapped shows as `nobody`.
+    None,
+    /// The id N on disk is the id N inside; mounts that cannot do it stay as they are.
+    Inside,
+    /// The caller on disk is the command's user inside.
+    Caller,
+}
+
+/// Flags of mount_setattr(2); `nosuid` is always set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    pub write: Write,
+    pub devices: Devices,
+    pub exec: crate::spec::Exec,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    ReadOnly,
+    ReadWrite,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Devices {
+    Forbidden,
+    Allowed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filesystem {
+    Proc,
+    Tmpfs,
+    Devpts,
+    Overlay,
+}
+
+impl Filesystem {
+    /// Returns the name that the kernel knows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proc => "proc",
+            Self::Tmpfs => "tmpfs",
+            Self::Devpts => "devpts",
+            Self::Overlay => "overlay",
+        }
+    }
+}
+
+/// What a file made by a step contains.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    Empty,
+    Text(String),
+    /// A secret: read from this host file when the run starts, shown nowhere.
+    Secret(PathBuf),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Secret(_) => f.write_str("Secret"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// A file that is there already is an error.
+    New,
+    /// A file that is there already is kept.
+    Missing,
+    /// A file that is there already is replaced.
+    Replace,
+}
+
+/// Who the command is, inside and outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub inside: Ids,
+    pub outside: Ids,
+    pub uid_map: Vec<IdRange>,
+    pub gid_map: Vec<IdRange>,
+    pub writer: MapWriter,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// One line of user_namespaces(7) `uid_map`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapWriter {
+    /// There is no new user namespace.
+    Nobody,
+    /// The child maps the caller's own id.
+    Child,
+    /// sbx is root and maps ids of its choice.
+    Parent,
+    /// newuidmap(1) and newgidmap(1) map the caller's subordinate ids.
+    Helpers,
+}
+
+/// The groups of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupPlan {
+    /// One for each hierarchy; a v2 one comes first.
+    pub groups: Vec<Group>,
+}
+
+/// A group that is made below `parent` and removed at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub version: Version,
+    pub parent: PathBuf,
+    pub preparation: crate::host::Preparation,
+    pub controllers: Vec<Controller>,
+    /// In this order, before anything joins.
+    pub settings: Vec<Setting>,
+}
+
+/// One write to a file of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub file: String,
+    pub value: String,
+    /// The feature of `limits` that it serves.
+    pub feature: &'static str,
+    pub origin: Origin,
+}
+
+/// What the child becomes. `candidates` are tried in turn, as execvp(3) does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Exec {
+    pub candidates: Vec<String>,
+    pub argv: Vec<String>,
+    /// `NAME=value`, in the order in which they are set.
+    pub env: Vec<Variable>,
+    pub workdir: AbsPath,
+}
+
+/// One variable of the command's environment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    pub value: VariableValue,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum VariableValue {
+    Plain(String),
+    /// Shown in no plan, report or error.
+    Secret(String),
+}
+
+impl std::fmt::Debug for Exec {
+    /// Leaves the values of the environment out: some are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.env.iter().map(|variable| variable.name.as_str()).collect();
+        f.debug_struct("Exec")
+            .field("candidates", &self.candidates)
+            .field("argv", &self.argv)
+            .field("env", &names)
+            .field("workdir", &self.workdir)
+            .finish()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StdinPlan {
+    Inherit,
+    Null,
+    File(PathBuf),
+}
+
+/// What the parent watches while the command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watch {
+    pub wall: Option<Duration>,
+    /// Between SIGTERM and SIGKILL, at the wall limit and when sbx itself is told to end.
+    pub grace: Duration,
+    pub cpu_time: Option<Duration>,
+    pub output: Option<Bytes>,
+    pub capture: Capture,
+    /// A processor limit, for the report.
+    pub cores: Option<MilliCores>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Capture {
+    /// The command writes where sbx does.
+    #[default]
+    No,
+    /// What it writes goes into the report, bounded.
+    Yes,
+}
+
+/// One limit that was asked for and what holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedLimit {
+    /// The word of the language.
+    pub name: &'static str,
+    /// As written, in the language's units.
+    pub requested: String,
+    /// In the unit of the mechanism: bytes, processes, thousandths of a core, nanoseconds.
+    pub applied: u64,
+    /// The file of the kernel or the part of sbx that holds it.
+    pub by: String,
+}
+
+/// One feature that is not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weakened {
+    pub feature: &'static str,
+    pub why: String,
+}
