@@ -285,7 +285,7 @@ pub struct Setting {
 }
 
 /// What the child becomes. `candidates` are tried in turn, as execvp(3) does.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exec {
     pub candidates: Vec<String>,
     pub argv: Vec<String>,
@@ -295,7 +295,7 @@ pub struct Exec {
 }
 
 /// One variable of the command's environment.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
     pub name: String,
     pub value: VariableValue,
@@ -308,16 +308,12 @@ pub enum VariableValue {
     Secret(String),
 }
 
-impl std::fmt::Debug for Exec {
-    /// Leaves the values of the environment out: some are secrets.
+impl std::fmt::Debug for VariableValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<&str> = self.env.iter().map(|variable| variable.name.as_str()).collect();
-        f.debug_struct("Exec")
-            .field("candidates", &self.candidates)
-            .field("argv", &self.argv)
-            .field("env", &names)
-            .field("workdir", &self.workdir)
-            .finish()
+        match self {
+            Self::Plain(value) => write!(f, "{value:?}"),
+            Self::Secret(_) => f.write_str("Secret"),
+        }
     }
 }
 
