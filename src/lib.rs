@@ -4,6 +4,8 @@
 pub mod error;
 pub mod units;
 
+pub mod sys;
+
 pub mod host;
 pub mod spec;
 

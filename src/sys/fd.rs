@@ -1,0 +1,86 @@
+//! Descriptors: make, read, write, duplicate, close.
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::ffi::CStr;
+
+use super::{Fd, Sys, check, check_fd};
+
+/// Returns the read and the write end of a new pipe, both close-on-exec.
+pub fn pipe() -> Sys<(Fd, Fd)> {
+    let mut ends = [0i32; 2];
+    // SAFETY: pipe2(2) writes two ints, which is what `ends` holds.
+    let returned = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    check(returned.into()).map(|_| (Fd(ends[0]), Fd(ends[1])))
+}
+
+/// Reads at most `buffer.len()` bytes; 0 is the end of the file.
+pub fn read(fd: Fd, buffer: &mut [u8]) -> Sys<usize> {
+    // SAFETY: read(2) writes at most `buffer.len()` bytes into `buffer`, which is exclusively borrowed.
+    let returned = unsafe { libc::syscall(libc::SYS_read, fd.0, buffer.as_mut_ptr(), buffer.len()) };
+    check(returned).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+/// Writes `bytes`, or the first part of them; returns how many.
+pub fn write(fd: Fd, bytes: &[u8]) -> Sys<usize> {
+    // SAFETY: write(2) reads `bytes.len()` bytes from `bytes`, which is borrowed for the call.
+    let returned = unsafe { libc::syscall(libc::SYS_write, fd.0, bytes.as_ptr(), bytes.len()) };
+    check(returned).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+/// Moves up to `count` bytes from a pipe to `target` without copying; 0 is the end.
+pub fn splice(source: Fd, target: Fd, count: usize) -> Sys<usize> {
+    let none = std::ptr::null_mut::<libc::loff_t>();
+    // SAFETY: both offsets are null, so splice(2) touches no memory of ours.
+    let returned = unsafe { libc::splice(source.0, none, target.0, none, count, libc::SPLICE_F_MOVE) };
+    check(returned.try_into().unwrap_or(-1)).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+/// Opens `path` relative to `directory` with `flags` of open(2); close-on-exec.
+pub fn open_at(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Sys<Fd> {
+    let flags = flags | libc::O_CLOEXEC;
+    // SAFETY: `path` is NUL-terminated; openat(2) only reads it.
+    let returned = unsafe { libc::syscall(libc::SYS_openat, directory.0, path.as_ptr(), flags, mode) };
+    check_fd(returned)
+}
+
+/// Opens `path` from the working directory with `flags` of open(2); close-on-exec.
+pub fn open(path: &CStr, flags: i32, mode: u32) -> Sys<Fd> {
+    open_at(Fd(libc::AT_FDCWD), path, flags, mode)
+}
+
+/// Closes `fd`.
+pub fn close(fd: Fd) -> Sys<()> {
+    // SAFETY: close(2) touches no memory; the number is no longer used by the caller.
+    let returned = unsafe { libc::syscall(libc::SYS_close, fd.0) };
+    check(returned).map(drop)
+}
+
+/// Closes every descriptor from `first` to `last`, both inclusive (Linux 5.9).
+pub fn close_range(first: u32, last: u32) -> Sys<()> {
+    // SAFETY: close_range(2) touches no memory; nothing in that range is used afterwards.
+    let returned = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) };
+    check(returned).map(drop)
+}
+
+/// Makes `target` a copy of `source` that survives execve(2). The two differ.
+pub fn duplicate(source: Fd, target: Fd) -> Sys<()> {
+    // SAFETY: dup3(2) touches no memory.
+    let returned = unsafe { libc::syscall(libc::SYS_dup3, source.0, target.0, 0) };
+    check(returned).map(drop)
+}
+
+/// Makes `target` a copy of `source` that is closed by execve(2). The two differ.
+pub fn duplicate_cloexec(source: Fd, target: Fd) -> Sys<()> {
+    // SAFETY: dup3(2) touches no memory.
+    let returned = unsafe { libc::syscall(libc::SYS_dup3, source.0, target.0, libc::O_CLOEXEC) };
+    check(returned).map(drop)
+}
+
+/// Returns whether the reading end of the pipe whose writing end is `fd` is gone (POLLERR of pipe(7)).
+pub fn reader_gone(fd: Fd) -> Sys<bool> {
+    let mut entry = libc::pollfd { fd: fd.0, events: 0, revents: 0 };
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: ppoll(2) reads and writes one pollfd and reads one timespec, both live; a null mask is allowed.
+    let returned = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const timeout, 0, 0) };
+    check(returned).map(|_| entry.revents & libc::POLLERR != 0)
+}
