@@ -67,7 +67,24 @@ pub enum Op {
         options: Vec<(String, String)>,
         attributes: Attributes,
     },
-    /// Makes a tree the root and detaches what was the root: the host the first time.
+    /// Makes one file with this content, on a file system of its own, not yet attached anywhere.
+    NewFile {
+        tree: Tree,
+        mode: u32,
+        content: Content,
+    },
+    /// Attaches a tree where only the child sees it, with these empty directories in it, as the
+    /// place where the layers of an overlay lie while it is put together.
+    Stage {
+        tree: Tree,
+        directories: Vec<String>,
+    },
+    /// Attaches a tree at a directory of the stage.
+    AttachStaged {
+        tree: Tree,
+        directory: String,
+    },
+    /// Makes a tree the root and detaches the host, with the stage, for good.
     Pivot {
         tree: Tree,
     },
@@ -88,12 +105,10 @@ pub enum Op {
         path: AbsPath,
         mode: u32,
     },
-    /// Makes a file with this content; where `create` says so, one that is there is kept.
+    /// Makes an empty file; one that is there already is kept as it is.
     MakeFile {
         path: AbsPath,
         mode: u32,
-        content: Content,
-        create: Create,
     },
     /// Makes a symbolic link.
     MakeSymlink {
@@ -208,16 +223,6 @@ impl std::fmt::Debug for Content {
             Self::Secret(_) => f.write_str("Secret"),
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Create {
-    /// A file that is there already is an error.
-    New,
-    /// A file that is there already is kept.
-    Missing,
-    /// A file that is there already is replaced.
-    Replace,
 }
 
 /// Who the command is, inside and outside.

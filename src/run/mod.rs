@@ -1,6 +1,11 @@
 //! What happened, as data. The files beside this one do the deed: they freeze a
 //! plan, clone, play, watch, reap and clean up.
 
+mod child;
+mod init;
+mod tape;
+mod verdict;
+
 use std::time::{Duration, SystemTime};
 
 use crate::host::Version;

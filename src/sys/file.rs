@@ -34,11 +34,10 @@ pub fn remove_dir(path: &CStr) -> Sys<()> {
     check(returned).map(drop)
 }
 
-/// Changes the permission bits of `path`, following links.
-pub fn change_mode(path: &CStr, mode: u32) -> Sys<()> {
-    // SAFETY: `path` is NUL-terminated; fchmodat(2) only reads it.
-    let returned = unsafe { libc::syscall(libc::SYS_fchmodat, libc::AT_FDCWD, path.as_ptr(), mode) };
-    check(returned).map(drop)
+/// Changes the permission bits of an open file.
+pub fn change_mode_of(file: Fd, mode: u32) -> Sys<()> {
+    // SAFETY: fchmod(2) takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_fchmod, file.0, mode) }).map(drop)
 }
 
 /// Sets the mask of new files' permission bits.

@@ -1,0 +1,212 @@
+//! The child side, between clone and exec: plays the tape, then becomes the command or
+//! its init. It allocates nothing, formats nothing and never returns; an error is the
+//! number of the step and the errno.
+
+use std::ffi::{CStr, CString};
+
+use crate::run::init;
+use crate::run::tape::{Act, Pipes, Tape};
+use crate::run::verdict::{self, Verdict};
+use crate::sys::{Errno, Fd, Sys, alloc, fd, file, memory, mount, net, process, security};
+
+/// Plays `tape` and never comes back.
+pub fn play(tape: &mut Tape) -> ! {
+    alloc::forbid();
+    file::set_umask(0);
+    if let Some(strings) = tape.caller {
+        memory::erase(strings);
+    }
+    let Tape { acts, trees, .. } = tape;
+    for (step, act) in acts.iter().enumerate() {
+        if let Err(errno) = perform(act, trees, &tape.pipes) {
+            verdict::send(tape.pipes.status, &Verdict::step_failed(step, errno));
+            process::exit_now(1);
+        }
+    }
+    init::become_command(tape)
+}
+
+fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
+    match act {
+        Act::Nothing => Ok(()),
+        Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
+        Act::AwaitMaps => await_maps(pipes),
+        Act::SetIds { uid, gid } => process::set_ids(*uid, *gid),
+        Act::DieWithParent => die_with_parent(pipes),
+        Act::PrivateMounts => mount::make_all_private(),
+        Act::OpenTree { tree, source, attributes } => {
+            let opened = mount::clone_tree(Fd(libc::AT_FDCWD), source)?;
+            mount::set_attributes(opened, *attributes, None)?;
+            keep(trees, *tree, opened)
+        }
+        Act::NewFilesystem { tree, name, options, attributes } => {
+            let context = mount::open_filesystem(name)?;
+            for (key, value) in options {
+                mount::set_option(context, key, value)?;
+            }
+            let made = mount::make_mount(context, *attributes)?;
+            fd::close(context)?;
+            keep(trees, *tree, made)
+        }
+        Act::NewFile { tree, mode, content } => keep(trees, *tree, new_file(*mode, content)?),
+        Act::Stage { tree, directories } => stage(taken(trees, *tree)?, directories),
+        Act::AttachStaged { tree, directory } => {
+            let opened = taken(trees, *tree)?;
+            mount::attach(opened, directory)?;
+            fd::close(opened)
+        }
+        Act::Pivot { tree } => pivot(taken(trees, *tree)?),
+        Act::Attach { tree, destination } => {
+            let opened = taken(trees, *tree)?;
+            mount::attach(opened, destination)?;
+            fd::close(opened)
+        }
+        Act::Mount { name, destination, flags, options } => mount::mount(name, destination, *flags, options),
+        Act::MakeDir { path, mode } => tolerate(file::make_dir(path, *mode)),
+        Act::MakeFile { path, mode } => tolerate(file::make_file(path, *mode)),
+        Act::MakeSymlink { path, target } => file::make_symlink(target, path),
+        Act::ReadOnly { path } => mount::make_read_only(path),
+        Act::JoinCgroup => pipes.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
+        Act::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP.unsigned_abs().into()),
+        Act::UnshareTime { offsets } => unshare_time(offsets),
+        Act::Hostname { name } => process::set_hostname(name),
+        Act::LoopbackUp => net::loopback_up(),
+        Act::Rlimit { resource, value } => process::set_rlimit(*resource, *value),
+        Act::Capabilities { keep } => limit_capabilities(*keep),
+        Act::NoNewPrivileges => security::no_new_privileges(),
+        Act::Workdir { path } => enter(path),
+    }
+}
+
+fn keep(trees: &mut [Option<Fd>], number: usize, opened: Fd) -> Sys<()> {
+    let slot = trees.get_mut(number).ok_or(Errno::EBADSLT)?;
+    *slot = Some(opened);
+    Ok(())
+}
+
+fn taken(trees: &mut [Option<Fd>], number: usize) -> Sys<Fd> {
+    trees.get_mut(number).and_then(Option::take).ok_or(Errno::EBADSLT)
+}
+
+/// A mount point that is there already is as good as a new one.
+fn tolerate(result: Sys<()>) -> Sys<()> {
+    match result {
+        Err(Errno::EEXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// A process may map its own ids without any right, once `setgroups` is denied (user_namespaces(7)).
+fn write_maps(uid_map: &CStr, gid_map: &CStr) -> Sys<()> {
+    write_file(c"/proc/self/setgroups", b"deny")?;
+    write_file(c"/proc/self/uid_map", uid_map.to_bytes())?;
+    write_file(c"/proc/self/gid_map", gid_map.to_bytes())
+}
+
+fn write_file(path: &CStr, bytes: &[u8]) -> Sys<()> {
+    let opened = fd::open(path, libc::O_WRONLY, 0)?;
+    let written = fd::write(opened, bytes);
+    fd::close(opened)?;
+    written.map(drop)
+}
+
+/// The end of the pipe without a byte means that the parent is gone or has given up.
+fn await_maps(pipes: &Pipes) -> Sys<()> {
+    let (reader, writer) = pipes.mapped.ok_or(Errno::EBADF)?;
+    fd::close(writer)?;
+    let mut byte = [0u8; 1];
+    if fd::read(reader, &mut byte)? == 0 {
+        process::exit_now(1);
+    }
+    fd::close(reader)
+}
+
+/// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is
+/// the only reader left once this process has closed its own copy.
+fn die_with_parent(pipes: &Pipes) -> Sys<()> {
+    process::signal_on_parent_death(pipes.death_signal)?;
+    fd::close(pipes.status_reader)?;
+    if fd::reader_gone(pipes.status)? {
+        process::exit_now(1);
+    }
+    Ok(())
+}
+
+/// Lies over `/proc`, a directory that every host has, in this process's own mount namespace, and goes
+/// away together with the host. Paths of the stage are relative to it.
+fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
+    mount::attach(tree, c"/proc")?;
+    file::change_dir_to(tree)?;
+    fd::close(tree)?;
+    directories.iter().try_for_each(|name| file::make_dir(name, 0o755))
+}
+
+/// Covers `/` with the tree, so that no directory of the host is needed as a place, steps into it and
+/// swaps roots; the old root then lies on top of the working directory and is detached.
+fn pivot(tree: Fd) -> Sys<()> {
+    mount::attach(tree, c"/")?;
+    file::change_dir_to(tree)?;
+    mount::pivot_here()?;
+    mount::detach_here()?;
+    file::change_dir(c"/")?;
+    fd::close(tree)
+}
+
+/// A file on a file system of its own: made where nobody sees it, then cut out as a tree.
+fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
+    const NAME: &CStr = c"file";
+    let context = mount::open_filesystem(c"tmpfs")?;
+    let home = mount::make_mount(context, mount::NO_SUID | mount::NO_DEV)?;
+    fd::close(context)?;
+    let opened = fd::open_at(home, NAME, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let count = fd::write(opened, rest)?;
+        rest = rest.get(count..).ok_or(Errno::EIO)?;
+    }
+    file::change_mode_of(opened, mode)?;
+    fd::close(opened)?;
+    let tree = mount::clone_tree(home, NAME)?;
+    fd::close(home)?;
+    Ok(tree)
+}
+
+/// Offsets can only be set before the first process enters, so this one stays outside and its
+/// children are born inside (time_namespaces(7)).
+fn unshare_time(offsets: &CStr) -> Sys<()> {
+    process::unshare(libc::CLONE_NEWTIME.unsigned_abs().into())?;
+    write_file(c"/proc/self/timens_offsets", offsets.to_bytes())
+}
+
+/// The bounding set needs one call a capability; the first number that the kernel does not know ends
+/// the walk. Ambient capabilities are raised before the secure bits forbid it.
+fn limit_capabilities(keep: u64) -> Sys<()> {
+    for number in 0..64u8 {
+        if keep & (1 << number) != 0 {
+            continue;
+        }
+        match security::drop_bounding(number) {
+            Err(Errno::EINVAL) => break,
+            other => other?,
+        }
+    }
+    if keep == 0 {
+        security::lock_securebits()?;
+        return security::set_capabilities(0);
+    }
+    // Setting the secure bits needs CAP_SETPCAP, which may not be among those kept.
+    const SETPCAP: u64 = 1 << 8;
+    security::set_capabilities(keep | SETPCAP)?;
+    for number in (0..64u8).filter(|number| keep & (1 << number) != 0) {
+        security::raise_ambient(number)?;
+    }
+    security::lock_securebits()?;
+    security::set_capabilities(keep)
+}
+
+/// A working directory outside the root would be a way out (CVE-2024-21626).
+fn enter(path: &CStr) -> Sys<()> {
+    file::change_dir(path)?;
+    let mut name = [0u8; 4096];
+    if file::working_dir_is_reachable(&mut name)? { Ok(()) } else { Err(Errno::ENOENT) }
+}

@@ -1,0 +1,191 @@
+//! Pid 1 of the sandbox: starts the command, reaps, forwards signals, and says how the
+//! command ended. It holds no descriptor but the status pipe. Child side: the contract
+//! of [`crate::sys`] holds here until the end.
+
+use crate::run::tape::{PidNamespace, Start, Tape};
+use crate::run::verdict::{self, Ending, Verdict};
+use crate::spec::Init;
+use crate::sys::process::{self, Pid, Rusage, Wait};
+use crate::sys::{Errno, Fd, Sys, fd, file, security, time};
+
+/// Where the status pipe is once all other descriptors are closed.
+const STATUS: Fd = Fd(3);
+
+/// What the kernel sends to an init without a pid namespace of its own when sbx is gone: the command
+/// must not outlive it, and nobody else sends this one.
+pub const ORPHANED: i32 = libc::SIGPWR;
+
+/// Starts the command, as the tape says, and never comes back.
+pub fn become_command(tape: &mut Tape) -> ! {
+    let status = tape.pipes.status;
+    if let Err(errno) = settle(&tape.start, status) {
+        verdict::send(status, &Verdict::ForkFailed { errno: errno as i32 });
+        process::exit_now(1);
+    }
+    match tape.start.init {
+        Init::Reaper => run_init(tape),
+        Init::Command => {
+            let own = process::own_usage();
+            verdict::send(STATUS, &Verdict::Starting { at: time::monotonic(), own });
+            let errno = execute(&tape.start);
+            verdict::send(STATUS, &Verdict::ExecFailed { errno: errno as i32 });
+            process::exit_now(1);
+        }
+    }
+}
+
+/// Puts the standard streams in place and closes everything else: the host's directories, the
+/// trees, the pipes.
+fn settle(start: &Start, status: Fd) -> Sys<()> {
+    file::set_umask(0o022);
+    for signal in &start.ignored {
+        process::default_action(*signal)?;
+    }
+    for (target, source) in (0..).zip(start.stdio) {
+        if let Some(source) = source {
+            fd::duplicate(source, Fd(target))?;
+        }
+    }
+    if status != STATUS {
+        fd::duplicate_cloexec(status, STATUS)?;
+    }
+    fd::close_range(4, u32::MAX)
+}
+
+fn run_init(tape: &mut Tape) -> ! {
+    let mut stack = std::mem::take(&mut tape.start.stack);
+    let pids = tape.start.pid_namespace;
+    let prepared = security::not_dumpable().and_then(|()| match pids {
+        PidNamespace::New => Ok(()),
+        PidNamespace::Host => process::adopt_orphans(),
+    });
+    let started = time::monotonic();
+    let spawned = prepared.and_then(|()| process::spawn(tape.start.memory, &mut stack, become_child, &tape.start));
+    // Freeing it would break the contract; this process never needs the memory again.
+    std::mem::forget(stack);
+    let command = match spawned {
+        Ok(command) => command,
+        Err(errno) => {
+            verdict::send(STATUS, &Verdict::ForkFailed { errno: errno as i32 });
+            process::exit_now(1);
+        }
+    };
+    // A reader at the other end of the command's output waits for the command only.
+    drop(fd::close_range(0, 2));
+    let mut usage = Rusage::default();
+    let status = reap_until(command, pids, &mut usage);
+    let ended = time::monotonic();
+    let left = end_the_rest(pids, &mut usage);
+    let full = u64::from(file::is_full(c"/").unwrap_or(false));
+    verdict::send(STATUS, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
+    process::exit_now(0)
+}
+
+fn become_child(start: &Start) -> i32 {
+    let errno = match process::new_session() {
+        Ok(()) => execute(start),
+        Err(errno) => errno,
+    };
+    verdict::send(STATUS, &Verdict::ExecFailed { errno: errno as i32 });
+    1
+}
+
+/// Reaps whatever ends and forwards whatever comes, until the command has ended; returns its status.
+fn reap_until(command: Pid, pids: PidNamespace, usage: &mut Rusage) -> i32 {
+    loop {
+        match process::next_signal() {
+            Ok(libc::SIGCHLD) => {
+                if let Some(status) = reap_ended(command, usage) {
+                    return status;
+                }
+            }
+            Ok(ORPHANED) if pids == PidNamespace::Host => drop(process::kill(command, libc::SIGKILL)),
+            Ok(signal) => forward(signal, command),
+            Err(_) => {}
+        }
+    }
+}
+
+fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
+    let mut status = None;
+    while let Ok(Some(reaped)) = process::wait(Wait::Ended) {
+        usage.add(&reaped.usage);
+        if reaped.pid == command {
+            status = Some(reaped.status);
+        }
+    }
+    status
+}
+
+/// The command leads a session and a group of its own, so a signal to the group reaches what a terminal
+/// would reach. SIGTSTP would be ignored there, because the group has no parent in its session
+/// (an orphaned process group, setpgid(2)): it becomes SIGSTOP.
+fn forward(signal: i32, command: Pid) {
+    let signal = if signal == libc::SIGTSTP { libc::SIGSTOP } else { signal };
+    if process::kill(Pid(-command.0), signal).is_err() {
+        drop(process::kill(command, signal));
+    }
+}
+
+/// Kills and reaps what the command left behind; returns how many there were.
+fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
+    let mut left = 0;
+    loop {
+        match process::wait(Wait::Ended) {
+            Ok(Some(reaped)) => usage.add(&reaped.usage),
+            Ok(None) => break,
+            Err(_) => return left,
+        }
+    }
+    loop {
+        kill_children(pids);
+        match process::wait(Wait::Any) {
+            Ok(Some(reaped)) => {
+                usage.add(&reaped.usage);
+                left += 1;
+            }
+            Ok(None) | Err(Errno::EINTR) => {}
+            Err(_) => return left,
+        }
+    }
+}
+
+/// In a pid namespace of its own `-1` is all of the sandbox; elsewhere it would be all of the caller's
+/// processes, so the children are looked up, and theirs become ours as they die.
+fn kill_children(pids: PidNamespace) {
+    if pids == PidNamespace::New {
+        drop(process::kill(Pid(-1), libc::SIGKILL));
+        return;
+    }
+    let mut text = [0u8; 4096];
+    let Ok(list) = fd::open(c"/proc/thread-self/children", libc::O_RDONLY, 0) else { return };
+    let count = fd::read(list, &mut text).unwrap_or(0);
+    drop(fd::close(list));
+    let words = text.get(..count).unwrap_or_default().split(|byte| *byte == b' ');
+    for word in words.filter(|word| !word.is_empty()) {
+        let number = word.iter().try_fold(0i32, |number, byte| match byte {
+            b'0'..=b'9' => number.checked_mul(10)?.checked_add(i32::from(byte - b'0')),
+            _ => None,
+        });
+        if let Some(number) = number.filter(|number| *number > 1) {
+            drop(process::kill(Pid(number), libc::SIGKILL));
+        }
+    }
+}
+
+/// Tries the candidates in turn, as execvp(3): a file that may not be executed is remembered, one
+/// that does not exist is passed over.
+fn execute(start: &Start) -> Errno {
+    if let Err(errno) = process::unblock_signals() {
+        return errno;
+    }
+    let mut worst = Errno::ENOENT;
+    for candidate in &start.candidates {
+        match process::execute(candidate, &start.argv, &start.env) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => worst = Errno::EACCES,
+            other => return other,
+        }
+    }
+    worst
+}

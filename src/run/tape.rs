@@ -1,0 +1,347 @@
+//! A plan, frozen: everything that the child needs, made ready before the clone, so
+//! that it only has to play it. All allocation of a run's set-up ends here.
+
+use std::ffi::{CStr, CString};
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
+use crate::spec::{Exec, Init, Namespace, Resource};
+use crate::sys::process::{Memory, Pointers};
+use crate::sys::{Fd, memory, mount};
+
+/// The stack of the process that becomes the command.
+const STACK: usize = 64 << 10;
+
+/// What the child plays. The numbers of `acts` are those of the plan's steps.
+#[derive(Debug)]
+pub struct Tape {
+    pub acts: Vec<Act>,
+    /// The descriptors of the trees, by number; those opened by the parent are there already.
+    pub trees: Vec<Option<Fd>>,
+    pub start: Start,
+    /// What the child must not carry: the caller's arguments and environment.
+    pub caller: Option<memory::Strings>,
+    pub pipes: Pipes,
+}
+
+/// What connects the child with the parent.
+#[derive(Debug)]
+pub struct Pipes {
+    /// Where the child says what went wrong and how the command ended.
+    pub status: Fd,
+    /// The parent's end of the same pipe, which the child closes to notice the parent's death.
+    pub status_reader: Fd,
+    /// A byte on this pipe says that the parent has mapped the ids; its end, that it gave up.
+    pub mapped: Option<(Fd, Fd)>,
+    /// The `tasks` files of the run's v1 groups.
+    pub tasks: Vec<Fd>,
+    /// What the kernel sends to the child when the parent dies.
+    pub death_signal: i32,
+}
+
+/// How the command starts.
+#[derive(Debug)]
+pub struct Start {
+    pub candidates: Vec<CString>,
+    pub argv: Pointers,
+    pub env: Pointers,
+    /// What becomes descriptors 0, 1 and 2, where it is not sbx's own.
+    pub stdio: [Option<Fd>; 3],
+    /// Signals that sbx found ignored, whose default action comes back.
+    pub ignored: Vec<i32>,
+    pub init: Init,
+    pub memory: Memory,
+    pub stack: Vec<u8>,
+    /// Whether the first process is pid 1 of its own namespace, which takes all others with it.
+    pub pid_namespace: PidNamespace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PidNamespace {
+    New,
+    Host,
+}
+
+/// One step, ready to be played.
+#[derive(Debug)]
+pub enum Act {
+    /// Done by the parent already.
+    Nothing,
+    WriteMaps {
+        uid_map: CString,
+        gid_map: CString,
+    },
+    AwaitMaps,
+    SetIds {
+        uid: u32,
+        gid: u32,
+    },
+    DieWithParent,
+    PrivateMounts,
+    OpenTree {
+        tree: usize,
+        source: CString,
+        attributes: u64,
+    },
+    NewFilesystem {
+        tree: usize,
+        name: &'static CStr,
+        options: Vec<(CString, CString)>,
+        attributes: u64,
+    },
+    NewFile {
+        tree: usize,
+        mode: u32,
+        content: Vec<u8>,
+    },
+    Stage {
+        tree: usize,
+        directories: Vec<CString>,
+    },
+    AttachStaged {
+        tree: usize,
+        directory: CString,
+    },
+    Pivot {
+        tree: usize,
+    },
+    Attach {
+        tree: usize,
+        destination: CString,
+    },
+    Mount {
+        name: &'static CStr,
+        destination: CString,
+        flags: u64,
+        options: CString,
+    },
+    MakeDir {
+        path: CString,
+        mode: u32,
+    },
+    MakeFile {
+        path: CString,
+        mode: u32,
+    },
+    MakeSymlink {
+        path: CString,
+        target: CString,
+    },
+    ReadOnly {
+        path: CString,
+    },
+    JoinCgroup,
+    UnshareCgroup,
+    UnshareTime {
+        offsets: CString,
+    },
+    Hostname {
+        name: CString,
+    },
+    LoopbackUp,
+    Rlimit {
+        resource: u32,
+        value: u64,
+    },
+    Capabilities {
+        keep: u64,
+    },
+    NoNewPrivileges,
+    Workdir {
+        path: CString,
+    },
+}
+
+/// What the parent has opened for the child.
+#[derive(Debug)]
+pub struct Opened {
+    pub trees: Vec<Option<Fd>>,
+    pub stdio: [Option<Fd>; 3],
+    pub pipes: Pipes,
+    pub ignored: Vec<i32>,
+}
+
+/// Freezes `plan`.
+///
+/// # Errors
+/// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
+pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
+    let acts = plan.steps.iter().map(|step| freeze_step(plan, &step.op).map_err(|error| error.at(step.origin)));
+    let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
+    let start = Start {
+        candidates: plan.exec.candidates.iter().map(|path| text(path)).collect::<Result<_>>()?,
+        argv: Pointers::new(plan.exec.argv.iter().map(|word| text(word)).collect::<Result<_>>()?),
+        env: Pointers::new(plan.exec.env.iter().map(variable).collect::<Result<_>>()?),
+        stdio: opened.stdio,
+        ignored: opened.ignored,
+        init: plan.init,
+        // A child that shares memory stays in the old time namespace until it execs, and on older kernels beyond.
+        memory: if new_time { Memory::Copied } else { Memory::Shared },
+        stack: vec![0; STACK],
+        pid_namespace: match plan.namespaces.contains(&Namespace::Pid) {
+            true => PidNamespace::New,
+            false => PidNamespace::Host,
+        },
+    };
+    Ok(Tape {
+        acts: acts.collect::<Result<_>>()?,
+        trees: opened.trees,
+        start,
+        caller: memory::caller_strings(std::env::args_os().len()),
+        pipes: opened.pipes,
+    })
+}
+
+fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
+    Ok(match op {
+        Op::MapIds => freeze_maps(plan)?,
+        Op::SetIds => Act::SetIds { uid: plan.identity.inside.uid, gid: plan.identity.inside.gid },
+        Op::DieWithParent => Act::DieWithParent,
+        Op::PrivateMounts => Act::PrivateMounts,
+        Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
+        Op::OpenTree { tree, source, attributes, opener: Opener::Child } => Act::OpenTree {
+            tree: usize::from(tree.0),
+            source: path_text(source)?,
+            attributes: attribute_bits(*attributes),
+        },
+        Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
+            tree: usize::from(tree.0),
+            name: name(*filesystem),
+            options: options.iter().map(|(key, value)| Ok((text(key)?, text(value)?))).collect::<Result<_>>()?,
+            attributes: attribute_bits(*attributes),
+        },
+        Op::NewFile { tree, mode, content } => {
+            Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content)? }
+        }
+        Op::Stage { tree, directories } => Act::Stage {
+            tree: usize::from(tree.0),
+            directories: directories.iter().map(|name| text(name)).collect::<Result<_>>()?,
+        },
+        Op::AttachStaged { tree, directory } => {
+            Act::AttachStaged { tree: usize::from(tree.0), directory: text(directory)? }
+        }
+        Op::Pivot { tree } => Act::Pivot { tree: usize::from(tree.0) },
+        Op::Attach { tree, destination } => {
+            Act::Attach { tree: usize::from(tree.0), destination: text(destination.as_str())? }
+        }
+        Op::Mount { filesystem, destination, options, attributes } => Act::Mount {
+            name: name(*filesystem),
+            destination: text(destination.as_str())?,
+            flags: mount_flags(*attributes),
+            options: text(options)?,
+        },
+        Op::MakeDir { path, mode } => Act::MakeDir { path: text(path.as_str())?, mode: *mode },
+        Op::MakeFile { path, mode } => Act::MakeFile { path: text(path.as_str())?, mode: *mode },
+        Op::MakeSymlink { path, target } => Act::MakeSymlink { path: text(path.as_str())?, target: text(target)? },
+        Op::ReadOnly { path } => Act::ReadOnly { path: text(path.as_str())? },
+        Op::JoinCgroup => Act::JoinCgroup,
+        Op::UnshareCgroup => Act::UnshareCgroup,
+        Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
+        Op::Hostname { name } => Act::Hostname { name: text(name)? },
+        Op::LoopbackUp => Act::LoopbackUp,
+        Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
+        Op::Capabilities { keep } => {
+            Act::Capabilities { keep: keep.iter().fold(0, |mask, capability| mask | 1 << capability.number) }
+        }
+        Op::NoNewPrivileges => Act::NoNewPrivileges,
+        Op::Workdir { path } => Act::Workdir { path: text(path.as_str())? },
+    })
+}
+
+fn freeze_maps(plan: &Plan) -> Result<Act> {
+    use crate::plan::MapWriter;
+    let lines = |ranges: &[crate::plan::IdRange]| {
+        let lines: Vec<String> =
+            ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
+        text(&lines.concat())
+    };
+    Ok(match plan.identity.writer {
+        MapWriter::Nobody => Act::Nothing,
+        MapWriter::Child => {
+            Act::WriteMaps { uid_map: lines(&plan.identity.uid_map)?, gid_map: lines(&plan.identity.gid_map)? }
+        }
+        MapWriter::Parent | MapWriter::Helpers => Act::AwaitMaps,
+    })
+}
+
+fn content_bytes(content: &Content) -> Result<Vec<u8>> {
+    match content {
+        Content::Empty => Ok(Vec::new()),
+        Content::Text(text) => Ok(text.clone().into_bytes()),
+        Content::Secret(path) => std::fs::read(path)
+            .map_err(|source| Error::io(format_args!("cannot read the secret `{}`", path.display()), &source)),
+    }
+}
+
+/// `timens_offsets` of time_namespaces(7): seconds, which may be negative, and nanoseconds, which may not.
+fn offsets(monotonic: i64, boottime: i64) -> Result<CString> {
+    let line = |clock: &str, nanoseconds: i64| {
+        let (seconds, rest) = (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000));
+        format!("{clock} {seconds} {rest}\n")
+    };
+    text(&[line("monotonic", monotonic), line("boottime", boottime)].concat())
+}
+
+fn variable(variable: &Variable) -> Result<CString> {
+    let (VariableValue::Plain(value) | VariableValue::Secret(value)) = &variable.value;
+    // The value may be a secret: the error names the variable only.
+    CString::new(format!("{}={value}", variable.name)).map_err(|_| {
+        Error::new(Kind::Spec, format!("the variable `{}` contains a NUL character", variable.name.escape_debug()))
+    })
+}
+
+fn text(text: &str) -> Result<CString> {
+    CString::new(text)
+        .map_err(|_| Error::new(Kind::Spec, format!("`{}` contains a NUL character", text.escape_debug())))
+}
+
+/// Returns `path` as the kernel takes it.
+///
+/// # Errors
+/// A path with a NUL character.
+pub fn path_text(path: &std::path::Path) -> Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::new(Kind::Spec, format!("`{}` contains a NUL character", path.display())))
+}
+
+fn name(filesystem: Filesystem) -> &'static CStr {
+    match filesystem {
+        Filesystem::Proc => c"proc",
+        Filesystem::Tmpfs => c"tmpfs",
+        Filesystem::Devpts => c"devpts",
+        Filesystem::Overlay => c"overlay",
+    }
+}
+
+/// Returns the MOUNT_ATTR_* of `attributes`.
+#[must_use]
+pub fn attribute_bits(attributes: Attributes) -> u64 {
+    let mut bits = mount::NO_SUID;
+    if attributes.write == Write::ReadOnly {
+        bits |= mount::READ_ONLY;
+    }
+    if attributes.devices == Devices::Forbidden {
+        bits |= mount::NO_DEV;
+    }
+    if attributes.exec == Exec::Forbidden {
+        bits |= mount::NO_EXEC;
+    }
+    bits
+}
+
+/// The MS_* of mount(2), which for these four have the values of MOUNT_ATTR_*.
+fn mount_flags(attributes: Attributes) -> u64 {
+    attribute_bits(attributes)
+}
+
+fn resource_number(resource: Resource) -> u32 {
+    let number = match resource {
+        Resource::OpenFiles => libc::RLIMIT_NOFILE,
+        Resource::FileSize => libc::RLIMIT_FSIZE,
+        Resource::Core => libc::RLIMIT_CORE,
+        Resource::Stack => libc::RLIMIT_STACK,
+        Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
+    };
+    number.unsigned_abs()
+}
