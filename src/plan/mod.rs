@@ -1,7 +1,15 @@
 //! The decision: what will happen, in order, as plain data. No option and no
 //! question is left in it; making one reads nothing and changes nothing.
 
+pub mod exec;
+pub mod facts;
+pub mod ground;
+pub mod identity;
+pub mod limits;
+pub mod mounts;
 pub mod resolve;
+pub mod root;
+pub mod steps;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -283,10 +291,24 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     pub file: String,
-    pub value: String,
+    pub value: Value,
     /// The feature of `limits` that it serves.
     pub feature: &'static str,
     pub origin: Origin,
+}
+
+/// What is written to a file of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    Text(String),
+    /// What the same file of the parent says.
+    OfParent,
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
 }
 
 /// What the child becomes. `candidates` are tried in turn, as execvp(3) does.
@@ -330,7 +352,7 @@ pub enum StdinPlan {
 }
 
 /// What the parent watches while the command runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watch {
     pub wall: Option<Duration>,
     /// Between SIGTERM and SIGKILL, at the wall limit and when sbx itself is told to end.
@@ -340,6 +362,8 @@ pub struct Watch {
     pub capture: Capture,
     /// A processor limit, for the report.
     pub cores: Option<MilliCores>,
+    /// The file system of the sandbox whose size is limited.
+    pub disk: Option<AbsPath>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,1 +1,215 @@
-//! resolve
+//! Ties the plan together: what was written meets what is there, and the order of
+//! everything is decided, on one screen.
+
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::{Facts, Invocation};
+use crate::plan::ground::Grounds;
+use crate::plan::root::{self, Inputs};
+use crate::plan::steps::{Privilege, Steps};
+use crate::plan::{
+    AppliedLimit, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
+};
+use crate::spec::{Init, Namespace, Network, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::units::{AbsPath, Origin};
+
+/// Decides what will happen.
+///
+/// # Errors
+/// The first thing that this host, this image or this caller cannot do.
+pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Plan> {
+    let namespaces = namespaces(spec)?;
+    let identity = identity::resolve(spec, facts, &namespaces)?;
+    let decided = limits::resolve(spec, facts, invocation)?;
+    let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces };
+    let privilege = if facts.host.caller.is_root() { Privilege::Root } else { Privilege::Caller };
+    let mut steps = Steps::new(privilege);
+
+    let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
+    let opening = opening(spec, &identity, &namespaces);
+    let mut exec_plan = None;
+    if namespaces.contains(&Namespace::Mount) {
+        let made = root::build(inputs, &root, &mut steps)?;
+        root::base(inputs, &mut grounds, &mut steps)?;
+        mounts::add(inputs, &mut grounds, &mut steps)?;
+        exec_plan = Some(exec::resolve(inputs, &identity, &grounds, &mut steps)?);
+        root::finish(&made, facts, &mut steps);
+    }
+    let exec_plan = match exec_plan {
+        Some(plan) => plan,
+        None => exec::resolve(inputs, &identity, &grounds, &mut steps)?,
+    };
+    let closing = closing(
+        inputs,
+        if decided.cgroup.is_some() { Cgroup::Made } else { Cgroup::NotMade },
+        exec_plan.workdir.clone(),
+    );
+    Ok(Plan {
+        steps: arrange(opening, steps, closing),
+        identity,
+        cgroup: decided.cgroup,
+        exec: exec_plan,
+        init: spec.init.as_ref().map_or(Init::Reaper, |init| init.value),
+        stdin: stdin(spec, invocation),
+        watch: watch(spec, invocation),
+        limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
+        weakened: decided.weakened,
+        warnings: Vec::new(),
+        namespaces,
+    })
+}
+
+/// Returns the namespaces that are new.
+fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
+    let network = spec.network.as_ref().map_or(Network::None, |network| network.value);
+    let Some(written) = &spec.namespaces else {
+        let wanted = |kind: &Namespace| match kind {
+            Namespace::Time => false,
+            Namespace::Net => network == Network::None,
+            _ => true,
+        };
+        return Ok(Namespace::ALL.into_iter().filter(wanted).collect());
+    };
+    let new = &written.value.new;
+    if !new.contains(&Namespace::Mount) {
+        let asked = spec.rootfs.as_ref().map(|rootfs| rootfs.origin).or(spec.mounts.first().map(|mount| mount.origin));
+        if let Some(origin) = asked {
+            return Err(Error::new(Kind::Spec, "a rootfs and mounts need a mount namespace")
+                .with_hint("add `mount` to `namespaces`")
+                .at(origin));
+        }
+    }
+    Ok(new.clone())
+}
+
+/// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
+fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace]) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(8);
+    let mut add = |op, origin| steps.push(Step { op, origin });
+    if namespaces.contains(&Namespace::Mount) {
+        add(Op::PrivateMounts, Origin::Default);
+    }
+    if namespaces.contains(&Namespace::Uts) {
+        let (name, origin) = spec
+            .hostname
+            .as_ref()
+            .map_or_else(|| ("sbx".to_owned(), Origin::Default), |name| (name.value.clone(), name.origin));
+        add(Op::Hostname { name }, origin);
+    }
+    if namespaces.contains(&Namespace::Net) {
+        add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
+    }
+    let origin = spec.user.as_ref().map_or(Origin::Default, |user| user.origin);
+    if identity.writer != MapWriter::Nobody {
+        add(Op::MapIds, origin);
+    }
+    // A child that mapped the caller's own id has it already, and may not change its groups.
+    let change = match identity.writer {
+        MapWriter::Child => false,
+        MapWriter::Parent | MapWriter::Helpers => true,
+        MapWriter::Nobody => identity.outside.uid != 0 && identity.inside == identity.outside && spec.user.is_some(),
+    };
+    if change {
+        add(Op::SetIds, origin);
+    }
+    add(Op::DieWithParent, Origin::Default);
+    steps
+}
+
+/// Everything that weakens the child itself comes when nothing else needs its rights.
+fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
+    let Inputs { spec, namespaces, .. } = inputs;
+    let mut steps = Vec::with_capacity(8);
+    let mut add = |op, origin| steps.push(Step { op, origin });
+    if cgroup == Cgroup::Made {
+        add(Op::JoinCgroup, Origin::Default);
+        if namespaces.contains(&Namespace::Cgroup) {
+            add(Op::UnshareCgroup, Origin::Default);
+        }
+    }
+    if let Some(written) = spec.namespaces.as_ref().filter(|written| written.value.new.contains(&Namespace::Time)) {
+        let offset = |clock: &Option<crate::units::Spanned<i64>>| clock.as_ref().map_or(0, |offset| offset.value);
+        let (monotonic, boottime) = (offset(&written.value.monotonic), offset(&written.value.boottime));
+        add(Op::UnshareTime { monotonic, boottime }, written.origin);
+    }
+    for limit in &spec.limits.rlimits {
+        add(Op::Rlimit { resource: limit.value.resource, value: limit.value.value }, limit.origin);
+    }
+    let keep = spec.capabilities.iter().map(|capability| capability.value).collect();
+    add(Op::Capabilities { keep }, spec.capabilities.first().map_or(Origin::Default, |first| first.origin));
+    add(Op::NoNewPrivileges, Origin::Default);
+    let origin = spec.workdir.as_ref().map_or(Origin::Default, |workdir| workdir.origin);
+    add(Op::Workdir { path: workdir }, origin);
+    steps
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cgroup {
+    Made,
+    NotMade,
+}
+
+fn arrange(opening: Vec<Step>, steps: Steps, closing: Vec<Step>) -> Vec<Step> {
+    [opening, steps.sources, steps.assembly, steps.inside, closing].concat()
+}
+
+fn stdin(spec: &Spec, invocation: &Invocation) -> StdinPlan {
+    match spec.stdin.as_ref().map(|stdin| &stdin.value) {
+        None | Some(Stdin::Inherit) => StdinPlan::Inherit,
+        Some(Stdin::Null) => StdinPlan::Null,
+        Some(Stdin::File(path)) => StdinPlan::File(invocation.absolute(path)),
+    }
+}
+
+fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
+    let limits = &spec.limits;
+    Watch {
+        wall: limits.wall.as_ref().map(|wall| wall.value.after),
+        grace: limits.wall.as_ref().map_or(Duration::ZERO, |wall| wall.value.grace),
+        cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
+        output: limits.output.as_ref().map(|limit| limit.value),
+        capture: invocation.capture,
+        cores: limits.cpu.as_ref().and_then(|cpu| cpu.value.cores),
+        disk: limits.disk.as_ref().map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
+    }
+}
+
+fn writable_root(spec: &Spec) -> bool {
+    let rootfs = spec.rootfs.as_ref().map(|rootfs| &rootfs.value);
+    let host = rootfs.is_none_or(|rootfs| rootfs.source == RootfsSource::Host);
+    match rootfs.and_then(|rootfs| rootfs.writable.as_ref()) {
+        Some(writable) => writable.value != Writable::No,
+        None => !host,
+    }
+}
+
+fn temporary() -> AbsPath {
+    AbsPath::new("/tmp").unwrap_or_else(|_| AbsPath::root())
+}
+
+/// The limits that sbx itself or the child's own rlimits hold.
+fn own_limits(spec: &Spec, weakened: &[crate::plan::Weakened]) -> Vec<AppliedLimit> {
+    let limits = &spec.limits;
+    let time = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let entry =
+        |name, requested: String, applied, by: &str| AppliedLimit { name, requested, applied, by: by.to_owned() };
+    let mut all = Vec::new();
+    if let Some(wall) = &limits.wall {
+        all.push(entry("wall", format!("{:?}", wall.value.after), time(wall.value.after), "sbx"));
+    }
+    if let Some(limit) = limits.cpu_time.as_ref().filter(|_| weakened.iter().all(|weak| weak.feature != "cpu-time")) {
+        all.push(entry("cpu-time", format!("{:?}", limit.value), time(limit.value), "sbx"));
+    }
+    if let Some(limit) = &limits.output {
+        all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
+    }
+    if let Some(limit) = &limits.disk {
+        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
+    }
+    for limit in &limits.rlimits {
+        let Rlimit { resource, value } = limit.value;
+        all.push(entry(resource.as_str(), value.to_string(), value, "rlimit"));
+    }
+    all
+}

@@ -1,10 +1,10 @@
 //! What happened, as data. The files beside this one do the deed: they freeze a
 //! plan, clone, play, watch, reap and clean up.
 
-mod child;
-mod init;
-mod tape;
-mod verdict;
+pub mod child;
+pub mod init;
+pub mod tape;
+pub mod verdict;
 
 use std::time::{Duration, SystemTime};
 

@@ -1,0 +1,110 @@
+//! What the command is and what it finds: argv, environment, working directory.
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::Base;
+use crate::plan::ground::Grounds;
+use crate::plan::root::Inputs;
+use crate::plan::steps::{Place, Steps};
+use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts};
+use crate::spec::{Command, Secret, Who};
+use crate::units::AbsPath;
+
+/// Where a script lies inside.
+const SCRIPT: &str = "/run/sbx/script";
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Decides what is executed; a script becomes a read-only file.
+///
+/// # Errors
+/// No command at all, or a secret whose variable the caller does not have.
+pub fn resolve(inputs: Inputs<'_>, identity: &Identity, grounds: &Grounds, steps: &mut Steps) -> Result<Exec> {
+    let env = environment(inputs, identity)?;
+    let argv = argv(inputs, grounds, steps)?;
+    let workdir = inputs.spec.workdir.as_ref().map_or_else(AbsPath::root, |workdir| workdir.value.clone());
+    let candidates = candidates(argv.first().map_or("", String::as_str), &env);
+    Ok(Exec { candidates, argv, env, workdir })
+}
+
+fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<String>> {
+    let arguments = &inputs.invocation.arguments;
+    match inputs.spec.command.as_ref().map(|command| (&command.value, command.origin)) {
+        Some((Command::Script { text, interpreter }, origin)) => {
+            let path = AbsPath::new(SCRIPT).unwrap_or_else(|_| AbsPath::root());
+            let place = Place { grounds, facts: inputs.facts, path: &path, origin };
+            mounts::add_file(place, (0o555, Content::Text(text.clone())), steps)?;
+            Ok([interpreter.clone(), SCRIPT.to_owned()].into_iter().chain(arguments.iter().cloned()).collect())
+        }
+        _ if !arguments.is_empty() => Ok(arguments.clone()),
+        Some((Command::Argv(words), _)) => Ok(words.clone()),
+        None => Err(Error::new(Kind::Usage, "there is no command to run")
+            .with_hint("write `sbx run SPEC -- COMMAND…`, or `command \"…\"` in the spec")),
+    }
+}
+
+/// Returns the paths that are tried, as execvp(3) would.
+fn candidates(name: &str, env: &[Variable]) -> Vec<String> {
+    if name.contains('/') || name.is_empty() {
+        return vec![name.to_owned()];
+    }
+    let path =
+        env.iter().rev().find(|variable| variable.name == "PATH").map_or(PATH, |variable| match &variable.value {
+            VariableValue::Plain(value) | VariableValue::Secret(value) => value,
+        });
+    path.split(':')
+        .map(|place| if place.is_empty() { format!("./{name}") } else { format!("{place}/{name}") })
+        .collect()
+}
+
+fn environment(inputs: Inputs<'_>, identity: &Identity) -> Result<Vec<Variable>> {
+    let mut env = defaults(inputs, identity);
+    for variable in &inputs.spec.env {
+        set(&mut env, &variable.value.name, VariableValue::Plain(variable.value.value.clone()));
+    }
+    for name in &inputs.spec.pass_env {
+        if let Some(value) = inputs.invocation.variables.get(&name.value) {
+            set(&mut env, &name.value, VariableValue::Plain(value.clone()));
+        }
+    }
+    for secret in &inputs.spec.secrets {
+        if let Secret::Env { name, variable } = &secret.value {
+            let value = inputs.invocation.variables.get(variable).ok_or_else(|| {
+                Error::new(Kind::Spec, format!("the secret `{name}` is to come from `{variable}`, which is not set"))
+                    .with_hint(format!("set `{variable}` in the environment of sbx"))
+                    .at(secret.origin)
+            })?;
+            set(&mut env, name, VariableValue::Secret(value.clone()));
+        }
+    }
+    Ok(env)
+}
+
+fn set(env: &mut Vec<Variable>, name: &str, value: VariableValue) {
+    match env.iter_mut().find(|variable| variable.name == name) {
+        Some(variable) => variable.value = value,
+        None => env.push(Variable { name: name.to_owned(), value }),
+    }
+}
+
+fn defaults(inputs: Inputs<'_>, identity: &Identity) -> Vec<Variable> {
+    let (name, home) = who(inputs, identity);
+    [("PATH", PATH), ("HOME", &home), ("USER", &name), ("LANG", "C.UTF-8"), ("SBX", "1")]
+        .map(|(name, value)| Variable { name: name.to_owned(), value: VariableValue::Plain(value.to_owned()) })
+        .into()
+}
+
+/// The caller's home is not visible in a sandbox made of system directories; what is writable there and
+/// gone afterwards is `/tmp`.
+fn who(inputs: Inputs<'_>, identity: &Identity) -> (String, String) {
+    let written = inputs.spec.user.as_ref().map(|user| &user.value.who);
+    let host = matches!(inputs.facts.base, Base::Host(_));
+    match (&inputs.facts.account, written) {
+        (Some(account), _) => (account.name.clone(), account.home.clone()),
+        (None, Some(Who::Caller)) | (None, None) if host => {
+            let name = inputs.invocation.variables.get("USER").cloned();
+            (name.unwrap_or_else(|| identity.inside.uid.to_string()), "/tmp".to_owned())
+        }
+        _ if identity.inside.uid == 0 => ("root".to_owned(), if host { "/tmp" } else { "/root" }.to_owned()),
+        _ => (identity.inside.uid.to_string(), if host { "/tmp" } else { "/" }.to_owned()),
+    }
+}

@@ -1,0 +1,129 @@
+//! What a plan needs to know of this call and of the rootfs, gathered by others before.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::host::Host;
+use crate::plan::Capture;
+use crate::spec::HostPath;
+use crate::units::AbsPath;
+
+/// What this call of sbx adds to the spec.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Invocation {
+    /// The directory of the spec: the base of relative host paths.
+    pub base: PathBuf,
+    pub home: Option<PathBuf>,
+    /// The directory in which the named volumes live.
+    pub volumes: PathBuf,
+    /// The caller's environment, as far as the spec names it; what is not valid UTF-8 is absent.
+    pub variables: BTreeMap<String, String>,
+    /// What follows `--`: replaces the command, or becomes the arguments of a script.
+    pub arguments: Vec<String>,
+    pub capture: Capture,
+    pub accounting: Accounting,
+}
+
+/// Whether figures are wanted that only a cgroup has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Accounting {
+    #[default]
+    NotWanted,
+    /// Where a cgroup can be had without asking anybody.
+    IfAvailable,
+}
+
+impl Invocation {
+    /// Returns the absolute path on the host that `path` of the spec names.
+    #[must_use]
+    pub fn absolute(&self, path: &HostPath) -> PathBuf {
+        match (path.0.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => self.base.join(&path.0),
+        }
+    }
+}
+
+/// Something that a plan has to know about a path before it can decide.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// What this path of the host is, links followed.
+    Host(PathBuf),
+    /// What this path is inside the image, links followed inside it.
+    Image(AbsPath),
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    Directory,
+    /// Anything else that exists.
+    File,
+    Missing,
+    /// Not known: the errno of looking.
+    Unknown(i32),
+}
+
+/// What the rootfs is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// The host's system directories, each a directory or a link to one.
+    Host(Vec<HostEntry>),
+    Scratch,
+    /// A directory with a whole tree in it.
+    Image(PathBuf),
+}
+
+/// A name in the host's root directory that belongs to the system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEntry {
+    pub path: AbsPath,
+    /// The target, where it is a symbolic link.
+    pub link: Option<String>,
+}
+
+/// One line of the rootfs's `/etc/passwd`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub home: String,
+}
+
+/// One range of `/etc/subuid` and one of `/etc/subgid` that belong to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subordinate {
+    pub first_uid: u32,
+    pub uids: u32,
+    pub first_gid: u32,
+    pub gids: u32,
+}
+
+/// Everything that was looked up for one plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub host: Host,
+    pub base: Base,
+    pub answers: BTreeMap<Question, FileKind>,
+    /// The account that `user NAME` names, if the spec does.
+    pub account: Option<Account>,
+    /// Only where `ids="range"` asks for it.
+    pub subordinate: Option<Subordinate>,
+    /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
+    pub devices: BTreeMap<PathBuf, (u32, u32)>,
+}
+
+impl Facts {
+    /// Returns the answer about a path of the host.
+    #[must_use]
+    pub fn host_kind(&self, path: &Path) -> FileKind {
+        self.answers.get(&Question::Host(path.to_owned())).copied().unwrap_or(FileKind::Missing)
+    }
+
+    /// Returns the answer to `question`.
+    #[must_use]
+    pub fn kind(&self, question: &Question) -> FileKind {
+        self.answers.get(question).copied().unwrap_or(FileKind::Missing)
+    }
+}

@@ -1,0 +1,120 @@
+//! Who the command is: inside as the spec says, outside never the host's root.
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::{Account, Base, Facts, Subordinate};
+use crate::plan::{IdRange, Identity, Ids, MapWriter};
+use crate::spec::{self, Namespace, Spec, User, Who};
+use crate::units::{Origin, Spanned};
+
+/// The first of the 65536 ids that stand for a sandbox run by root: the last block of the range that
+/// systemd keeps free for containers (524288 to 1879048191, systemd's "Users, Groups, UIDs and GIDs").
+pub const RESERVED: u32 = 1_878_982_656;
+
+/// How many ids a range has.
+const RANGE: u32 = 65_536;
+
+/// Decides who the command is.
+///
+/// # Errors
+/// What this caller cannot be: several ids without subordinate ones, another id or root without a
+/// user namespace.
+pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<Identity> {
+    let default = Spanned::new(
+        User { who: if matches!(facts.base, Base::Host(_)) { Who::Caller } else { Who::Root }, ids: spec::Ids::Single },
+        Origin::Default,
+    );
+    let user = spec.user.as_ref().unwrap_or(&default);
+    let inside = inside(&user.value.who, facts).map_err(|error| error.at(user.origin))?;
+    let identity = match (namespaces.contains(&Namespace::User), facts.host.caller.is_root()) {
+        (true, true) => mapped_by_root(inside, user.value.ids),
+        (true, false) => mapped_by_caller(inside, user.value.ids, facts),
+        (false, _) => unmapped(user, facts),
+    };
+    identity.map_err(|error| error.at(user.origin))
+}
+
+fn inside(who: &Who, facts: &Facts) -> Result<Ids> {
+    let caller = facts.host.caller;
+    Ok(match who {
+        Who::Caller => Ids { uid: caller.uid, gid: caller.gid },
+        Who::Root => Ids { uid: 0, gid: 0 },
+        Who::Numeric { uid, gid } => Ids { uid: *uid, gid: *gid },
+        Who::Name(name) => match &facts.account {
+            Some(Account { uid, gid, .. }) => Ids { uid: *uid, gid: *gid },
+            None => {
+                let message = format!("there is no user `{}` in the `/etc/passwd` of the rootfs", name.escape_debug());
+                return Err(
+                    Error::new(Kind::Spec, message).with_hint("name one that is there, or write `user UID GID`")
+                );
+            }
+        },
+    })
+}
+
+fn mapped_by_root(inside: Ids, ids: spec::Ids) -> Result<Identity> {
+    let map = |id| match ids {
+        spec::Ids::Single => (RESERVED, vec![IdRange { inside: id, outside: RESERVED, count: 1 }]),
+        spec::Ids::Range => (RESERVED + id, vec![IdRange { inside: 0, outside: RESERVED, count: RANGE }]),
+    };
+    if ids == spec::Ids::Range && (inside.uid >= RANGE || inside.gid >= RANGE) {
+        return Err(Error::new(Kind::Spec, format!("a range has the ids 0 to {}", RANGE - 1)));
+    }
+    let ((uid, uid_map), (gid, gid_map)) = (map(inside.uid), map(inside.gid));
+    Ok(Identity { inside, outside: Ids { uid, gid }, uid_map, gid_map, writer: MapWriter::Parent })
+}
+fn mapped_by_caller(inside: Ids, ids: spec::Ids, facts: &Facts) -> Result<Identity> {
+    let caller = facts.host.caller;
+    let outside = Ids { uid: caller.uid, gid: caller.gid };
+    let (uid_map, gid_map, writer) = match ids {
+        spec::Ids::Single => (
+            vec![IdRange { inside: inside.uid, outside: outside.uid, count: 1 }],
+            vec![IdRange { inside: inside.gid, outside: outside.gid, count: 1 }],
+            MapWriter::Child,
+        ),
+        spec::Ids::Range => {
+            let Subordinate { first_uid, uids, first_gid, gids } = facts.subordinate.ok_or_else(|| {
+                Error::new(Kind::Host, format!("`ids=\"range\"` needs subordinate ids, and uid {} has none", caller.uid))
+                    .with_hint(format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}, and install the package `uidmap`", caller.uid))
+            })?;
+            (
+                around(inside.uid, outside.uid, first_uid, uids),
+                around(inside.gid, outside.gid, first_gid, gids),
+                MapWriter::Helpers,
+            )
+        }
+    };
+    Ok(Identity { inside, outside, uid_map, gid_map, writer })
+}
+
+/// Maps `own` to the caller and all ids around it to the subordinate ones, in order.
+fn around(own: u32, caller: u32, first: u32, count: u32) -> Vec<IdRange> {
+    let below = own.min(count);
+    let mut ranges = Vec::with_capacity(3);
+    if below > 0 {
+        ranges.push(IdRange { inside: 0, outside: first, count: below });
+    }
+    ranges.push(IdRange { inside: own, outside: caller, count: 1 });
+    if let (Some(next), rest @ 1..) = (own.checked_add(1), count - below) {
+        ranges.push(IdRange { inside: next, outside: first + below, count: rest });
+    }
+    ranges
+}
+
+fn unmapped(user: &Spanned<User>, facts: &Facts) -> Result<Identity> {
+    let asked = inside(&user.value.who, facts)?;
+    let caller = Ids { uid: facts.host.caller.uid, gid: facts.host.caller.gid };
+    let refuse = |message: &str| Err(Error::new(Kind::Spec, message).with_hint("add `user` to `namespaces`"));
+    let ids = match (facts.host.caller.is_root(), &user.value.who) {
+        (true, Who::Caller) => Ids { uid: RESERVED, gid: RESERVED },
+        (true, _) if asked.uid == 0 || asked.gid == 0 => {
+            return refuse("without a user namespace the command would be the host's root");
+        }
+        (true, _) => asked,
+        (false, _) if asked == caller => caller,
+        (false, _) => return refuse("only root can change ids without a user namespace"),
+    };
+    if user.value.ids == spec::Ids::Range {
+        return refuse("`ids=\"range\"` needs a user namespace");
+    }
+    Ok(Identity { inside: ids, outside: ids, uid_map: Vec::new(), gid_map: Vec::new(), writer: MapWriter::Nobody })
+}

@@ -1,0 +1,290 @@
+//! What holds each limit: files of cgroups, or sbx itself; and what the host cannot do.
+
+use crate::error::{Error, Kind, Result};
+use crate::host::{Controller, Hierarchy, Version};
+use crate::plan::facts::{Accounting, Facts, Invocation};
+use crate::plan::{AppliedLimit, CgroupPlan, Group, Setting, Value, Weakened};
+use crate::spec::{Feature, Init, Limits, Spec};
+use crate::units::Origin;
+
+/// The period in which `cpu.max` and `cpu.cfs_quota_us` count, in microseconds; the kernel's default.
+const PERIOD: u64 = 100_000;
+
+/// What was decided about the limits.
+#[derive(Debug, Default)]
+pub struct Decided {
+    pub cgroup: Option<CgroupPlan>,
+    pub limits: Vec<AppliedLimit>,
+    pub weakened: Vec<Weakened>,
+}
+
+/// One write that a limit wants, in a hierarchy with `controller`.
+struct Want {
+    feature: Feature,
+    controller: Controller,
+    origin: Origin,
+    /// The same limit in the words of both versions; `None` where a version does not have it.
+    v2: Option<Vec<(String, String)>>,
+    v1: Option<Vec<(String, Value)>>,
+    shown: Option<(String, u64)>,
+}
+
+/// Decides what holds the limits that need a cgroup.
+///
+/// # Errors
+/// The first limit that this host cannot enforce and that `best-effort` does not name.
+pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Decided> {
+    let mut decided = Decided::default();
+    let mut groups: Vec<Group> = Vec::new();
+    for want in wants(spec, facts, invocation)? {
+        match place(&want, facts) {
+            Ok((hierarchy, settings)) => {
+                let by = settings.first().map(|setting| setting.file.clone()).unwrap_or_default();
+                group(&mut groups, hierarchy, want.controller).settings.extend(settings);
+                if let Some((requested, applied)) = want.shown {
+                    decided.limits.push(AppliedLimit { name: want.feature.as_str(), requested, applied, by });
+                }
+            }
+            Err(error) => refuse(spec, want.feature, error.at(want.origin), &mut decided)?,
+        }
+    }
+    if !groups.is_empty() || invocation.accounting == Accounting::IfAvailable {
+        let accounting = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Cpuacct];
+        for controller in accounting {
+            if let Ok(hierarchy) = facts.host.cgroups.find(controller) {
+                group(&mut groups, hierarchy, controller);
+            }
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.version));
+    decided.cgroup = (!groups.is_empty()).then_some(CgroupPlan { groups });
+    Ok(decided)
+}
+
+fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) -> Result<()> {
+    if !spec.best_effort.iter().any(|named| named.value == feature) {
+        let hint = error.hint.clone().unwrap_or_default();
+        let leave = format!("or write `best-effort \"{}\"` to run without it", feature.as_str());
+        return Err(error.with_hint(if hint.is_empty() { leave } else { format!("{hint}; {leave}") }));
+    }
+    decided.weakened.push(Weakened { feature: feature.as_str(), why: error.message });
+    Ok(())
+}
+
+fn group<'a>(groups: &'a mut Vec<Group>, hierarchy: &Hierarchy, controller: Controller) -> &'a mut Group {
+    let found = groups.iter().position(|group| group.parent == hierarchy.parent);
+    let index = found.unwrap_or_else(|| {
+        groups.push(Group {
+            version: hierarchy.version,
+            parent: hierarchy.parent.clone(),
+            preparation: hierarchy.preparation,
+            controllers: Vec::new(),
+            settings: Vec::new(),
+        });
+        groups.len() - 1
+    });
+    let group = &mut groups[index];
+    if !group.controllers.contains(&controller) {
+        group.controllers.push(controller);
+    }
+    group
+}
+
+fn place<'a>(want: &Want, facts: &'a Facts) -> Result<(&'a Hierarchy, Vec<Setting>)> {
+    let hierarchy = facts.host.cgroups.find(want.controller).map_err(|refusal| {
+        let limit = want.feature.as_str();
+        match refusal {
+            Some(refusal) => {
+                let error = Error::new(Kind::Host, format!("the limit `{limit}` cannot be enforced: {}", refusal.why));
+                let error = error.with_hint(refusal.hint.clone());
+                if let Some(errno) = refusal.errno { error.with_errno(errno) } else { error }
+            }
+            None => Error::new(
+                Kind::Host,
+                format!("the limit `{limit}` cannot be enforced: this kernel has no controller for it"),
+            )
+            .with_hint("see `sbx doctor`"),
+        }
+    })?;
+    let setting = |file: String, value| Setting { file, value, feature: want.feature.as_str(), origin: want.origin };
+    let settings = match hierarchy.version {
+        Version::V2 => want
+            .v2
+            .as_ref()
+            .map(|files| files.iter().map(|(file, value)| setting(file.clone(), Value::Text(value.clone()))).collect()),
+        Version::V1 => want
+            .v1
+            .as_ref()
+            .map(|files| files.iter().map(|(file, value)| setting(file.clone(), value.clone())).collect()),
+    };
+    let settings = settings.ok_or_else(|| {
+        Error::new(
+            Kind::Host,
+            format!("the limit `{}` in this form cannot be enforced by cgroups v1", want.feature.as_str()),
+        )
+        .with_hint("boot with cgroups v2 (`systemd.unified_cgroup_hierarchy=1`)")
+    })?;
+    Ok((hierarchy, settings))
+}
+
+fn files<V: From<String>>(pairs: Vec<(&str, String)>) -> Option<Vec<(String, V)>> {
+    Some(pairs.into_iter().map(|(file, value)| (file.to_owned(), V::from(value))).collect())
+}
+
+fn wants(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Vec<Want>> {
+    let limits = &spec.limits;
+    let mut wants = Vec::new();
+    memory(limits, &mut wants);
+    cpu(limits, &mut wants);
+    pids(spec, &mut wants);
+    for limit in &limits.hugetlb {
+        let (size, max) = (huge_page(limit.value.page_size.0), limit.value.max.0.to_string());
+        wants.push(Want {
+            feature: Feature::Hugetlb,
+            controller: Controller::Hugetlb,
+            origin: limit.origin,
+            v2: files(vec![(&format!("hugetlb.{size}.max"), max.clone())]),
+            v1: files(vec![(&format!("hugetlb.{size}.limit_in_bytes"), max)]),
+            shown: Some((limit.value.max.to_string(), limit.value.max.0)),
+        });
+    }
+    for limit in &limits.io {
+        wants.push(io(limit, facts, invocation)?);
+    }
+    if let Some(limit) = &limits.cpu_time {
+        // The figure needs a group; in v2 every group has `cpu.stat`, in v1 it is `cpuacct`'s.
+        let v2 = facts.host.cgroups.hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2);
+        let controller = match v2.and_then(|hierarchy| hierarchy.controllers.first()) {
+            Some(controller) if facts.host.cgroups.find(Controller::Cpuacct).is_err() => *controller,
+            _ => Controller::Cpuacct,
+        };
+        let (v2, v1, shown) = (Some(Vec::new()), Some(Vec::new()), None);
+        wants.push(Want { feature: Feature::CpuTime, controller, origin: limit.origin, v2, v1, shown });
+    }
+    Ok(wants)
+}
+
+fn memory(limits: &Limits, wants: &mut Vec<Want>) {
+    let Some(limit) = &limits.memory else { return };
+    let (max, swap) = (limit.value.max, limit.value.swap.map_or(0, |swap| swap.0));
+    let mut v2 = vec![
+        ("memory.max", max.0.to_string()),
+        ("memory.swap.max", swap.to_string()),
+        ("memory.oom.group", "1".to_owned()),
+    ];
+    if let Some(high) = limit.value.high {
+        v2.push(("memory.high", high.0.to_string()));
+    }
+    let both = max.0.saturating_add(swap);
+    let v1 = vec![("memory.limit_in_bytes", max.0.to_string()), ("memory.memsw.limit_in_bytes", both.to_string())];
+    wants.push(Want {
+        feature: Feature::Memory,
+        controller: Controller::Memory,
+        origin: limit.origin,
+        v2: files(v2),
+        v1: if limit.value.high.is_none() { files(v1) } else { None },
+        shown: Some((max.to_string(), max.0)),
+    });
+}
+
+fn cpu(limits: &Limits, wants: &mut Vec<Want>) {
+    if let Some(limit) = &limits.cpu {
+        let quota = limit.value.cores.map(|cores| u64::from(cores.0) * PERIOD / 1000);
+        let (mut v2, mut v1) = (Vec::new(), Vec::new());
+        if let Some(quota) = quota {
+            v2.push(("cpu.max", format!("{quota} {PERIOD}")));
+            v1.push(("cpu.cfs_period_us", PERIOD.to_string()));
+            v1.push(("cpu.cfs_quota_us", quota.to_string()));
+        }
+        if let Some(weight) = limit.value.weight {
+            v2.push(("cpu.weight", weight.to_string()));
+            // 100 is the default of the one, 1024 of the other.
+            v1.push(("cpu.shares", (u64::from(weight) * 1024 / 100).max(2).to_string()));
+        }
+        let shown = match (limit.value.cores, limit.value.weight) {
+            (Some(cores), _) => Some((cores.to_string(), u64::from(cores.0))),
+            (None, Some(weight)) => Some((format!("weight {weight}"), u64::from(weight))),
+            (None, None) => None,
+        };
+        let (feature, controller, origin) = (Feature::Cpu, Controller::Cpu, limit.origin);
+        wants.push(Want { feature, controller, origin, v2: files(v2), v1: files(v1), shown });
+    }
+    if let Some(limit) = &limits.cpuset {
+        let list = limit.value.clone();
+        // In v1 a group without memory nodes takes no process.
+        let v1 =
+            vec![("cpuset.mems".to_owned(), Value::OfParent), ("cpuset.cpus".to_owned(), Value::Text(list.clone()))];
+        wants.push(Want {
+            feature: Feature::Cpuset,
+            controller: Controller::Cpuset,
+            origin: limit.origin,
+            v2: files(vec![("cpuset.cpus", list.clone())]),
+            v1: Some(v1),
+            shown: Some((list.clone(), cpus_in(&list))),
+        });
+    }
+}
+
+/// sbx's own init is in the group too, so the kernel's limit is one higher than the one written.
+fn pids(spec: &Spec, wants: &mut Vec<Want>) {
+    let Some(limit) = &spec.limits.pids else { return };
+    let init = match spec.init.as_ref().map_or(Init::Reaper, |init| init.value) {
+        Init::Reaper => 1,
+        Init::Command => 0,
+    };
+    let max = limit.value.saturating_add(init).to_string();
+    wants.push(Want {
+        feature: Feature::Pids,
+        controller: Controller::Pids,
+        origin: limit.origin,
+        v2: files(vec![("pids.max", max.clone())]),
+        v1: files(vec![("pids.max", max)]),
+        shown: Some((limit.value.to_string(), limit.value)),
+    });
+}
+
+fn io(limit: &crate::units::Spanned<crate::spec::Io>, facts: &Facts, invocation: &Invocation) -> Result<Want> {
+    let path = invocation.absolute(&limit.value.device);
+    let Some((major, minor)) = facts.devices.get(&path) else {
+        let message = format!("`{}` is neither a block device nor on one", path.display());
+        return Err(Error::new(Kind::Spec, message).at(limit.origin));
+    };
+    let rates = [
+        ("rbps", "read_bps", limit.value.read),
+        ("wbps", "write_bps", limit.value.write),
+        ("riops", "read_iops", limit.value.read_iops),
+        ("wiops", "write_iops", limit.value.write_iops),
+    ];
+    let given = rates.iter().filter_map(|(v2, v1, rate)| rate.map(|rate| (v2, v1, rate)));
+    let line: Vec<String> = given.clone().map(|(v2, _, rate)| format!("{v2}={rate}")).collect();
+    let v1 = given
+        .clone()
+        .map(|(_, v1, rate)| (format!("blkio.throttle.{v1}_device"), Value::Text(format!("{major}:{minor} {rate}"))));
+    Ok(Want {
+        feature: Feature::Io,
+        controller: Controller::Io,
+        origin: limit.origin,
+        v2: files(vec![("io.max", format!("{major}:{minor} {}", line.join(" ")))]),
+        v1: Some(v1.collect()),
+        shown: Some((line.join(" "), given.map(|(_, _, rate)| rate).next().unwrap_or(0))),
+    })
+}
+
+/// The kernel's name of a page size: `2MB`, `1GB`, `64KB`.
+fn huge_page(bytes: u64) -> String {
+    [(30, "GB"), (20, "MB")]
+        .iter()
+        .find(|(shift, _)| bytes >= 1 << shift)
+        .map_or_else(|| format!("{}KB", bytes >> 10), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
+/// Counts the processors of a list that was checked when it was read.
+fn cpus_in(list: &str) -> u64 {
+    list.split(',')
+        .filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            Some(last.saturating_sub(first) + 1)
+        })
+        .sum()
+}

@@ -1,0 +1,378 @@
+//! The root and what sbx itself puts into every sandbox: `/proc`, a fresh `/dev`, a
+//! `/tmp` and a `/run` of its own.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::{Base, Facts, FileKind, Invocation};
+use crate::plan::ground::{self, Ground, Grounds};
+use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
+use crate::plan::{Filesystem, Idmap, Op, Tree};
+use crate::spec::{Mount, Namespace, Secret, Spec, Writable};
+use crate::units::{AbsPath, Bytes, Origin};
+
+/// What of the host's `/etc` is nobody's business, where it exists.
+pub const MASKED: [&str; 9] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/ssl/private",
+    "/etc/krb5.keytab",
+    "/etc/NetworkManager/system-connections",
+];
+
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+
+/// The directories of one overlay on the stage.
+#[derive(Debug)]
+struct Layer {
+    place: AbsPath,
+    lower: Tree,
+    origin: Origin,
+}
+
+/// How the root is built.
+#[derive(Debug)]
+pub struct Root {
+    pub writable: Writable,
+    /// The bound on the writable part, and who asked for it.
+    pub size: Option<(Bytes, Option<u64>, Origin)>,
+    layers: Vec<Layer>,
+    origin: Origin,
+}
+
+/// What the two halves of building a root share.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    pub spec: &'a Spec,
+    pub facts: &'a Facts,
+    pub invocation: &'a Invocation,
+    pub namespaces: &'a [Namespace],
+}
+
+/// Makes the root: one tree, or a tmpfs with the host's directories in it, layered wherever something has
+/// to be writable or made. Returns what is left to be done at the end.
+///
+/// # Errors
+/// A combination that makes no sense for this rootfs.
+pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Root> {
+    let Inputs { spec, facts, .. } = inputs;
+    let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
+    let wanted = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref());
+    let default = if matches!(facts.base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
+    let writable = wanted.map_or(default, |wanted| wanted.value);
+    let mut root = Root { writable, size: size(spec), layers: Vec::new(), origin };
+    let layered = layered_places(inputs, grounds, writable);
+    match &facts.base {
+        Base::Image(image) => build_image(inputs, &mut root, (image, layered), steps)?,
+        Base::Scratch | Base::Host(_) if writable == Writable::Persist => {
+            let message = "only a directory or an archive can be kept with `writable=\"persist\"`";
+            return Err(Error::new(Kind::Spec, message).at(origin));
+        }
+        Base::Scratch => {
+            let options = tmpfs_options(root.size, "755");
+            let tree = steps.new_filesystem(
+                NewFilesystem { filesystem: Filesystem::Tmpfs, options: &pairs(&options), attributes: WRITABLE },
+                origin,
+            );
+            steps.assemble(Op::Pivot { tree }, origin);
+        }
+        Base::Host(entries) => {
+            let mut attached = Vec::new();
+            for entry in entries.iter().filter(|entry| entry.link.is_none()) {
+                let view = View { attributes: SEALED, idmap: Idmap::None };
+                let tree = steps.open(PathBuf::from(entry.path.as_str()), view, origin);
+                if layered.contains(&entry.path) {
+                    root.layers.push(Layer { place: entry.path.clone(), lower: tree, origin });
+                } else {
+                    attached.push((entry.path.clone(), tree));
+                }
+            }
+            let overlays = stage(&root, None, steps);
+            let options = [("mode", "755"), ("size", "1m"), ("nr_inodes", "1024")];
+            let tree = steps.new_filesystem(
+                NewFilesystem { filesystem: Filesystem::Tmpfs, options: &options, attributes: WRITABLE },
+                origin,
+            );
+            steps.assemble(Op::Pivot { tree }, origin);
+            for entry in entries {
+                match &entry.link {
+                    Some(target) => {
+                        steps.inside(Op::MakeSymlink { path: entry.path.clone(), target: target.clone() }, origin);
+                    }
+                    None => steps.inside(Op::MakeDir { path: entry.path.clone(), mode: 0o755 }, origin),
+                }
+            }
+            for (path, tree) in attached.into_iter().chain(overlays) {
+                steps.attach(tree, &path, origin);
+            }
+        }
+    }
+    Ok(root)
+}
+
+fn build_image(
+    inputs: Inputs<'_>,
+    root: &mut Root,
+    (image, layered): (&PathBuf, BTreeSet<AbsPath>),
+    steps: &mut Steps,
+) -> Result<()> {
+    let view = View { attributes: SEALED, idmap: Idmap::Inside };
+    let lower = steps.open(image.clone(), view, root.origin);
+    if layered.is_empty() {
+        steps.assemble(Op::Pivot { tree: lower }, root.origin);
+        return Ok(());
+    }
+    root.layers.push(Layer { place: AbsPath::root(), lower, origin: root.origin });
+    let upper = inputs.spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.upper.as_ref());
+    let kept = upper.map(|upper| {
+        let view = View { attributes: WRITABLE, idmap: Idmap::Inside };
+        steps.open(inputs.invocation.absolute(&upper.value), view, upper.origin)
+    });
+    if kept.is_some() && root.size.is_some() {
+        let origin = root.size.map_or(root.origin, |(_, _, origin)| origin);
+        let message = "the size of a kept `upper` directory is its file system's and cannot be bounded by sbx";
+        return Err(Error::new(Kind::Host, message)
+            .at(origin)
+            .with_hint("give it a file system of its own, or drop the bound"));
+    }
+    let overlays = stage(root, kept, steps);
+    for (_, tree) in overlays {
+        steps.assemble(Op::Pivot { tree }, root.origin);
+    }
+    Ok(())
+}
+
+/// Puts the overlays of `root` together on one tmpfs and returns them, each with its place. With `kept`,
+/// the first one's changes go there instead.
+fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tree)> {
+    if root.layers.is_empty() {
+        return Vec::new();
+    }
+    let options = tmpfs_options(root.size, "755");
+    let tree = steps.new_filesystem(
+        NewFilesystem { filesystem: Filesystem::Tmpfs, options: &pairs(&options), attributes: WRITABLE },
+        root.origin,
+    );
+    let mut directories: Vec<String> = Vec::new();
+    for number in 0..root.layers.len() {
+        directories.extend(["lower", "upper", "work"].map(|name| format!("{name}{number}")));
+    }
+    if kept.is_some() {
+        directories.push("kept".to_owned());
+    }
+    steps.assemble(Op::Stage { tree, directories }, root.origin);
+    if let Some(kept) = kept {
+        steps.assemble(Op::AttachStaged { tree: kept, directory: "kept".to_owned() }, root.origin);
+    }
+    let mut overlays = Vec::new();
+    for (number, layer) in root.layers.iter().enumerate() {
+        let directory = format!("lower{number}");
+        steps.assemble(Op::AttachStaged { tree: layer.lower, directory: directory.clone() }, layer.origin);
+        let (upper, work) = match kept {
+            Some(_) => ("kept/upper".to_owned(), "kept/work".to_owned()),
+            None => (format!("upper{number}"), format!("work{number}")),
+        };
+        let options = [("lowerdir", directory.as_str()), ("upperdir", &upper), ("workdir", &work), ("userxattr", "")];
+        let tree = steps.new_filesystem(
+            NewFilesystem { filesystem: Filesystem::Overlay, options: &options, attributes: WRITABLE },
+            layer.origin,
+        );
+        overlays.push((layer.place.clone(), tree));
+    }
+    overlays
+}
+
+/// Returns the places whose file system has to become an overlay: all of a writable root, and wherever
+/// something is made that is not there.
+fn layered_places(inputs: Inputs<'_>, grounds: &Grounds, writable: Writable) -> BTreeSet<AbsPath> {
+    let Inputs { spec, facts, invocation, .. } = inputs;
+    let mut places = BTreeSet::new();
+    if writable != Writable::No {
+        match &facts.base {
+            Base::Image(_) => drop(places.insert(AbsPath::root())),
+            Base::Host(entries) => {
+                places.extend(entries.iter().filter(|entry| entry.link.is_none()).map(|entry| entry.path.clone()));
+            }
+            Base::Scratch => {}
+        }
+    }
+    let mut grounds = grounds.clone();
+    let mut look = |grounds: &Grounds, path: &AbsPath| {
+        let (place, ground) = grounds.under(path);
+        let missing = grounds.question(path).is_some_and(|question| facts.kind(&question) == FileKind::Missing);
+        if missing && matches!(ground, Ground::Image | Ground::System(_)) {
+            places.insert(place.clone());
+        }
+    };
+    for path in ground::base_mounts(spec) {
+        look(&grounds, &path);
+        grounds.cover(path, Ground::Own);
+    }
+    for mount in &spec.mounts {
+        if !matches!(mount.value, Mount::Mask { .. }) {
+            look(&grounds, mount.value.destination());
+        }
+        if let Some(ground) = ground::ground_of(&mount.value, invocation) {
+            grounds.cover(mount.value.destination().clone(), ground);
+        }
+    }
+    for secret in &spec.secrets {
+        if let Secret::File { destination, .. } = &secret.value {
+            look(&grounds, destination);
+        }
+    }
+    places
+}
+
+/// Fills the base mounts and records them in `grounds`.
+///
+/// # Errors
+/// A base mount point that is not a directory in the image.
+pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Result<()> {
+    let Inputs { spec, facts, namespaces, .. } = inputs;
+    let origin = Origin::Default;
+    let proc = proc_tree(namespaces, steps);
+    for path in ground::base_mounts(spec) {
+        steps.mount_point(Place { grounds, facts, path: &path, origin }, FileKind::Directory)?;
+        match path.as_str() {
+            "/proc" => steps.attach(proc, &path, origin),
+            "/dev" => devices(steps),
+            place => {
+                let bound = if matches!(facts.base, Base::Host(_)) && place == "/tmp" { size(spec) } else { None };
+                let options = tmpfs_options(bound, if place == "/tmp" { "1777" } else { "755" });
+                let origin = bound.map_or(origin, |(_, _, origin)| origin);
+                let options = options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+                steps.inside(
+                    Op::Mount {
+                        filesystem: Filesystem::Tmpfs,
+                        destination: path.clone(),
+                        options,
+                        attributes: WRITABLE,
+                    },
+                    origin,
+                );
+            }
+        }
+        grounds.cover(path, Ground::Own);
+    }
+    if matches!(facts.base, Base::Host(_)) {
+        mask_host_secrets(facts, steps);
+    }
+    Ok(())
+}
+
+/// A new procfs shows the pid namespace of its maker, and the kernel lets only that namespace's owner make
+/// one; without a new namespace the host's is what there is.
+fn proc_tree(namespaces: &[Namespace], steps: &mut Steps) -> Tree {
+    if namespaces.contains(&Namespace::Pid) {
+        steps.new_filesystem(
+            NewFilesystem { filesystem: Filesystem::Proc, options: &[], attributes: DATA },
+            Origin::Default,
+        )
+    } else {
+        steps.open(PathBuf::from("/proc"), View { attributes: DATA, idmap: Idmap::None }, Origin::Default)
+    }
+}
+
+fn devices(steps: &mut Steps) {
+    let origin = Origin::Default;
+    let inside = |text: &str| AbsPath::new(text).unwrap_or_else(|_| AbsPath::root());
+    let mount = |path: &str, filesystem, options: &str| Op::Mount {
+        filesystem,
+        destination: inside(path),
+        options: options.to_owned(),
+        attributes: DATA,
+    };
+    steps.inside(mount("/dev", Filesystem::Tmpfs, "mode=755,size=64k,nr_inodes=256"), origin);
+    for name in DEVICES {
+        let path = inside(&format!("/dev/{name}"));
+        let view = View { attributes: DEVICE, idmap: Idmap::None };
+        let tree = steps.open(PathBuf::from(path.as_str()), view, origin);
+        steps.inside(Op::MakeFile { path: path.clone(), mode: 0o666 }, origin);
+        steps.attach(tree, &path, origin);
+    }
+    for (path, target) in DEVICE_LINKS {
+        steps.inside(Op::MakeSymlink { path: inside(path), target: target.to_owned() }, origin);
+    }
+    for path in ["/dev/pts", "/dev/shm"] {
+        steps.inside(Op::MakeDir { path: inside(path), mode: 0o755 }, origin);
+    }
+    steps.inside(mount("/dev/pts", Filesystem::Devpts, "newinstance,ptmxmode=0666,mode=620"), origin);
+    steps.inside(mount("/dev/shm", Filesystem::Tmpfs, "mode=1777,size=64m"), origin);
+}
+
+fn mask_host_secrets(facts: &Facts, steps: &mut Steps) {
+    for path in MASKED {
+        let kind = facts.host_kind(std::path::Path::new(path));
+        if let (true, Ok(path)) = (ground::exists(kind), AbsPath::new(path)) {
+            mask(&path, kind, Origin::Default, steps);
+        }
+    }
+}
+
+/// Covers what is at `path`: a directory with an empty one, anything else with `/dev/null`.
+pub fn mask(path: &AbsPath, kind: FileKind, origin: Origin, steps: &mut Steps) {
+    if kind == FileKind::Directory {
+        let op = Op::Mount {
+            filesystem: Filesystem::Tmpfs,
+            destination: path.clone(),
+            options: "mode=555,size=4k,nr_inodes=2".to_owned(),
+            attributes: SEALED,
+        };
+        steps.inside(op, origin);
+    } else {
+        let tree = steps.open(PathBuf::from("/dev/null"), View { attributes: DEVICE, idmap: Idmap::None }, origin);
+        steps.attach(tree, path, origin);
+    }
+}
+
+/// Makes read-only what was writable only so that mount points could be made.
+pub fn finish(root: &Root, facts: &Facts, steps: &mut Steps) {
+    if root.writable != Writable::No {
+        return;
+    }
+    for layer in &root.layers {
+        steps.inside(Op::ReadOnly { path: layer.place.clone() }, root.origin);
+    }
+    if !matches!(facts.base, Base::Image(_)) {
+        steps.inside(Op::ReadOnly { path: AbsPath::root() }, root.origin);
+    }
+}
+
+/// Returns the bound on the writable part: `rootfs size=` or `limits { disk }`, whichever is smaller.
+fn size(spec: &Spec) -> Option<(Bytes, Option<u64>, Origin)> {
+    let written = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.size.as_ref());
+    let written = written.map(|size| (size.value, None, size.origin));
+    let disk = spec.limits.disk.as_ref().map(|disk| (disk.value.size, disk.value.inodes, disk.origin));
+    match (written, disk) {
+        (Some(size), Some(disk)) if size.0 < disk.0 => Some((size.0, disk.1, size.2)),
+        (written, disk) => disk.or(written),
+    }
+}
+
+/// The options of a tmpfs: never without a bound.
+fn tmpfs_options(bound: Option<(Bytes, Option<u64>, Origin)>, mode: &'static str) -> Vec<(&'static str, String)> {
+    let size = bound.map_or_else(|| "50%".to_owned(), |(size, _, _)| size.0.to_string());
+    let mut options = vec![("mode", mode.to_owned()), ("size", size)];
+    if let Some((_, Some(inodes), _)) = bound {
+        options.push(("nr_inodes", inodes.to_string()));
+    }
+    options
+}
+
+fn pairs<'a>(options: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    options.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
