@@ -24,28 +24,26 @@ has() {
 # refused VALUE FILE: the kernel does not take the value. In a shell of its own: busybox keeps what
 # its echo could not write and sends it with the next one.
 refused() {
-    # shellcheck disable=SC2016 # for the inner shell
     ! sh -c 'echo "$1" >"$2"' sh "$1" "$2" 2>/dev/null
 }
 
 # as_user COMMAND [ARGUMENT...]: as uid 1000 without privileges, in the cgroup of the caller.
 # Not in the systemd modes.
 as_user() {
-    # shellcheck disable=SC2016 # for the inner shell
-    su user -c 'export XDG_RUNTIME_DIR=/run/user/1000; exec "$@"' sh "$@"
+    # Without `--` busybox takes the options of the command for its own.
+    su -c 'export XDG_RUNTIME_DIR=/run/user/1000; exec "$@"' -- user sh "$@"
 }
 
 # as_user_in_cgroup COMMAND [ARGUMENT...]: as uid 1000 in a new cgroup which that user owns, below
 # /sys/fs/cgroup/delegated, which it owns as well: what `systemd-run --user --scope -p Delegate=yes`
-# gives, with all of cpuset, cpu, io, memory, pids. Mode v2-user only.
+# gives, with all of cpuset, cpu, io, memory, pids. Mode v2-user only. Sets `user_cgroup` to its path.
 as_user_in_cgroup() {
-    cgroup=$(mktemp -d /sys/fs/cgroup/delegated/run-XXXXXX) || fail "no delegated cgroup (mode v2-user only)"
-    chmod 755 "$cgroup"
+    user_cgroup=$(mktemp -d /sys/fs/cgroup/delegated/run-XXXXXX) || fail "no delegated cgroup (mode v2-user only)"
+    chmod 755 "$user_cgroup"
     for file in . cgroup.procs cgroup.threads cgroup.subtree_control; do
-        chown 1000:1000 "$cgroup/$file"
+        chown 1000:1000 "$user_cgroup/$file"
     done
     # No shell may stay behind in it: the command is to be its only process.
-    # shellcheck disable=SC2016 # for the inner shell
-    sh -c 'echo 0 >"$0/cgroup.procs" && exec su user -c "export XDG_RUNTIME_DIR=/run/user/1000; exec \"\$@\"" sh "$@"' \
-        "$cgroup" "$@"
+    sh -c 'echo 0 >"$0/cgroup.procs" && exec su -c "export XDG_RUNTIME_DIR=/run/user/1000; exec \"\$@\"" -- user sh "$@"' \
+        "$user_cgroup" "$@"
 }

@@ -36,7 +36,7 @@ echo "systemd: limits hold in $own with: $(cat cgroup.controllers)"
 END
 systemd-run --user --scope -p Delegate=yes sh /tmp/inside
 
-# Subordinate ids, by the set-user-id helpers.
+# Subordinate ids, by the set-user-id programs.
 map=$(unshare --user --map-root-user --map-auto cat /proc/self/uid_map | xargs)
 case $map in
 "0 1000 1 1 100000 "*) ;;
