@@ -175,7 +175,8 @@ fn memory(limits: &Limits, wants: &mut Vec<Want>) {
     if let Some(high) = limit.value.high {
         v2.push(("memory.high", high.0.to_string()));
     }
-    let both = max.0.saturating_add(swap);
+    // One page more than asked, or the kernel charges both counters at once and `memory.failcnt` stays 0.
+    let both = max.0.saturating_add(swap).saturating_add(4096);
     let v1 = vec![("memory.limit_in_bytes", max.0.to_string()), ("memory.memsw.limit_in_bytes", both.to_string())];
     wants.push(Want {
         feature: Feature::Memory,

@@ -154,6 +154,17 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Returns the tree that the step makes, if it makes one.
+    #[must_use]
+    pub fn tree(&self) -> Option<Tree> {
+        match self {
+            Self::OpenTree { tree, .. } | Self::NewFilesystem { tree, .. } | Self::NewFile { tree, .. } => Some(*tree),
+            _ => None,
+        }
+    }
+}
+
 /// Who opens a source: only the host's root can map the ids of a mount, and only
 /// a process inside the new namespaces can clone mounts without being root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use crate::sys::{Errno, Fd, Sys, fd, file, security, time};
 /// Where the status pipe is once all other descriptors are closed.
 const STATUS: Fd = Fd(3);
 
-/// What the kernel sends to an init without a pid namespace of its own when sbx is gone: the command
-/// must not outlive it, and nobody else sends this one.
-pub const ORPHANED: i32 = libc::SIGPWR;
+/// Tells the init to kill and reap all and to say what it has seen. The parent sends it when the run has
+/// to end, and the kernel when sbx is gone and there is no pid namespace that would die with the init.
+pub const END: i32 = libc::SIGPWR;
 
 /// Starts the command, as the tape says, and never comes back.
 pub fn become_command(tape: &mut Tape) -> ! {
@@ -73,10 +73,11 @@ fn run_init(tape: &mut Tape) -> ! {
     // A reader at the other end of the command's output waits for the command only.
     drop(fd::close_range(0, 2));
     let mut usage = Rusage::default();
-    let status = reap_until(command, pids, &mut usage);
+    let status = reap_until(command, &mut usage);
     let ended = time::monotonic();
     let left = end_the_rest(pids, &mut usage);
-    let full = u64::from(file::is_full(c"/").unwrap_or(false));
+    let full = tape.start.bounded.as_ref().is_some_and(|path| file::is_full(path).unwrap_or(false));
+    let full = u64::from(full);
     verdict::send(STATUS, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
     process::exit_now(0)
 }
@@ -91,7 +92,7 @@ fn become_child(start: &Start) -> i32 {
 }
 
 /// Reaps whatever ends and forwards whatever comes, until the command has ended; returns its status.
-fn reap_until(command: Pid, pids: PidNamespace, usage: &mut Rusage) -> i32 {
+fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
     loop {
         match process::next_signal() {
             Ok(libc::SIGCHLD) => {
@@ -99,7 +100,10 @@ fn reap_until(command: Pid, pids: PidNamespace, usage: &mut Rusage) -> i32 {
                     return status;
                 }
             }
-            Ok(ORPHANED) if pids == PidNamespace::Host => drop(process::kill(command, libc::SIGKILL)),
+            Ok(END) => {
+                drop(process::kill(Pid(-command.0), libc::SIGKILL));
+                drop(process::kill(command, libc::SIGKILL));
+            }
             Ok(signal) => forward(signal, command),
             Err(_) => {}
         }

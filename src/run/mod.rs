@@ -1,10 +1,19 @@
 //! What happened, as data. The files beside this one do the deed: they freeze a
 //! plan, clone, play, watch, reap and clean up.
 
+pub mod cgroup;
 pub mod child;
+pub mod collect;
+pub mod drive;
+pub mod garbage;
+pub mod idmap;
 pub mod init;
+pub mod meter;
+pub mod relay;
+pub mod sources;
 pub mod tape;
 pub mod verdict;
+pub mod watch;
 
 use std::time::{Duration, SystemTime};
 

@@ -54,6 +54,8 @@ pub struct Start {
     pub stack: Vec<u8>,
     /// Whether the first process is pid 1 of its own namespace, which takes all others with it.
     pub pid_namespace: PidNamespace,
+    /// The file system whose size is limited.
+    pub bounded: Option<CString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +184,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
             true => PidNamespace::New,
             false => PidNamespace::Host,
         },
+        bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
         acts: acts.collect::<Result<_>>()?,

@@ -18,6 +18,7 @@ pub mod net;
 pub mod process;
 pub mod security;
 pub mod time;
+pub mod watch;
 
 pub use nix::errno::Errno;
 

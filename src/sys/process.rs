@@ -208,6 +208,13 @@ pub fn kill(pid: Pid, signal: i32) -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_kill, pid.0, signal) }).map(drop)
 }
 
+/// Returns the id of this process.
+#[must_use]
+pub fn own_pid() -> Pid {
+    // SAFETY: getpid(2) touches no memory and cannot fail.
+    Pid(unsafe { libc::getpid() })
+}
+
 /// Sends `signal` to the process behind a pidfd (pidfd_send_signal(2), Linux 5.1).
 pub fn signal_pidfd(pidfd: Fd, signal: i32) -> Sys<()> {
     // SAFETY: a null siginfo is allowed; nothing else is memory.

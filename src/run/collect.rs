@@ -1,0 +1,200 @@
+//! The figures of a run, read when all its processes are dead and before its groups go.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::host::{Controller, Version};
+use crate::run::cgroup::{Groups, LiveGroup};
+use crate::run::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, Pressure, Source, Usage};
+use crate::spec::Init;
+use crate::sys::process::Rusage;
+
+/// What wait4(2) and the init said.
+#[derive(Debug, Clone, Copy)]
+pub struct Waited {
+    /// The sum over the command and its descendants.
+    pub command: Rusage,
+    /// What the child spent on building the sandbox and as init.
+    pub own: Rusage,
+    pub init: Init,
+    pub left: Option<u64>,
+}
+
+/// Collects all figures.
+#[must_use]
+pub fn usage(groups: Option<&Groups>, waited: &Waited) -> Usage {
+    let command = &waited.command;
+    let mut usage = Usage {
+        user: Some(Duration::from_micros(command.user)),
+        system: Some(Duration::from_micros(command.system)),
+        time_source: Some(Source::Rusage),
+        max_rss_bytes: Some(command.max_rss.saturating_mul(1024)),
+        page_faults_minor: Some(command.minor_faults),
+        page_faults_major: Some(command.major_faults),
+        switches_voluntary: Some(command.voluntary),
+        switches_involuntary: Some(command.involuntary),
+        pids: PidsUsage { left_at_exit: waited.left, ..PidsUsage::default() },
+        ..Usage::default()
+    };
+    let Some(groups) = groups else { return usage };
+    times(groups, waited, &mut usage);
+    if let Some(group) = groups.with(Controller::Cpu) {
+        usage.cpu = cpu(group);
+    }
+    if let Some(group) = groups.with(Controller::Memory) {
+        usage.memory = memory(group);
+    }
+    if let Some(group) = groups.with(Controller::Pids) {
+        pids(group, waited.init, &mut usage.pids);
+    }
+    if let Some(group) = groups.groups.iter().find(|group| group.version == Version::V2) {
+        usage.pressure = pressure(group);
+    }
+    if let Some(group) = groups.with(Controller::Io) {
+        usage.io = io(group);
+    }
+    usage
+}
+
+/// A group also counts processes that nobody waited for, so its sum is the better one. A v2 group has had
+/// the child in it from its birth: what that spent on the sandbox is taken off. v1 splits the sum by clock
+/// ticks, so it is split as wait4(2) splits its own (which the kernel scales to the exact sum).
+fn times(groups: &Groups, waited: &Waited, usage: &mut Usage) {
+    if let Some(group) = groups.with(Controller::Cpuacct).filter(|group| group.version == Version::V1) {
+        let Some(total) = number(&group.path, "cpuacct.usage") else { return };
+        let total = total.max((waited.command.user + waited.command.system).saturating_mul(1000));
+        let (user, both) = (waited.command.user, waited.command.user + waited.command.system);
+        let user = if both == 0 { total } else { scale(total, user, both) };
+        usage.user = Some(Duration::from_nanos(user));
+        usage.system = Some(Duration::from_nanos(total - user));
+        usage.time_source = Some(Source::Cgroup1);
+    } else if let Some(group) = groups.groups.iter().find(|group| group.version == Version::V2) {
+        let text = text(&group.path, "cpu.stat");
+        let (Some(user), Some(system)) = (field(&text, "user_usec"), field(&text, "system_usec")) else { return };
+        let own = waited.own.user + waited.own.system;
+        let total = (user + system).saturating_sub(own).max(waited.command.user + waited.command.system);
+        let user = if user + system == 0 { 0 } else { scale(total, user, user + system) };
+        let user = user.max(waited.command.user.min(total));
+        usage.user = Some(Duration::from_micros(user));
+        usage.system = Some(Duration::from_micros(total - user));
+        usage.time_source = Some(Source::Cgroup2);
+    }
+}
+
+fn scale(total: u64, part: u64, whole: u64) -> u64 {
+    let scaled = u128::from(total) * u128::from(part) / u128::from(whole);
+    u64::try_from(scaled).unwrap_or(total)
+}
+
+fn cpu(group: &LiveGroup) -> CpuUsage {
+    let text = text(&group.path, "cpu.stat");
+    let throttled = match group.version {
+        Version::V1 => field(&text, "throttled_time").map(Duration::from_nanos),
+        Version::V2 => field(&text, "throttled_usec").map(Duration::from_micros),
+    };
+    CpuUsage {
+        periods: field(&text, "nr_periods"),
+        throttled_periods: field(&text, "nr_throttled"),
+        throttled,
+    }
+}
+
+fn memory(group: &LiveGroup) -> MemoryUsage {
+    let path = &group.path;
+    match group.version {
+        Version::V1 => {
+            let peak = number(path, "memory.max_usage_in_bytes");
+            let both = number(path, "memory.memsw.max_usage_in_bytes");
+            MemoryUsage {
+                peak_bytes: peak,
+                swap_peak_bytes: both.and_then(|both| both.checked_sub(peak?)),
+                oom_kills: field(&text(path, "memory.oom_control"), "oom_kill"),
+                limit_hits: number(path, "memory.failcnt"),
+                source: peak.map(|_| "memory.max_usage_in_bytes"),
+            }
+        }
+        Version::V2 => {
+            let peak = number(path, "memory.peak");
+            let events = text(path, "memory.events");
+            MemoryUsage {
+                peak_bytes: peak,
+                swap_peak_bytes: number(path, "memory.swap.peak"),
+                oom_kills: field(&events, "oom_kill"),
+                limit_hits: field(&events, "max"),
+                source: peak.map(|_| "memory.peak"),
+            }
+        }
+    }
+}
+
+/// sbx's own init was there all the time; before it could start anything it was alone.
+fn pids(group: &LiveGroup, init: Init, usage: &mut PidsUsage) {
+    let own = match init {
+        Init::Reaper => 1,
+        Init::Command => 0,
+    };
+    usage.peak = number(&group.path, "pids.peak").map(|peak| peak.saturating_sub(own));
+    usage.denied_forks = field(&text(&group.path, "pids.events"), "max");
+}
+
+fn io(group: &LiveGroup) -> IoUsage {
+    match group.version {
+        Version::V2 => {
+            let text = text(&group.path, "io.stat");
+            let sum = |key: &str| {
+                let values = text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+                Some(values.filter_map(|value| value.parse::<u64>().ok()).sum())
+            };
+            IoUsage { read_bytes: sum("rbytes"), write_bytes: sum("wbytes"), read_ops: sum("rios"), write_ops: sum("wios") }
+        }
+        Version::V1 => {
+            let sum = |file: &str, kind: &str| {
+                let text = text(&group.path, file);
+                let values = text.lines().filter_map(|line| {
+                    let mut words = line.split_whitespace();
+                    words.next().filter(|device| device.contains(':'))?;
+                    words.next().filter(|word| *word == kind)?;
+                    words.next()?.parse::<u64>().ok()
+                });
+                (!text.is_empty()).then(|| values.sum())
+            };
+            let (bytes, ops) = ("blkio.throttle.io_service_bytes", "blkio.throttle.io_serviced");
+            IoUsage {
+                read_bytes: sum(bytes, "Read"),
+                write_bytes: sum(bytes, "Write"),
+                read_ops: sum(ops, "Read"),
+                write_ops: sum(ops, "Write"),
+            }
+        }
+    }
+}
+
+fn pressure(group: &LiveGroup) -> Pressure {
+    let total = |file: &str, kind: &str| {
+        let text = text(&group.path, file);
+        let line = text.lines().find(|line| line.starts_with(kind))?;
+        let micros = line.split_whitespace().find_map(|word| word.strip_prefix("total="))?;
+        micros.parse().ok().map(Duration::from_micros)
+    };
+    Pressure {
+        cpu_some: total("cpu.pressure", "some"),
+        memory_some: total("memory.pressure", "some"),
+        memory_full: total("memory.pressure", "full"),
+        io_some: total("io.pressure", "some"),
+        io_full: total("io.pressure", "full"),
+    }
+}
+
+/// A file that is not there is a figure that is not known.
+fn text(group: &Path, file: &str) -> String {
+    std::fs::read_to_string(group.join(file)).unwrap_or_default()
+}
+
+fn number(group: &Path, file: &str) -> Option<u64> {
+    text(group, file).trim().parse().ok()
+}
+
+/// Returns the number after `key` in lines of `key number`.
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}

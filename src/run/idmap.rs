@@ -1,0 +1,116 @@
+//! Writes the id maps of the child from outside, and finds the user namespaces through
+//! which mounts map ids.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::{IdRange, Idmap, Identity, MapWriter, Plan};
+use crate::run::sources::{Maps, Source, wants};
+use crate::sys::process::{Cloned, Pid};
+use crate::sys::{Errno, Sys, fd, process, watch};
+
+/// Where newuidmap(1) and newgidmap(1) are; never looked up in the caller's PATH.
+const HELPER_PLACES: [&str; 3] = ["/usr/bin", "/bin", "/usr/local/bin"];
+
+/// Maps the ids of the child as the plan says.
+///
+/// # Errors
+/// The file that could not be written, or the helper that failed and what it said.
+pub fn write(plan: &Plan, child: Pid) -> Result<()> {
+    let identity = &plan.identity;
+    match identity.writer {
+        MapWriter::Nobody | MapWriter::Child => Ok(()),
+        MapWriter::Parent => {
+            write_file(child, "uid_map", &identity.uid_map)?;
+            write_file(child, "gid_map", &identity.gid_map)
+        }
+        MapWriter::Helpers => {
+            run_helper("newuidmap", child, &identity.uid_map)?;
+            run_helper("newgidmap", child, &identity.gid_map)
+        }
+    }
+}
+
+fn write_file(child: Pid, file: &str, ranges: &[IdRange]) -> Result<()> {
+    let path = format!("/proc/{}/{file}", child.0);
+    let lines: Vec<String> =
+        ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
+    std::fs::write(&path, lines.concat())
+        .map_err(|source| Error::io(format_args!("cannot write `{path}`"), &source).with_kind(Kind::Host))
+}
+
+fn run_helper(name: &str, child: Pid, ranges: &[IdRange]) -> Result<()> {
+    let install = "install the package `uidmap` (Debian) or `shadow-utils` (Fedora)";
+    let program = HELPER_PLACES.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
+    let program = program.ok_or_else(|| {
+        Error::new(Kind::Host, format!("`ids=\"range\"` needs `{name}`, which is not installed")).with_hint(install)
+    })?;
+    let mut command = Command::new(&program);
+    command.env_clear().stdin(Stdio::null()).arg(child.0.to_string());
+    for range in ranges {
+        command.args([range.inside, range.outside, range.count].map(|number| number.to_string()));
+    }
+    let output = command
+        .output()
+        .map_err(|source| Error::io(format_args!("cannot run `{}`", program.display()), &source).with_kind(Kind::Host))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().escape_debug().to_string();
+    Err(Error::new(Kind::Host, format!("`{name}` refused: {said}")).with_hint("compare /etc/subuid and /etc/subgid with `ids=\"range\"`"))
+}
+
+/// Finds the namespaces that the sources need: the child's own, or one made for the purpose where the
+/// command is not uid 0 inside and yet is to own the caller's files.
+///
+/// # Errors
+/// The namespace that could not be opened or made.
+pub fn maps(plan: &Plan, child: Pid, sources: &[Source]) -> Sys<Maps> {
+    let mut maps = Maps { inside: None, caller: None };
+    if plan.identity.writer == MapWriter::Nobody {
+        return Ok(maps);
+    }
+    if wants(sources, Idmap::Inside) {
+        maps.inside = Some(namespace_of(child)?);
+    }
+    if wants(sources, Idmap::Caller) {
+        let identity = &plan.identity;
+        let root = (identity.inside.uid, identity.inside.gid) == (0, 0);
+        maps.caller = Some(if root { namespace_of(child)? } else { namespace_for(identity)? });
+    }
+    Ok(maps)
+}
+
+fn namespace_of(process: Pid) -> Sys<OwnedFd> {
+    let path = std::ffi::CString::new(format!("/proc/{}/ns/user", process.0)).map_err(|_| Errno::EINVAL)?;
+    fd::open(&path, libc::O_RDONLY, 0).map(watch::own)
+}
+
+/// Makes a user namespace that maps root on disk to the command's outside id. It lives on in the mounts
+/// when the process that was needed to make it is gone.
+fn namespace_for(identity: &Identity) -> Sys<OwnedFd> {
+    let (reader, writer) = fd::pipe()?;
+    match process::clone3(libc::CLONE_NEWUSER.unsigned_abs().into(), None)? {
+        Cloned::Child => {
+            drop(fd::close(writer));
+            drop(fd::read(reader, &mut [0u8; 1]));
+            process::exit_now(0)
+        }
+        Cloned::Parent { child, pidfd } => {
+            let range = |outside| [IdRange { inside: 0, outside, count: 1 }];
+            let written = write_file(child, "uid_map", &range(identity.outside.uid))
+                .and_then(|()| write_file(child, "gid_map", &range(identity.outside.gid)));
+            let namespace = match written {
+                Ok(()) => namespace_of(child),
+                Err(error) => Err(Errno::from_raw(error.errno.unwrap_or(libc::EIO))),
+            };
+            for end in [reader, writer, pidfd] {
+                drop(fd::close(end));
+            }
+            drop(process::wait(process::Wait::For(child)));
+            namespace
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The processor time of the whole tree while it runs, for the limit `cpu-time`.
+
+use std::path::PathBuf;
+
+use crate::host::{Controller, Version};
+use crate::run::cgroup::Groups;
+
+/// The shortest and the longest time between two looks, in nanoseconds.
+const BETWEEN: (u64, u64) = (1_000_000, 250_000_000);
+
+/// A counter and its limit.
+#[derive(Debug)]
+pub struct Meter {
+    file: PathBuf,
+    version: Version,
+    limit: u64,
+    /// The group's own time before the command, which is not the command's.
+    base: u64,
+    processors: u64,
+}
+
+impl Meter {
+    /// Returns a meter for `limit` nanoseconds; `None` without a group that counts.
+    #[must_use]
+    pub fn new(groups: &Groups, limit: u64) -> Option<Self> {
+        let v2 = groups.groups.iter().find(|group| group.version == Version::V2);
+        let group = groups.with(Controller::Cpuacct).or(v2)?;
+        let file = group.path.join(if group.version == Version::V1 { "cpuacct.usage" } else { "cpu.stat" });
+        let processors = std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap_or(1));
+        let mut meter = Self { file, version: group.version, limit, base: 0, processors };
+        meter.base = meter.used()?;
+        Some(meter)
+    }
+
+    /// Returns when to look again, or `None` if the limit is reached: no sooner than the limit can be.
+    #[must_use]
+    pub fn next(&self, now: u64) -> Option<u64> {
+        let used = self.used().unwrap_or(0).saturating_sub(self.base);
+        let rest = self.limit.checked_sub(used).filter(|rest| *rest > 0)?;
+        Some(now.saturating_add((rest / self.processors).clamp(BETWEEN.0, BETWEEN.1)))
+    }
+
+    fn used(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(&self.file).ok()?;
+        match self.version {
+            Version::V1 => text.trim().parse().ok(),
+            Version::V2 => {
+                let micros: u64 = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()?;
+                micros.checked_mul(1000)
+            }
+        }
+    }
+}

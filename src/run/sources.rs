@@ -1,0 +1,79 @@
+//! What the parent opens for the child when sbx is root: mount trees of the host, with
+//! the ids of their files mapped, because only the host's root may do that.
+
+use std::os::fd::OwnedFd;
+
+use crate::plan::{Attributes, Idmap, Op, Opener, Plan, Tree, Write};
+use crate::run::tape::{attribute_bits, path_text};
+use crate::sys::{Errno, Fd, mount, watch};
+
+/// A tree that is open but not yet dressed with its attributes.
+#[derive(Debug)]
+pub struct Source {
+    pub step: usize,
+    pub tree: Tree,
+    pub handle: OwnedFd,
+    attributes: Attributes,
+    idmap: Idmap,
+}
+
+/// The number of a step and what the kernel answered.
+pub type StepFailed = (usize, Errno);
+
+/// Opens every tree that `plan` wants the parent to open.
+///
+/// # Errors
+/// The first step that failed.
+pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
+    let mut sources = Vec::new();
+    for (step, op) in plan.steps.iter().map(|step| &step.op).enumerate() {
+        let Op::OpenTree { tree, source, attributes, opener: Opener::Parent(idmap) } = op else { continue };
+        let path = path_text(source).map_err(|_| (step, Errno::EINVAL))?;
+        let handle = mount::clone_tree(Fd(libc::AT_FDCWD), &path).map_err(|errno| (step, errno))?;
+        let handle = watch::own(handle);
+        sources.push(Source { step, tree: *tree, handle, attributes: *attributes, idmap: *idmap });
+    }
+    Ok(sources)
+}
+
+/// The user namespaces through which ids are mapped.
+#[derive(Debug)]
+pub struct Maps {
+    /// The id N on disk is the id N inside.
+    pub inside: Option<OwnedFd>,
+    /// The caller on disk is the command inside.
+    pub caller: Option<OwnedFd>,
+}
+
+/// Dresses the trees. A file system that cannot map ids is mounted as it is where the command only reads:
+/// it can do less then, not more. Returns the sources for which that is so.
+///
+/// # Errors
+/// The first step that failed.
+pub fn dress(sources: &[Source], maps: &Maps) -> Result<Vec<usize>, StepFailed> {
+    let mut unmapped = Vec::new();
+    for source in sources {
+        let tree = watch::number(&source.handle);
+        let bits = attribute_bits(source.attributes);
+        let namespace = match source.idmap {
+            Idmap::None => None,
+            Idmap::Inside => maps.inside.as_ref(),
+            Idmap::Caller => maps.caller.as_ref(),
+        };
+        let set = |namespace| mount::set_attributes(tree, bits, namespace);
+        match set(namespace.map(watch::number)) {
+            Err(Errno::EINVAL | Errno::EPERM) if namespace.is_some() && source.attributes.write == Write::ReadOnly => {
+                set(None).map_err(|errno| (source.step, errno))?;
+                unmapped.push(source.step);
+            }
+            other => other.map_err(|errno| (source.step, errno))?,
+        }
+    }
+    Ok(unmapped)
+}
+
+/// Returns whether any source is to be mapped as `idmap`.
+#[must_use]
+pub fn wants(sources: &[Source], idmap: Idmap) -> bool {
+    sources.iter().any(|source| source.idmap == idmap)
+}

@@ -1,0 +1,244 @@
+//! The parent while the command runs: one loop over the child, signals, output and
+//! clocks. It decides when the run has to end; it never looks at why it ended.
+
+use crate::plan::{Capture, Watch};
+use crate::run::cgroup::Groups;
+use crate::run::init::END;
+use crate::run::meter::Meter;
+use crate::run::relay::Relay;
+use crate::spec::Init;
+use crate::sys::watch::{Entry, poll, take_signal};
+use crate::sys::{Errno, Fd, process, time};
+
+/// How long the init may take to end everything before it is killed itself: its own figures are lost then.
+const LAST_CALL: u64 = 2_000_000_000;
+
+/// Why sbx ended the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    Wall,
+    CpuTime,
+    Output,
+    OutOfMemory,
+    /// The caller asked a second time, or the grace after the first was over.
+    Caller {
+        signal: i32,
+    },
+}
+
+/// What the loop saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub stop: Option<Stop>,
+    /// The last of SIGINT, SIGTERM, SIGHUP and SIGQUIT that the caller sent.
+    pub asked: Option<i32>,
+}
+
+/// What the loop watches.
+#[derive(Debug)]
+pub struct Watched<'a> {
+    pub pidfd: Fd,
+    pub signals: Fd,
+    pub init: Init,
+    pub groups: Option<&'a Groups>,
+    pub relays: Vec<Relay>,
+}
+
+/// The state of the loop.
+struct Loop<'a> {
+    watch: &'a Watch,
+    watched: &'a mut Watched<'a>,
+    meter: Option<Meter>,
+    seen: Seen,
+    /// When SIGTERM has to become the end, and when the end has to become SIGKILL; CLOCK_MONOTONIC.
+    end_at: Option<u64>,
+    kill_at: Option<u64>,
+    wall_at: Option<u64>,
+    meter_at: Option<u64>,
+}
+
+/// Watches until the child has ended and its output is at its end.
+///
+/// # Errors
+/// The errno of waiting itself.
+pub fn until_end<'a>(watch: &'a Watch, watched: &'a mut Watched<'a>) -> Result<Seen, Errno> {
+    let now = time::monotonic();
+    let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
+    let mut state = Loop {
+        watch,
+        watched,
+        meter_at: meter.as_ref().map(|_| now),
+        meter,
+        seen: Seen::default(),
+        end_at: None,
+        kill_at: None,
+        wall_at: watch.wall.map(|wall| now.saturating_add(nanoseconds(wall))),
+    };
+    while !state.step()? {}
+    state.drain();
+    Ok(state.seen)
+}
+
+impl Loop<'_> {
+    /// Waits once and acts on what came; returns whether the child has ended.
+    fn step(&mut self) -> Result<bool, Errno> {
+        let oom = self.watched.groups.and_then(Groups::oom);
+        let mut entries = vec![Entry::readable(self.watched.pidfd), Entry::readable(self.watched.signals)];
+        let oom_at = oom.map(|counter| {
+            entries.push(Entry::readable(counter));
+            entries.len() - 1
+        });
+        let relays_at = entries.len();
+        entries.extend(self.watched.relays.iter().filter_map(Relay::entry));
+        match poll(&mut entries, self.timeout()) {
+            Ok(()) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        if oom_at.is_some_and(|index| entries[index].seen != 0) && self.seen.stop.is_none() {
+            self.stop(Stop::OutOfMemory);
+        }
+        if entries[1].seen != 0 {
+            self.take_signals();
+        }
+        for entry in &entries[relays_at..] {
+            if entry.seen != 0 {
+                self.relay(entry.fd);
+            }
+        }
+        self.clocks();
+        Ok(entries[0].seen != 0)
+    }
+
+    fn timeout(&self) -> Option<u64> {
+        let now = time::monotonic();
+        let clocks = [self.wall_at, self.meter_at, self.end_at, self.kill_at];
+        clocks.into_iter().flatten().min().map(|at| at.saturating_sub(now))
+    }
+
+    fn clocks(&mut self) {
+        let now = time::monotonic();
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        if due(self.wall_at) {
+            self.wall_at = None;
+            self.at_wall(now);
+        }
+        if due(self.meter_at) {
+            self.meter_at = self.meter.as_mut().and_then(|meter| meter.next(now));
+            if self.meter_at.is_none() {
+                self.stop(Stop::CpuTime);
+            }
+        }
+        if due(self.end_at) {
+            self.end_at = None;
+            self.end();
+        }
+        if due(self.kill_at) {
+            self.kill_at = None;
+            self.kill();
+        }
+    }
+
+    fn at_wall(&mut self, now: u64) {
+        if self.seen.stop.is_some() {
+            return;
+        }
+        let grace = u64::try_from(self.watch.grace.as_nanos()).unwrap_or(u64::MAX);
+        if grace == 0 {
+            self.stop(Stop::Wall);
+        } else {
+            self.seen.stop = Some(Stop::Wall);
+            self.tell(libc::SIGTERM);
+            self.end_at = Some(now.saturating_add(grace));
+        }
+    }
+
+    /// Ends the run for `reason`; the first reason counts.
+    fn stop(&mut self, reason: Stop) {
+        self.seen.stop.get_or_insert(reason);
+        self.meter_at = None;
+        self.end();
+    }
+
+    /// Has the init kill and reap all, so that its figures are whole; a command that is pid 1 is killed.
+    fn end(&mut self) {
+        if self.watched.init == Init::Command || self.tell(END).is_err() {
+            self.kill();
+        } else if self.kill_at.is_none() {
+            self.kill_at = Some(time::monotonic().saturating_add(LAST_CALL));
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(groups) = self.watched.groups {
+            groups.kill();
+        }
+        drop(process::signal_pidfd(self.watched.pidfd, libc::SIGKILL));
+    }
+
+    fn tell(&self, signal: i32) -> Result<(), Errno> {
+        process::signal_pidfd(self.watched.pidfd, signal)
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(signal) = take_signal(self.watched.signals) {
+            match signal {
+                libc::SIGCHLD | libc::SIGURG => {}
+                libc::SIGINT | libc::SIGTERM => self.asked_to_end(signal),
+                libc::SIGHUP | libc::SIGQUIT => {
+                    self.seen.asked = Some(signal);
+                    drop(self.tell(signal));
+                }
+                libc::SIGTSTP => {
+                    drop(self.tell(signal));
+                    drop(process::kill(process::own_pid(), libc::SIGSTOP));
+                }
+                other => drop(self.tell(other)),
+            }
+        }
+    }
+
+    /// The first time the command is told; the second time, or after the grace, it is over.
+    fn asked_to_end(&mut self, signal: i32) {
+        if self.seen.asked.is_some_and(|asked| matches!(asked, libc::SIGINT | libc::SIGTERM)) {
+            self.stop(Stop::Caller { signal });
+            return;
+        }
+        self.seen.asked = Some(signal);
+        drop(self.tell(signal));
+        if signal == libc::SIGTERM && !self.watch.grace.is_zero() && self.end_at.is_none() {
+            let grace = u64::try_from(self.watch.grace.as_nanos()).unwrap_or(u64::MAX);
+            self.end_at = Some(time::monotonic().saturating_add(grace));
+        }
+    }
+
+    fn relay(&mut self, fd: Fd) {
+        for relay in self.watched.relays.iter_mut().filter(|relay| relay.is_for(fd)) {
+            relay.pump();
+        }
+        self.check_output();
+    }
+
+    fn check_output(&mut self) {
+        let Some(limit) = self.watch.output else { return };
+        let total: u64 = self.watched.relays.iter().map(Relay::bytes).sum();
+        if total > limit.0 && self.seen.stop.is_none() {
+            self.stop(Stop::Output);
+        }
+    }
+
+    /// All writers are dead: what is left in the pipes is read to its end, as far as the reader of sbx's
+    /// own output takes it.
+    fn drain(&mut self) {
+        for relay in &mut self.watched.relays {
+            relay.finish();
+        }
+        self.check_output();
+    }
+}
+
+/// Returns whether sbx has to see what the command writes.
+#[must_use]
+pub fn relays_output(watch: &Watch) -> bool {
+    watch.output.is_some() || watch.capture == Capture::Yes
+}
