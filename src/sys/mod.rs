@@ -1,0 +1,4 @@
+//! The kernel: one system call a function, no policy, no words for users. The only
+//! floor where `unsafe` may stand.
+
+pub mod probe;
