@@ -1,3 +1,4 @@
 //! Everything that is tested from outside of the crate, as one program.
 
 mod host;
+mod host_live;
