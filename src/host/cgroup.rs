@@ -12,6 +12,8 @@ use crate::host::{Caller, Cgroups, Controller, Hierarchy, Preparation, Version};
 use crate::sys::probe::{self as ask, Access, Contents, FileSystem};
 
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
+/// What systemd hands on to users by default; without any of them in v2 a scope is of no use.
+const SCOPED: [Controller; 2] = [Controller::Memory, Controller::Pids];
 const MEMBERSHIPS: &str = "/proc/self/cgroup";
 
 /// Returns where groups with the `wanted` controllers can be made, starting from the
@@ -206,8 +208,10 @@ fn refuse_v2(caller: Caller, barrier: Barrier, place: &Place, view: View, cgroup
         controllers = unexplained(cgroups);
     }
     let scope = match view {
-        View::Machine => scope_command(caller, &surroundings),
-        View::Container => None,
+        View::Machine if SCOPED.iter().any(|controller| controllers.contains(controller)) => {
+            scope_command(caller, &surroundings)
+        }
+        View::Machine | View::Container => None,
     };
     let inside_scope = match surroundings.guard {
         Some(_) => Scoped::Yes,

@@ -1,12 +1,17 @@
 //! What this machine and this caller are, as facts. Probing never fails: a fact
 //! that cannot be had says why, so that `plan` can refuse with the right hint.
 
+pub mod advice;
 pub mod cgroup;
 pub mod delegation;
+pub mod doctor;
+pub mod doctor_text;
 pub mod membership;
 pub mod probe;
 pub mod refusal;
 pub mod scope;
+pub mod subordinate;
+pub mod trial;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -107,7 +107,8 @@ pub fn v1(controllers: &[Controller], dir: &Path, errno: i32) -> Refusal {
         (format!("the cgroup file system of `{dir}` is read-only"), WRITABLE_IN_CONTAINER.to_owned())
     } else {
         let hint = format!(
-            "run as root, or as root: `chown -R USER {dir}` of a group that sbx is started in (cgroup v1 has no delegation by systemd), or boot with `systemd.unified_cgroup_hierarchy=1`"
+            "run as root, or as root: `mkdir {dir}/USER && chown -R USER {dir}/USER && echo PID-OF-SHELL > {dir}/USER/tasks`, \
+             or boot with version 2: `systemd.unified_cgroup_hierarchy=1`"
         );
         (format!("the v1 group `{dir}` is not writable for the caller"), hint)
     };

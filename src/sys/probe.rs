@@ -15,6 +15,19 @@ use nix::unistd::{self, AccessFlags};
 pub const EROFS: i32 = nix::libc::EROFS;
 /// Errno of a path that is not there.
 pub const ENOENT: i32 = nix::libc::ENOENT;
+pub const EPERM: i32 = nix::libc::EPERM;
+pub const EACCES: i32 = nix::libc::EACCES;
+pub const ENODEV: i32 = nix::libc::ENODEV;
+pub const ENOSPC: i32 = nix::libc::ENOSPC;
+pub const ENOSYS: i32 = nix::libc::ENOSYS;
+pub const EOPNOTSUPP: i32 = nix::libc::EOPNOTSUPP;
+
+/// Returns an errno as people write it: `EPERM, Operation not permitted`.
+#[must_use]
+pub fn describe(errno: i32) -> String {
+    let errno = Errno::from_raw(errno);
+    format!("{errno:?}, {}", errno.desc())
+}
 
 /// What kind of file system holds a path, as far as it matters for cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
