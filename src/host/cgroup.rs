@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::host::delegation::{self, Barrier, Group, Kind, Members, Permission, View};
 use crate::host::membership::{self, Membership, Mount};
-use crate::host::refusal::{self, Scoped, Situation};
+use crate::host::refusal::{self, Scoped, Situation, V2Tree};
 use crate::host::scope::{Surroundings, scope_command};
 use crate::host::{Caller, Cgroups, Controller, Hierarchy, Preparation, Version};
 use crate::sys::probe::{self as ask, Access, Contents, FileSystem};
@@ -39,15 +39,15 @@ pub fn discover(caller: Caller, wanted: &[Controller]) -> Cgroups {
         }
     }
     let is_open = |cgroups: &Cgroups| unexplained(cgroups).iter().any(|controller| wanted.contains(controller));
-    let mut view = None;
+    let mut seen = V2Tree::NotAsked;
     if let Some(member) = v2.filter(|_| is_open(&cgroups)) {
-        match tree.find(member) {
-            Some(place) => view = Some(self::v2(caller, &place, &mut cgroups)),
-            None => refuse_invisible(member, &mut cgroups),
-        }
+        seen = match tree.find(member) {
+            Some(place) => V2Tree::Seen(self::v2(caller, &place, &mut cgroups)),
+            None => V2Tree::Unseen(&member.path),
+        };
     }
     if is_open(&cgroups) {
-        explain_absent(view, &mut cgroups);
+        explain_absent(seen, &mut cgroups);
     }
     cgroups
 }
@@ -234,19 +234,12 @@ fn explain_withheld(hierarchy: &Hierarchy, point: &Path, view: View, cgroups: &m
     }
 }
 
-/// A v2 tree that is not mounted matters only where it holds the controllers.
-fn refuse_invisible(member: &Membership, cgroups: &mut Cgroups) {
-    if cgroups.hierarchies.is_empty() && cgroups.refusals.is_empty() {
-        cgroups.refusals.push(refusal::invisible(&Controller::ALL, Version::V2, &member.path));
-    }
-}
-
 /// Explains what is in no hierarchy and not refused yet; what the kernel does not have
 /// stays without a refusal.
-fn explain_absent(view: Option<View>, cgroups: &mut Cgroups) {
+fn explain_absent(seen: V2Tree<'_>, cgroups: &mut Cgroups) {
     let open = unexplained(cgroups);
     let text = ask::read_text(Path::new("/proc/cgroups")).unwrap_or_default();
-    cgroups.refusals.extend(open.into_iter().filter_map(|controller| refusal::absent(controller, view, &text)));
+    cgroups.refusals.extend(open.into_iter().filter_map(|controller| refusal::absent(controller, seen, &text)));
 }
 
 /// Returns the controllers that nothing is known of yet. cpuacct exists only beside a v1

@@ -152,34 +152,50 @@ pub fn not_delegated(controller: Controller, parent: &Path, view: View) -> Refus
     Refusal { controllers: vec![controller], why, errno: None, hint }
 }
 
-/// Returns the refusal of one controller that the kernel has, from its line in
-/// /proc/cgroups, or `None` where it has none. `view` is that of the v2 mount, if there is one.
+/// What is seen of the v2 hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum V2Tree<'a> {
+    Seen(View),
+    /// No mount shows the caller's group, which is this one.
+    Unseen(&'a str),
+    /// The hierarchies that were looked at are all of v1.
+    NotAsked,
+}
+
+/// Returns the refusal of one controller, from its line in /proc/cgroups and from what is
+/// seen of v2, or `None` where the kernel does not have it.
+///
+/// Since Linux 6.15 (af000ce85293) that file leaves out what is built for v2 only, so a
+/// missing line says something only where the machine's own v2 tree is seen, or none is asked.
 #[must_use]
-pub fn absent(controller: Controller, view: Option<View>, proc_cgroups: &str) -> Option<Refusal> {
+pub fn absent(controller: Controller, tree: V2Tree<'_>, proc_cgroups: &str) -> Option<Refusal> {
     let name = controller.name(Version::V1);
-    let line = proc_cgroups.lines().find(|line| line.split_ascii_whitespace().next() == Some(name))?;
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let (hierarchy, enabled) = (fields.next()?, fields.nth(1)?);
-    let (why, hint) = match (enabled, hierarchy) {
-        ("0", _) => (
+    let mount = format!("`mkdir -p /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}`");
+    let (why, hint) = match (line(name, proc_cgroups), tree) {
+        (Some((_, "0")), _) => (
             format!("the controller `{controller}` was switched off when the machine was booted"),
             format!(
                 "remove `cgroup_disable={name}` from the kernel's command line (on a Raspberry Pi add `cgroup_enable={name}`)"
             ),
         ),
-        (_, "0") if view == Some(View::Container) => {
+        (Some(("0", _)) | None, V2Tree::Seen(View::Container)) => {
             return Some(not_delegated(controller, Path::new("/sys/fs/cgroup"), View::Container));
         }
-        (_, "0") => (
-            format!("the controller `{controller}` is mounted nowhere"),
-            format!("`mkdir -p /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}`"),
-        ),
-        _ => (
-            format!("the controller `{controller}` is in a v1 hierarchy that is not visible here"),
-            format!("`mkdir -p /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}`"),
-        ),
+        (Some(("0", _)) | None, V2Tree::Unseen(group)) => return Some(invisible(&[controller], Version::V2, group)),
+        (Some(("0", _)), _) => (format!("the controller `{controller}` is mounted nowhere"), mount),
+        (Some(_), _) => (format!("the controller `{controller}` is in a v1 hierarchy that is not visible here"), mount),
+        (None, _) => return None,
     };
     Some(Refusal { controllers: vec![controller], why, errno: None, hint })
+}
+
+/// Returns the hierarchy and the `enabled` of a controller.
+fn line<'a>(name: &str, proc_cgroups: &'a str) -> Option<(&'a str, &'a str)> {
+    let mut fields = proc_cgroups.lines().map(str::split_ascii_whitespace).find_map(|mut fields| {
+        let found = fields.next() == Some(name);
+        found.then_some(fields)
+    })?;
+    Some((fields.next()?, fields.nth(1)?))
 }
 
 /// Returns the refusal of every controller where no cgroup file system is there at all.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sbx::host::delegation::{Barrier, Group, Kind, LEAF, Members, Permission, View, as_parent, choose};
 use sbx::host::membership::{Membership, locate, parse_mountinfo, parse_self_cgroup};
 use sbx::host::probe::{Depth, caller, probe};
-use sbx::host::refusal::{self, Scoped, Situation};
+use sbx::host::refusal::{self, Scoped, Situation, V2Tree};
 use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Preparation, Version, scope};
 
 const ROOT: Caller = Caller { uid: 0, gid: 0 };
@@ -219,13 +219,18 @@ fn hints_name_the_switch() {
 #[test]
 fn an_absent_controller_says_why() {
     let text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t1\t0\ncpuset\t0\t1\t1\nio\t0\t1\t1\nblkio\t3\t1\t1\n";
-    let hint = |controller, view| refusal::absent(controller, view, text).map(|refusal| refusal.hint);
-    let says = |controller, view, expected: &str| hint(controller, view).is_some_and(|hint| hint.contains(expected));
-    assert!(says(Controller::Memory, Some(View::Machine), "cgroup_disable=memory"));
-    assert!(says(Controller::Cpuset, None, "mount -t cgroup -o cpuset"));
-    assert!(says(Controller::Cpuset, Some(View::Container), "+cpuset"));
-    assert!(says(Controller::Io, None, "-o blkio"));
-    assert_eq!(hint(Controller::Hugetlb, None), None);
+    let hint = |controller, tree| refusal::absent(controller, tree, text).map(|refusal| refusal.hint);
+    let says = |controller, tree, expected: &str| hint(controller, tree).is_some_and(|hint| hint.contains(expected));
+    assert!(says(Controller::Memory, V2Tree::Seen(View::Machine), "cgroup_disable=memory"));
+    assert!(says(Controller::Cpuset, V2Tree::NotAsked, "mount -t cgroup -o cpuset"));
+    assert!(says(Controller::Cpuset, V2Tree::Seen(View::Container), "+cpuset"));
+    assert!(says(Controller::Cpuset, V2Tree::Unseen("/"), "--cgroupns host"));
+    assert!(says(Controller::Io, V2Tree::NotAsked, "-o blkio"));
+    assert_eq!(hint(Controller::Hugetlb, V2Tree::NotAsked), None);
+    assert_eq!(hint(Controller::Hugetlb, V2Tree::Seen(View::Machine)), None);
+    // A kernel that has it for v2 only does not list it.
+    assert!(says(Controller::Hugetlb, V2Tree::Seen(View::Container), "+hugetlb"));
+    assert!(says(Controller::Hugetlb, V2Tree::Unseen("/"), "mount -t cgroup2"));
 }
 
 #[test]
