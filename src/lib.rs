@@ -2,6 +2,7 @@
 //! in it, tears it down and says what happened.
 
 pub mod error;
+pub mod sys;
 pub mod units;
 
 pub mod sys;

@@ -10,11 +10,13 @@
 //! A debug build ends the child with [`alloc::EXIT_ALLOCATED`] if it allocates.
 
 pub mod alloc;
+pub mod attempt;
 pub mod fd;
 pub mod file;
 pub mod memory;
 pub mod mount;
 pub mod net;
+pub mod probe;
 pub mod process;
 pub mod security;
 pub mod time;
