@@ -4,4 +4,7 @@
 pub mod error;
 pub mod units;
 
+pub mod sys;
+
+pub mod image;
 pub mod spec;
