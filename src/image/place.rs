@@ -310,7 +310,10 @@ impl Tree {
     }
 
     fn shown(&self, full: &[u8]) -> String {
-        self.path.join(OsStr::from_bytes(full)).display().to_string()
+        const ENOUGH: usize = 300;
+        let end = if full.len() > ENOUGH { "…" } else { "" };
+        let start = OsStr::from_bytes(&full[..full.len().min(ENOUGH)]);
+        format!("{}{end}", self.path.join(start).display())
     }
 
     fn without_set_id(&mut self, mode: u32) -> u32 {
