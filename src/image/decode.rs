@@ -18,8 +18,6 @@ use crate::image::{Bounds, Progress, Step};
 const WINDOW: u64 = 128 << 20;
 /// `xz -9` has a dictionary of 64 MiB, and the decoder keeps more than that.
 const XZ_MEMORY_KIB: u32 = 192 << 10;
-/// Some archives begin with a block of zeros that shrinks a thousandfold; the ratio counts after this.
-const RATIO_FROM: u64 = 256 << 20;
 const BUFFER: usize = 256 << 10;
 
 /// The file as stored: each byte read goes through the hash once.
@@ -137,8 +135,9 @@ impl Read for Unpacked<'_> {
         if self.count > self.bounds.unpacked.saturating_mul(2) {
             return Err(io::Error::other(format!("it unpacks to more than {} bytes", self.bounds.unpacked)));
         }
+        // Zeros at the start shrink a thousandfold in honest archives too.
         let ratio = self.bounds.ratio;
-        if self.count > RATIO_FROM && self.count > self.packed.get().saturating_mul(ratio) {
+        if self.count > self.bounds.unpacked / 64 && self.count > self.packed.get().saturating_mul(ratio) {
             return Err(io::Error::other(format!("it unpacks to more than {ratio} times its size")));
         }
         Ok(count)

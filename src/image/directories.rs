@@ -45,7 +45,8 @@ impl Tree {
         let mut closed = Vec::new();
         for (inode, pending) in std::mem::take(&mut self.directories.pending) {
             if pending.mode & 0o100 == 0 && self.ownership == Ownership::Caller {
-                let link = format!("/proc/self/fd/{}", self.open_again(inode, &pending)?.as_raw_fd());
+                let directory = self.open_again(inode, &pending)?;
+                let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
                 let real = std::fs::read_link(&link)
                     .map_err(|error| Error::io(format_args!("cannot read `{link}`"), &error))?;
                 closed.push((real.components().count(), inode, pending));

@@ -127,7 +127,7 @@ pub struct Bounds {
     pub entries: u64,
     /// Bytes of the unpacked archive, holes of sparse files included.
     pub unpacked: u64,
-    /// Unpacked bytes for one packed byte, once 256 MiB are unpacked.
+    /// Unpacked bytes for one packed byte, once a 64th of `unpacked` is reached.
     pub ratio: u64,
 }
 

@@ -166,8 +166,10 @@ impl Tree {
                 (at, left) = (at + count, left - count);
             }
         }
-        match member.extents.last() {
-            Some(last) if last.offset + last.length == member.size => Ok(()),
+        // A hole at the end is not written by anything; GNU tar marks it with an empty piece.
+        let written = member.extents.iter().rfind(|extent| extent.length > 0);
+        match written.map_or(0, |extent| extent.offset + extent.length) {
+            end if end == member.size => Ok(()),
             _ => target.set_len(member.size).map_err(|error| failed(&error)),
         }
     }
