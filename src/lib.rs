@@ -2,12 +2,12 @@
 //! in it, tears it down and says what happened.
 
 pub mod error;
-pub mod sys;
 pub mod units;
 
 pub mod sys;
 
 pub mod host;
+pub mod image;
 pub mod spec;
 
 pub mod plan;

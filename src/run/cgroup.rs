@@ -108,7 +108,8 @@ fn prepare(group: &Group) -> Result<()> {
         let leaf = group.parent.join("supervisor");
         match std::fs::create_dir(&leaf) {
             Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::io(format_args!("cannot make the cgroup `{}`", leaf.display()), &source).with_kind(Kind::Host));
+                return Err(Error::io(format_args!("cannot make the cgroup `{}`", leaf.display()), &source)
+                    .with_kind(Kind::Host));
             }
             _ => write(leaf.join("cgroup.procs"), "0")?,
         }
@@ -116,7 +117,8 @@ fn prepare(group: &Group) -> Result<()> {
     if !group.parent.exists() {
         make_directory(&group.parent)?;
     }
-    let names: Vec<String> = group.controllers.iter().filter_map(|controller| v2_name(*controller)).map(|name| format!("+{name}")).collect();
+    let names: Vec<String> =
+        group.controllers.iter().filter_map(|controller| v2_name(*controller)).map(|name| format!("+{name}")).collect();
     write(group.parent.join("cgroup.subtree_control"), &names.join(" "))
 }
 
@@ -138,15 +140,23 @@ fn write_setting(group: &Path, setting: &Setting) -> Result<()> {
         Value::Text(text) => text.clone(),
         Value::OfParent => {
             let above = group.parent().unwrap_or(group).join(&setting.file);
-            std::fs::read_to_string(&above)
-                .map_err(|source| Error::io(format_args!("cannot read `{}`", above.display()), &source).at(setting.origin))?
+            std::fs::read_to_string(&above).map_err(|source| {
+                Error::io(format_args!("cannot read `{}`", above.display()), &source).at(setting.origin)
+            })?
         }
     };
     match std::fs::write(&file, &value) {
         Ok(()) => Ok(()),
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound && is_swap(&setting.file) && !swap_exists() => Ok(()),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound && is_swap(&setting.file) && !swap_exists() => {
+            Ok(())
+        }
         Err(source) => {
-            let message = format!("cannot set `{}` to `{}` for the limit `{}`", file.display(), value.trim_end(), setting.feature);
+            let message = format!(
+                "cannot set `{}` to `{}` for the limit `{}`",
+                file.display(),
+                value.trim_end(),
+                setting.feature
+            );
             let error = Error::io(message, &source).with_kind(Kind::Host).at(setting.origin);
             Err(if is_swap(&setting.file) {
                 error.with_hint("boot with `swapaccount=1`, or turn swap off with `swapoff -a`")
@@ -174,8 +184,9 @@ fn watch_oom(group: &Path) -> Result<OwnedFd> {
     let counter = watch::counter().map(watch::own).map_err(failed)?;
     let opened = fd::open(&path_text(&control)?, libc::O_RDONLY, 0).map(watch::own).map_err(failed)?;
     let line = format!("{} {}", watch::number(&counter).0, watch::number(&opened).0);
-    std::fs::write(group.join("cgroup.event_control"), line)
-        .map_err(|source| Error::io(format_args!("cannot watch `{}`", control.display()), &source).with_kind(Kind::Host))?;
+    std::fs::write(group.join("cgroup.event_control"), line).map_err(|source| {
+        Error::io(format_args!("cannot watch `{}`", control.display()), &source).with_kind(Kind::Host)
+    })?;
     Ok(counter)
 }
 

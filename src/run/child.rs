@@ -7,12 +7,12 @@ use std::ffi::{CStr, CString};
 use crate::run::init;
 use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
-use crate::sys::{Errno, Fd, Sys, alloc, fd, file, memory, mount, net, process, security};
+use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
 pub fn play(tape: &mut Tape) -> ! {
     alloc::forbid();
-    file::set_umask(0);
+    path::set_umask(0);
     if let Some(strings) = tape.caller {
         memory::erase(strings);
     }
@@ -62,9 +62,9 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
             fd::close(opened)
         }
         Act::Mount { name, destination, flags, options } => mount::mount(name, destination, *flags, options),
-        Act::MakeDir { path, mode } => tolerate(file::make_dir(path, *mode)),
-        Act::MakeFile { path, mode } => tolerate(file::make_file(path, *mode)),
-        Act::MakeSymlink { path, target } => file::make_symlink(target, path),
+        Act::MakeDir { path, mode } => tolerate(path::make_dir(path, *mode)),
+        Act::MakeFile { path, mode } => tolerate(path::make_file(path, *mode)),
+        Act::MakeSymlink { path, target } => path::make_symlink(target, path),
         Act::ReadOnly { path } => mount::make_read_only(path),
         Act::JoinCgroup => pipes.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
         Act::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP.unsigned_abs().into()),
@@ -136,19 +136,19 @@ fn die_with_parent(pipes: &Pipes) -> Sys<()> {
 /// away together with the host. Paths of the stage are relative to it.
 fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
     mount::attach(tree, c"/proc")?;
-    file::change_dir_to(tree)?;
+    path::change_dir_to(tree)?;
     fd::close(tree)?;
-    directories.iter().try_for_each(|name| file::make_dir(name, 0o755))
+    directories.iter().try_for_each(|name| path::make_dir(name, 0o755))
 }
 
 /// Covers `/` with the tree, so that no directory of the host is needed as a place, steps into it and
 /// swaps roots; the old root then lies on top of the working directory and is detached.
 fn pivot(tree: Fd) -> Sys<()> {
     mount::attach(tree, c"/")?;
-    file::change_dir_to(tree)?;
+    path::change_dir_to(tree)?;
     mount::pivot_here()?;
     mount::detach_here()?;
-    file::change_dir(c"/")?;
+    path::change_dir(c"/")?;
     fd::close(tree)
 }
 
@@ -164,7 +164,7 @@ fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
         let count = fd::write(opened, rest)?;
         rest = rest.get(count..).ok_or(Errno::EIO)?;
     }
-    file::change_mode_of(opened, mode)?;
+    path::change_mode_of(opened, mode)?;
     fd::close(opened)?;
     let tree = mount::clone_tree(home, NAME)?;
     fd::close(home)?;
@@ -206,7 +206,7 @@ fn limit_capabilities(keep: u64) -> Sys<()> {
 
 /// A working directory outside the root would be a way out (CVE-2024-21626).
 fn enter(path: &CStr) -> Sys<()> {
-    file::change_dir(path)?;
+    path::change_dir(path)?;
     let mut name = [0u8; 4096];
-    if file::working_dir_is_reachable(&mut name)? { Ok(()) } else { Err(Errno::ENOENT) }
+    if path::working_dir_is_reachable(&mut name)? { Ok(()) } else { Err(Errno::ENOENT) }
 }

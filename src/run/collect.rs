@@ -92,11 +92,7 @@ fn cpu(group: &LiveGroup) -> CpuUsage {
         Version::V1 => field(&text, "throttled_time").map(Duration::from_nanos),
         Version::V2 => field(&text, "throttled_usec").map(Duration::from_micros),
     };
-    CpuUsage {
-        periods: field(&text, "nr_periods"),
-        throttled_periods: field(&text, "nr_throttled"),
-        throttled,
-    }
+    CpuUsage { periods: field(&text, "nr_periods"), throttled_periods: field(&text, "nr_throttled"), throttled }
 }
 
 fn memory(group: &LiveGroup) -> MemoryUsage {
@@ -145,7 +141,12 @@ fn io(group: &LiveGroup) -> IoUsage {
                 let values = text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
                 Some(values.filter_map(|value| value.parse::<u64>().ok()).sum())
             };
-            IoUsage { read_bytes: sum("rbytes"), write_bytes: sum("wbytes"), read_ops: sum("rios"), write_ops: sum("wios") }
+            IoUsage {
+                read_bytes: sum("rbytes"),
+                write_bytes: sum("wbytes"),
+                read_ops: sum("rios"),
+                write_ops: sum("wios"),
+            }
         }
         Version::V1 => {
             let sum = |file: &str, kind: &str| {

@@ -82,7 +82,11 @@ struct Side {
 
 impl Parts {
     fn open(plan: &Plan, groups: Option<Groups>) -> Result<Self> {
-        let pipe = || fd::pipe().map(|(reader, writer)| (own(reader), own(writer))).map_err(|errno| host("cannot make a pipe", errno));
+        let pipe = || {
+            fd::pipe()
+                .map(|(reader, writer)| (own(reader), own(writer)))
+                .map_err(|errno| host("cannot make a pipe", errno))
+        };
         let (reader, writer) = pipe()?;
         let waits = plan.steps.iter().any(|step| matches!(step.op, crate::plan::Op::MapIds))
             && plan.identity.writer != crate::plan::MapWriter::Child;
@@ -138,7 +142,8 @@ fn stdin(plan: &StdinPlan) -> Result<Option<OwnedFd>> {
 /// SIGPIPE, and a shell or nohup(1) others; the command starts with the default actions.
 fn ignored_signals() -> Result<Vec<i32>> {
     let path = "/proc/self/status";
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io(format_args!("cannot read `{path}`"), &source))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::io(format_args!("cannot read `{path}`"), &source))?;
     let mask = text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     let mask = mask.ok_or_else(|| Error::new(crate::error::Kind::Host, format!("`{path}` has no `SigIgn`")))?;
     Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
@@ -185,10 +190,12 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         groups: parts.groups.as_ref(),
         relays,
     };
-    let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| host("cannot wait for the command", errno))?;
+    let seen =
+        watch::until_end(&plan.watch, &mut watched).map_err(|errno| host("cannot wait for the command", errno))?;
     let relays = std::mem::take(&mut watched.relays);
     let reaped = reap(side.child)?;
-    let verdicts = verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
+    let verdicts =
+        verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
     Ok(Run { plan, verdicts, reaped, seen, clocks }.outcome(parts, relays, warnings))
 }
@@ -220,7 +227,11 @@ fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {
     let room = plan.watch.output.map_or(u64::MAX, |limit| limit.0);
     let streams = std::mem::take(&mut parts.streams);
     let targets = [Fd(1), Fd(2)];
-    streams.into_iter().zip(targets).map(|((reader, _), target)| Relay::new(reader, target, plan.watch.capture, room)).collect()
+    streams
+        .into_iter()
+        .zip(targets)
+        .map(|((reader, _), target)| Relay::new(reader, target, plan.watch.capture, room))
+        .collect()
 }
 
 fn reap(child: Pid) -> Result<Reaped> {
@@ -242,7 +253,8 @@ fn not_started(failure: Failure, (started_at, started): Clocks, parts: Parts) ->
     let cgroup = cgroup_of(parts.groups.as_ref());
     let leftovers = parts.groups.map(Groups::remove).unwrap_or_default();
     let setup = Duration::from_nanos(time::monotonic().saturating_sub(started));
-    let timing = Timing { started_at, finished_at: SystemTime::now(), wall: Duration::ZERO, setup, teardown: Duration::ZERO };
+    let timing =
+        Timing { started_at, finished_at: SystemTime::now(), wall: Duration::ZERO, setup, teardown: Duration::ZERO };
     Outcome {
         ended: Ended::NotStarted(failure),
         killed_by: None,
@@ -279,7 +291,16 @@ impl Run<'_> {
         }
         let cgroup = cgroup_of(parts.groups.as_ref());
         let leftovers = parts.groups.map(Groups::remove).unwrap_or_default();
-        Outcome { ended, killed_by, timing: self.timing(ending.as_ref()), usage, output: output(relays), cgroup, leftovers, warnings }
+        Outcome {
+            ended,
+            killed_by,
+            timing: self.timing(ending.as_ref()),
+            usage,
+            output: output(relays),
+            cgroup,
+            leftovers,
+            warnings,
+        }
     }
 
     fn ending(&self) -> Option<Ending> {
@@ -339,7 +360,9 @@ impl Run<'_> {
         }
         let signal = libc::WTERMSIG(status);
         match self.seen.asked {
-            Some(asked) if asked == signal || signal == libc::SIGKILL => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),
+            Some(asked) if asked == signal || signal == libc::SIGKILL => {
+                (Ended::Canceled { signal: asked }, Some(Killer::Caller))
+            }
             _ => (Ended::Signaled { signal, core_dumped: libc::WCOREDUMP(status) }, None),
         }
     }
@@ -402,4 +425,3 @@ fn output(relays: Vec<Relay>) -> Output {
     }
     output
 }
-

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{IdRange, Idmap, Identity, MapWriter, Plan};
+use crate::plan::{IdRange, Identity, Idmap, MapWriter, Plan};
 use crate::run::sources::{Maps, Source, wants};
 use crate::sys::process::{Cloned, Pid};
 use crate::sys::{Errno, Sys, fd, process, watch};
@@ -52,14 +52,15 @@ fn run_helper(name: &str, child: Pid, ranges: &[IdRange]) -> Result<()> {
     for range in ranges {
         command.args([range.inside, range.outside, range.count].map(|number| number.to_string()));
     }
-    let output = command
-        .output()
-        .map_err(|source| Error::io(format_args!("cannot run `{}`", program.display()), &source).with_kind(Kind::Host))?;
+    let output = command.output().map_err(|source| {
+        Error::io(format_args!("cannot run `{}`", program.display()), &source).with_kind(Kind::Host)
+    })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().escape_debug().to_string();
-    Err(Error::new(Kind::Host, format!("`{name}` refused: {said}")).with_hint("compare /etc/subuid and /etc/subgid with `ids=\"range\"`"))
+    Err(Error::new(Kind::Host, format!("`{name}` refused: {said}"))
+        .with_hint("compare /etc/subuid and /etc/subgid with `ids=\"range\"`"))
 }
 
 /// Finds the namespaces that the sources need: the child's own, or one made for the purpose where the

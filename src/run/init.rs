@@ -6,7 +6,7 @@ use crate::run::tape::{PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
 use crate::sys::process::{self, Pid, Rusage, Wait};
-use crate::sys::{Errno, Fd, Sys, fd, file, security, time};
+use crate::sys::{Errno, Fd, Sys, fd, path, security, time};
 
 /// Where the status pipe is once all other descriptors are closed.
 const STATUS: Fd = Fd(3);
@@ -37,7 +37,7 @@ pub fn become_command(tape: &mut Tape) -> ! {
 /// Puts the standard streams in place and closes everything else: the host's directories, the
 /// trees, the pipes.
 fn settle(start: &Start, status: Fd) -> Sys<()> {
-    file::set_umask(0o022);
+    path::set_umask(0o022);
     for signal in &start.ignored {
         process::default_action(*signal)?;
     }
@@ -76,7 +76,7 @@ fn run_init(tape: &mut Tape) -> ! {
     let status = reap_until(command, &mut usage);
     let ended = time::monotonic();
     let left = end_the_rest(pids, &mut usage);
-    let full = tape.start.bounded.as_ref().is_some_and(|path| file::is_full(path).unwrap_or(false));
+    let full = tape.start.bounded.as_ref().is_some_and(|path| path::is_full(path).unwrap_or(false));
     let full = u64::from(full);
     verdict::send(STATUS, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
     process::exit_now(0)

@@ -26,7 +26,8 @@ impl Meter {
         let v2 = groups.groups.iter().find(|group| group.version == Version::V2);
         let group = groups.with(Controller::Cpuacct).or(v2)?;
         let file = group.path.join(if group.version == Version::V1 { "cpuacct.usage" } else { "cpu.stat" });
-        let processors = std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap_or(1));
+        let processors =
+            std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap_or(1));
         let mut meter = Self { file, version: group.version, limit, base: 0, processors };
         meter.base = meter.used()?;
         Some(meter)
@@ -45,7 +46,8 @@ impl Meter {
         match self.version {
             Version::V1 => text.trim().parse().ok(),
             Version::V2 => {
-                let micros: u64 = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()?;
+                let micros: u64 =
+                    text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()?;
                 micros.checked_mul(1000)
             }
         }

@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use libc::{self, c_int, c_long, c_uint};
 use nix::errno::Errno;
 use nix::fcntl::{self, AT_FDCWD, OFlag};
-use nix::libc::{self, c_int, c_long, c_uint};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{self, Pid};

@@ -1,92 +1,318 @@
-//! Files and directories by path.
-#![expect(unsafe_code, reason = "system calls")]
+//! Files by directory descriptor, so that no path that a stranger wrote is ever
+//! resolved from the host's root. Nothing here follows a link at the end of a name.
 
-use std::ffi::CStr;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 
-use super::{Fd, Sys, check, check_fd};
+use nix::fcntl::{self, AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{self, FchmodatFlags, Mode, UtimensatFlags};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{self, Gid, Uid, UnlinkatFlags};
 
-/// Makes a directory.
-pub fn make_dir(path: &CStr, mode: u32) -> Sys<()> {
-    // SAFETY: `path` is NUL-terminated; mkdirat(2) only reads it.
-    let returned = unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode) };
-    check(returned).map(drop)
+pub use nix::errno::Errno;
+
+/// What one system call answers.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// What a descriptor is opened for. All are closed on exec and never become the
+/// controlling terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `O_PATH`: a place, nothing is opened; a FIFO does not block and a device does not notice.
+    Place,
+    /// `O_PATH|O_DIRECTORY`.
+    DirectoryPlace,
+    /// `O_RDONLY|O_DIRECTORY`: to list it, or to change its attributes.
+    Directory,
+    /// `O_RDONLY|O_NONBLOCK`.
+    Read,
 }
 
-/// Makes an empty regular file with one call; one that is there is EEXIST.
-pub fn make_file(path: &CStr, mode: u32) -> Sys<()> {
-    // SAFETY: `path` is NUL-terminated; mknodat(2) only reads it.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_mknodat, libc::AT_FDCWD, path.as_ptr(), libc::S_IFREG | mode, 0u64) };
-    check(returned).map(drop)
+impl Access {
+    fn flags(self) -> OFlag {
+        OFlag::O_CLOEXEC
+            | match self {
+                Self::Place => OFlag::O_PATH,
+                Self::DirectoryPlace => OFlag::O_PATH | OFlag::O_DIRECTORY,
+                Self::Directory => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+                Self::Read => OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY,
+            }
+    }
 }
 
-/// Makes a symbolic link at `path`.
-pub fn make_symlink(target: &CStr, path: &CStr) -> Sys<()> {
-    // SAFETY: both are NUL-terminated; symlinkat(2) only reads them.
-    let returned = unsafe { libc::syscall(libc::SYS_symlinkat, target.as_ptr(), libc::AT_FDCWD, path.as_ptr()) };
-    check(returned).map(drop)
+/// What kind of file a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileType {
+    Regular,
+    Directory,
+    Symlink,
+    Fifo,
+    Other,
 }
 
-/// Removes a directory.
-pub fn remove_dir(path: &CStr) -> Sys<()> {
-    // SAFETY: `path` is NUL-terminated; unlinkat(2) only reads it.
-    let returned = unsafe { libc::syscall(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), libc::AT_REMOVEDIR) };
-    check(returned).map(drop)
+/// The part of `struct stat` that identifies a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    pub kind: FileType,
+    pub device: u64,
+    pub inode: u64,
+    /// Bytes; negative never.
+    pub size: u64,
 }
 
-/// Changes the permission bits of an open file.
-pub fn change_mode_of(file: Fd, mode: u32) -> Sys<()> {
-    // SAFETY: fchmod(2) takes integers only.
-    check(unsafe { libc::syscall(libc::SYS_fchmod, file.0, mode) }).map(drop)
+/// A time of a file: seconds since 1970, negative before, and nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Time {
+    pub seconds: i64,
+    pub nanoseconds: u32,
 }
 
-/// Sets the mask of new files' permission bits.
-pub fn set_umask(mask: u32) {
-    // SAFETY: umask(2) touches no memory and cannot fail.
-    unsafe { libc::umask(mask) };
+impl Time {
+    fn spec(self) -> TimeSpec {
+        TimeSpec::new(self.seconds, self.nanoseconds.into())
+    }
 }
 
-/// Makes `path` the working directory.
-pub fn change_dir(path: &CStr) -> Sys<()> {
-    // SAFETY: `path` is NUL-terminated; chdir(2) only reads it.
-    let returned = unsafe { libc::syscall(libc::SYS_chdir, path.as_ptr()) };
-    check(returned).map(drop)
+/// Who owns a file, as numbers of the caller's user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
 }
 
-/// Makes an open directory the working directory.
-pub fn change_dir_to(directory: Fd) -> Sys<()> {
-    // SAFETY: fchdir(2) touches no memory.
-    let returned = unsafe { libc::syscall(libc::SYS_fchdir, directory.0) };
-    check(returned).map(drop)
+/// open(2) of a path of the host.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open(path: &Path, access: Access) -> Result<OwnedFd> {
+    fcntl::open(path, access.flags(), Mode::empty())
 }
 
-/// Writes the absolute name of the working directory into `buffer`; returns whether
-/// it starts with `/`, which it does not when the directory is outside the root (getcwd(2)).
-pub fn working_dir_is_reachable(buffer: &mut [u8]) -> Sys<bool> {
-    // SAFETY: getcwd(2) writes at most `buffer.len()` bytes into `buffer`.
-    let returned = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
-    check(returned).map(|_| buffer.first() == Some(&b'/'))
+/// openat2(2) with `RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS`: `root` is `/` and the top
+/// of every `..`, absolute links included.
+///
+/// # Errors
+/// Those of openat2(2); `ENOSYS` before Linux 5.6.
+pub fn open_in_root(root: impl AsFd, path: &OsStr, access: Access) -> Result<OwnedFd> {
+    let how =
+        OpenHow::new().flags(access.flags()).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    retry(|| fcntl::openat2(&root, path, how))
 }
 
-/// Returns whether the file system at `path` has no free block or no free inode left (statfs(2)).
-pub fn is_full(path: &CStr) -> Sys<bool> {
-    let mut facts = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: `path` is NUL-terminated; statfs(2) fills one struct.
-    let returned = unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) };
-    check(returned.into())?;
-    // SAFETY: all of it was zeroed, and the call filled it.
-    let facts = unsafe { facts.assume_init() };
-    Ok((facts.f_blocks > 0 && facts.f_bfree == 0) || (facts.f_files > 0 && facts.f_ffree == 0))
+/// openat2(2) of one name in `directory`: no link is followed and no mount is crossed.
+///
+/// # Errors
+/// Those of openat2(2); `ELOOP` for a link, `EXDEV` for a mount point.
+pub fn open_at(directory: impl AsFd, name: &OsStr, access: Access) -> Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(access.flags() | OFlag::O_NOFOLLOW)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH);
+    retry(|| fcntl::openat2(&directory, name, how))
 }
 
-/// Opens `path` below `root` as if `root` were `/`, never through a magic link (openat2(2), Linux 5.6).
-pub fn open_in_root(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
-    // SAFETY: open_how is plain integers, for which zero is a value.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
-    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-    let size = size_of::<libc::open_how>();
-    // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
-    let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };
-    check_fd(returned)
+/// openat(2) with `O_CREAT|O_EXCL|O_WRONLY`, mode 0600.
+///
+/// # Errors
+/// Those of openat(2); `EEXIST` also for a dangling link.
+pub fn create_at(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    fcntl::openat(directory, name, flags, Mode::from_bits_truncate(0o600))
+}
+
+/// mkdirat(2) with mode 0700.
+///
+/// # Errors
+/// Those of mkdirat(2).
+pub fn make_directory_at(directory: impl AsFd, name: &OsStr) -> Result<()> {
+    stat::mkdirat(directory, name, Mode::from_bits_truncate(0o700))
+}
+
+/// mkfifoat(3) with mode 0600.
+///
+/// # Errors
+/// Those of mknodat(2).
+pub fn make_fifo_at(directory: impl AsFd, name: &OsStr) -> Result<()> {
+    unistd::mkfifoat(directory, name, Mode::from_bits_truncate(0o600))
+}
+
+/// symlinkat(2).
+///
+/// # Errors
+/// Those of symlinkat(2).
+pub fn make_symlink_at(directory: impl AsFd, name: &OsStr, target: &OsStr) -> Result<()> {
+    unistd::symlinkat(target, directory, name)
+}
+
+/// linkat(2) without `AT_SYMLINK_FOLLOW`.
+///
+/// # Errors
+/// Those of linkat(2).
+pub fn link_at(from: (impl AsFd, &OsStr), to: (impl AsFd, &OsStr)) -> Result<()> {
+    unistd::linkat(from.0, from.1, to.0, to.1, AtFlags::empty())
+}
+
+/// renameat(2).
+///
+/// # Errors
+/// Those of renameat(2).
+pub fn rename_at(from: (impl AsFd, &OsStr), to: (impl AsFd, &OsStr)) -> Result<()> {
+    fcntl::renameat(from.0, from.1, to.0, to.1)
+}
+
+/// unlinkat(2) of anything but a directory.
+///
+/// # Errors
+/// Those of unlinkat(2).
+pub fn unlink_at(directory: impl AsFd, name: &OsStr) -> Result<()> {
+    unistd::unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)
+}
+
+/// unlinkat(2) with `AT_REMOVEDIR`.
+///
+/// # Errors
+/// Those of unlinkat(2); `ENOTEMPTY` where something is left in it.
+pub fn remove_directory_at(directory: impl AsFd, name: &OsStr) -> Result<()> {
+    unistd::unlinkat(directory, name, UnlinkatFlags::RemoveDir)
+}
+
+/// readlinkat(2).
+///
+/// # Errors
+/// Those of readlinkat(2).
+pub fn read_link_at(directory: impl AsFd, name: &OsStr) -> Result<OsString> {
+    fcntl::readlinkat(directory, name)
+}
+
+/// fstatat(2) with `AT_SYMLINK_NOFOLLOW`.
+///
+/// # Errors
+/// Those of fstatat(2).
+pub fn stat_at(directory: impl AsFd, name: &OsStr) -> Result<Stat> {
+    stat::fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|found| reduced(&found))
+}
+
+/// fstat(2), which an `O_PATH` descriptor allows too.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn stat(file: impl AsFd) -> Result<Stat> {
+    stat::fstat(file).map(|found| reduced(&found))
+}
+
+/// fchmod(2). Only the lower twelve bits of `mode` count.
+///
+/// # Errors
+/// Those of fchmod(2).
+pub fn set_mode(file: impl AsFd, mode: u32) -> Result<()> {
+    stat::fchmod(file, Mode::from_bits_truncate(mode))
+}
+
+/// fchmodat(2) of a name that is not a link.
+///
+/// # Errors
+/// Those of fchmodat(2); `EOPNOTSUPP` for a link.
+pub fn set_mode_at(directory: impl AsFd, name: &OsStr, mode: u32) -> Result<()> {
+    stat::fchmodat(directory, name, Mode::from_bits_truncate(mode), FchmodatFlags::NoFollowSymlink)
+}
+
+/// fchown(2).
+///
+/// # Errors
+/// Those of fchown(2); `EINVAL` for a number that the user namespace does not map.
+pub fn set_owner(file: impl AsFd, owner: Owner) -> Result<()> {
+    unistd::fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+}
+
+/// fchownat(2) with `AT_SYMLINK_NOFOLLOW`.
+///
+/// # Errors
+/// Those of fchownat(2).
+pub fn set_owner_at(directory: impl AsFd, name: &OsStr, owner: Owner) -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    unistd::fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// futimens(3): last access and last change become `time`.
+///
+/// # Errors
+/// Those of utimensat(2).
+pub fn set_time(file: impl AsFd, time: Time) -> Result<()> {
+    stat::futimens(file, &time.spec(), &time.spec())
+}
+
+/// utimensat(2) with `AT_SYMLINK_NOFOLLOW`.
+///
+/// # Errors
+/// Those of utimensat(2).
+pub fn set_time_at(directory: impl AsFd, name: &OsStr, time: Time) -> Result<()> {
+    stat::utimensat(directory, name, &time.spec(), &time.spec(), UtimensatFlags::NoFollowSymlink)
+}
+
+/// fsetxattr(2).
+///
+/// # Errors
+/// Those of setxattr(2); `EOPNOTSUPP` where the file system keeps none.
+pub fn set_attribute(file: impl AsFd, name: &OsStr, value: &[u8]) -> Result<()> {
+    rustix::fs::fsetxattr(file, name, value, rustix::fs::XattrFlags::empty()).map_err(errno)
+}
+
+/// syncfs(2) of the file system that holds `file`.
+///
+/// # Errors
+/// Those of syncfs(2); since Linux 5.8 also an earlier failure to write back.
+pub fn sync_file_system(file: impl AsFd) -> Result<()> {
+    unistd::syncfs(file)
+}
+
+/// getdents64(2) until the end: the names in `directory`, without `.` and `..`, in the
+/// order of the kernel.
+///
+/// # Errors
+/// Those of getdents64(2).
+pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory).map_err(errno)? {
+        let name = entry.map_err(errno)?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    Ok(names)
+}
+
+/// geteuid(2).
+#[must_use]
+pub fn effective_uid() -> u32 {
+    Uid::effective().as_raw()
+}
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
+
+fn reduced(found: &stat::FileStat) -> Stat {
+    const FORMAT: u32 = 0o170_000;
+    let kind = match found.st_mode & FORMAT {
+        0o100_000 => FileType::Regular,
+        0o040_000 => FileType::Directory,
+        0o120_000 => FileType::Symlink,
+        0o010_000 => FileType::Fifo,
+        _ => FileType::Other,
+    };
+    Stat { kind, device: found.st_dev, inode: found.st_ino, size: u64::try_from(found.st_size).unwrap_or(0) }
+}
+
+/// With a scoped flag openat2 may answer `EAGAIN` while anything on the machine is renamed
+/// (openat2(2), `RESOLVE_IN_ROOT`), which is no answer about this path.
+fn retry(mut call: impl FnMut() -> Result<OwnedFd>) -> Result<OwnedFd> {
+    const ATTEMPTS: u32 = 128;
+    for _ in 1..ATTEMPTS {
+        match call() {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+    call()
 }

@@ -16,6 +16,7 @@ pub mod file;
 pub mod memory;
 pub mod mount;
 pub mod net;
+pub mod path;
 pub mod probe;
 pub mod process;
 pub mod security;

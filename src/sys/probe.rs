@@ -12,15 +12,15 @@ use nix::sys::statfs::{self, FsType};
 use nix::unistd::{self, AccessFlags};
 
 /// Errno of a file system that is mounted read-only.
-pub const EROFS: i32 = nix::libc::EROFS;
+pub const EROFS: i32 = libc::EROFS;
 /// Errno of a path that is not there.
-pub const ENOENT: i32 = nix::libc::ENOENT;
-pub const EPERM: i32 = nix::libc::EPERM;
-pub const EACCES: i32 = nix::libc::EACCES;
-pub const ENODEV: i32 = nix::libc::ENODEV;
-pub const ENOSPC: i32 = nix::libc::ENOSPC;
-pub const ENOSYS: i32 = nix::libc::ENOSYS;
-pub const EOPNOTSUPP: i32 = nix::libc::EOPNOTSUPP;
+pub const ENOENT: i32 = libc::ENOENT;
+pub const EPERM: i32 = libc::EPERM;
+pub const EACCES: i32 = libc::EACCES;
+pub const ENODEV: i32 = libc::ENODEV;
+pub const ENOSPC: i32 = libc::ENOSPC;
+pub const ENOSYS: i32 = libc::ENOSYS;
+pub const EOPNOTSUPP: i32 = libc::EOPNOTSUPP;
 
 /// Returns an errno as people write it: `EPERM, Operation not permitted`.
 #[must_use]

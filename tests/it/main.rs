@@ -1,5 +1,8 @@
-//! Everything that is tested from outside of the crate, as one program.
+//! Everything that is tested from outside of the crate, as one program: one file or
+//! folder for each floor and each promise.
+#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
 mod doctor;
 mod host;
 mod host_live;
+mod image;

@@ -1,0 +1,206 @@
+//! The bytes of an archive file, hashed, counted and decompressed in one read. It
+//! never starts a program to decompress and never trusts a file's name.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::{Bounds, Progress, Step};
+
+/// Memory that the sender of an archive may claim for the window of a decoder.
+const WINDOW: u64 = 128 << 20;
+/// `xz -9` has a dictionary of 64 MiB, and the decoder keeps more than that.
+const XZ_MEMORY_KIB: u32 = 192 << 10;
+const BUFFER: usize = 256 << 10;
+
+/// The file as stored: each byte read goes through the hash once.
+pub(super) struct Packed<'a> {
+    file: &'a File,
+    hash: Sha256,
+    read: &'a Cell<u64>,
+    total: u64,
+    step: Step,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl<'a> Packed<'a> {
+    /// Returns a reader of `file`, which is `total` bytes long; `read` is kept up to date.
+    pub(super) fn new(
+        file: &'a File,
+        (read, total): (&'a Cell<u64>, u64),
+        step: Step,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        Self { file, hash: Sha256::new(), read, total, step, progress }
+    }
+
+    /// Returns the digest of all that was read, in lower-case hexadecimal digits.
+    pub(super) fn digest(self) -> String {
+        use std::fmt::Write as _;
+        self.hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing into a String cannot fail.
+            let _: std::fmt::Result = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl Read for Packed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = (&mut &*self.file).read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.read.set(self.read.get() + u64::try_from(count).unwrap_or(u64::MAX));
+        (self.progress)(Progress { step: self.step, read: self.read.get(), total: self.total });
+        Ok(count)
+    }
+}
+
+/// Returns a buffered reader of the packed bytes.
+pub(super) fn buffered(packed: Packed<'_>) -> BufReader<Packed<'_>> {
+    BufReader::with_capacity(BUFFER, packed)
+}
+
+/// Returns a reader of the tar inside, bounded as `bounds` says.
+///
+/// # Errors
+/// A file that begins like no archive that is read here.
+pub(super) fn unpacked<'a>(
+    source: &'a mut BufReader<Packed<'_>>,
+    read: &'a Cell<u64>,
+    bounds: &Bounds,
+) -> Result<BufReader<Unpacked<'a>>> {
+    let start = source.fill_buf().map_err(|error| Error::io("cannot be read", &error))?;
+    let inner: Box<dyn Read + 'a> = match Format::of(start)? {
+        Format::Plain => Box::new(source),
+        Format::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Format::Zstd => Box::new(Zstd::new(source)),
+        Format::Xz => Box::new(XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB)),
+    };
+    Ok(BufReader::with_capacity(BUFFER, Unpacked { inner, packed: read, count: 0, bounds: *bounds }))
+}
+
+enum Format {
+    Plain,
+    Gzip,
+    Zstd,
+    Xz,
+}
+
+impl Format {
+    /// Tells the format by the first bytes: RFC 1952, RFC 8878 (also a skippable frame), the
+    /// .xz file format 1.2.
+    fn of(start: &[u8]) -> Result<Self> {
+        const OTHERS: [(&[u8], &str); 5] = [
+            (b"BZh", "a bzip2 file"),
+            (b"PK\x03\x04", "a zip file"),
+            (b"7z\xbc\xaf\x27\x1c", "a 7-zip file"),
+            (b"LZIP", "an lzip file"),
+            (b"\x04\x22\x4d\x18", "an lz4 file"),
+        ];
+        match start {
+            [] => return Err(Error::new(Kind::Image, "is empty")),
+            [0x1f, 0x8b, ..] => return Ok(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Ok(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Ok(Self::Xz),
+            _ => {}
+        }
+        match OTHERS.iter().find(|(magic, _)| start.starts_with(magic)) {
+            Some((_, name)) => Err(Error::new(Kind::Image, format!("is {name}"))
+                .with_hint("pack it as tar, plain or compressed with gzip, zstd or xz")),
+            None => Ok(Self::Plain),
+        }
+    }
+}
+
+/// The bytes of the tar, counted against the bounds.
+pub(super) struct Unpacked<'a> {
+    inner: Box<dyn Read + 'a>,
+    packed: &'a Cell<u64>,
+    count: u64,
+    bounds: Bounds,
+}
+
+impl Read for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count = self.count.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        // Headers and padding come on top of the contents, which are counted where they are placed.
+        if self.count > self.bounds.unpacked.saturating_mul(2) {
+            return Err(io::Error::other(format!("it unpacks to more than {} bytes", self.bounds.unpacked)));
+        }
+        // Zeros at the start shrink a thousandfold in honest archives too.
+        let ratio = self.bounds.ratio;
+        if self.count > self.bounds.unpacked / 64 && self.count > self.packed.get().saturating_mul(ratio) {
+            return Err(io::Error::other(format!("it unpacks to more than {ratio} times its size")));
+        }
+        Ok(count)
+    }
+}
+
+/// All frames of a zstd stream; ruzstd's own reader stops after the first.
+struct Zstd<R> {
+    source: R,
+    decoder: FrameDecoder,
+    place: Place,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    BetweenFrames,
+    InFrame,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(source: R) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(WINDOW);
+        Self { source, decoder, place: Place::BetweenFrames }
+    }
+
+    fn begin_frame(&mut self) -> io::Result<()> {
+        match self.decoder.reset(&mut self.source) {
+            Ok(()) => self.place = Place::InFrame,
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                let length = u64::from(length);
+                if io::copy(&mut (&mut self.source).take(length), &mut io::sink())? < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        Ok(())
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        let stored = self.decoder.get_checksum_from_data();
+        if stored.is_some() && stored != self.decoder.get_calculated_checksum() {
+            return Err(io::Error::other("zstd checksum mismatch"));
+        }
+        self.place = Place::BetweenFrames;
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.place {
+                Place::BetweenFrames if self.source.fill_buf()?.is_empty() => return Ok(0),
+                Place::BetweenFrames => self.begin_frame()?,
+                Place::InFrame if self.decoder.can_collect() > 0 => return self.decoder.read(buffer),
+                Place::InFrame if self.decoder.is_finished() => self.end_frame()?,
+                Place::InFrame => {
+                    let step = BlockDecodingStrategy::UptoBytes(BUFFER);
+                    self.decoder.decode_blocks(&mut self.source, step).map_err(io::Error::other)?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The members of a tar stream, one after the other. The headers are read by the tar
+//! crate, the walk is ours: it is bounded, and what two readers could read in two ways is refused.
+
+use std::io::Read;
+
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::pax::{self, Pax};
+use crate::sys::file::{Owner, Time};
+
+const BLOCK: usize = 512;
+/// Bytes of a PAX header or a GNU long name.
+const EXTENSION: u64 = 1 << 20;
+/// Pieces of one sparse file.
+const EXTENTS: usize = 4096;
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MemberKind {
+    Regular,
+    Directory,
+    Symlink,
+    Hardlink,
+    Fifo,
+    Device,
+}
+
+/// A run of bytes of a file; what lies between two is a hole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+/// One member; its contents, those of the extents back to back, come next in the stream.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) kind: MemberKind,
+    pub(super) name: Vec<u8>,
+    /// Target of a link.
+    pub(super) link: Vec<u8>,
+    /// Lower twelve bits.
+    pub(super) mode: u32,
+    pub(super) owner: Owner,
+    pub(super) time: Time,
+    /// Bytes of the file, holes included.
+    pub(super) size: u64,
+    pub(super) extents: Vec<Extent>,
+    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) other_attributes: u64,
+}
+
+/// A tar stream. Messages read on from "archive `x`: ".
+pub(super) struct Members<R> {
+    input: R,
+    /// Bytes of the last member that nobody has taken, and those up to the next header.
+    left: u64,
+    padding: u64,
+}
+
+/// What the headers before a member said about it.
+#[derive(Default)]
+struct Ahead {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    pax: Option<Pax>,
+}
+
+impl<R: Read> Members<R> {
+    /// Returns the members of `input`.
+    pub(super) fn new(input: R) -> Self {
+        Self { input, left: 0, padding: 0 }
+    }
+
+    /// Returns the next member, or `None` after the end mark, when the rest is read and
+    /// was found to be zeros.
+    ///
+    /// # Errors
+    /// What is wrong with the archive.
+    pub(super) fn next(&mut self) -> Result<Option<Member>> {
+        let mut ahead = Ahead::default();
+        loop {
+            self.skip()?;
+            let Some(header) = self.header()? else {
+                return match ahead {
+                    Ahead { name: None, link: None, pax: None } => Ok(None),
+                    _ => Err(bad("it ends after a header that describes a member to come")),
+                };
+            };
+            match header.entry_type() {
+                EntryType::GNULongName => set_once(&mut ahead.name, without_nul(self.extension(&header)?)?)?,
+                EntryType::GNULongLink => set_once(&mut ahead.link, without_nul(self.extension(&header)?)?)?,
+                EntryType::XHeader => set_once(&mut ahead.pax, pax::local(&self.extension(&header)?)?)?,
+                EntryType::XGlobalHeader => pax::global(&self.extension(&header)?)?,
+                _ => return self.member(&header, ahead).map(Some),
+            }
+        }
+    }
+
+    /// Reads contents of the current member until `buffer` is full.
+    ///
+    /// # Errors
+    /// A stream that ends before.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
+        let count = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(count).ok_or_else(|| Error::new(Kind::Bug, "read past a member"))?;
+        self.exact(buffer)
+    }
+
+    fn member(&mut self, header: &Header, ahead: Ahead) -> Result<Member> {
+        let pax = ahead.pax.unwrap_or_default();
+        let name = only_one(ahead.name, pax.path)?.unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = only_one(ahead.link, pax.link)?
+            .unwrap_or_else(|| header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default());
+        let kind = kind(header, &name)?;
+        let stored = size(header)?;
+        if pax.size.is_some_and(|size| size != stored) {
+            return Err(bad(format!("the sizes in the two headers of `{}` differ", name.escape_ascii()))
+                .with_hint("pack it with `tar --format=gnu`"));
+        }
+        if stored != 0 && kind != MemberKind::Regular {
+            return Err(bad(format!("`{}` has contents but is not a file", name.escape_ascii())));
+        }
+        let (size, extents) = match header.entry_type() {
+            EntryType::GNUSparse => self.sparse(header, stored)?,
+            _ => (stored, vec![Extent { offset: 0, length: stored }]),
+        };
+        (self.left, self.padding) = (stored, padding(stored));
+        Ok(Member {
+            kind,
+            mode: number(header.mode())? & 0o7777,
+            owner: Owner {
+                uid: id("uid", pax.uid.map_or_else(|| number(header.uid()), Ok)?)?,
+                gid: id("gid", pax.gid.map_or_else(|| number(header.gid()), Ok)?)?,
+            },
+            time: match pax.time {
+                Some(time) => time,
+                // GNU writes a time before 1970 as a negative number of base 256.
+                None => Time { seconds: number(header.mtime())?.cast_signed(), nanoseconds: 0 },
+            },
+            size,
+            extents,
+            attributes: pax.attributes,
+            other_attributes: pax.other_attributes,
+            name,
+            link,
+        })
+    }
+
+    /// Reads the map of a file in the old GNU sparse format.
+    fn sparse(&mut self, header: &Header, stored: u64) -> Result<(u64, Vec<Extent>)> {
+        let gnu = header.as_gnu().ok_or_else(|| bad("it holds a sparse file without a GNU header"))?;
+        let size = number(gnu.real_size())?;
+        let mut map = Map { extents: Vec::new(), end: 0, stored: 0 };
+        map.add(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let mut next = GnuExtSparseHeader::new();
+            self.exact(next.as_mut_bytes())?;
+            map.add(next.sparse())?;
+            more = next.is_extended();
+        }
+        if map.stored != stored || map.end > size {
+            return Err(bad("it holds a sparse file whose map does not add up"));
+        }
+        Ok((size, map.extents))
+    }
+
+    /// Reads the next header, or the end mark and all that follows it.
+    fn header(&mut self) -> Result<Option<Header>> {
+        let mut header = Header::new_old();
+        self.exact(header.as_mut_bytes())?;
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            self.end()?;
+            return Ok(None);
+        }
+        let bytes = header.as_bytes();
+        let counted = bytes.iter().enumerate().map(|(at, byte)| match at {
+            148..156 => u32::from(b' '),
+            _ => u32::from(*byte),
+        });
+        match header.cksum() {
+            Ok(sum) if sum == counted.sum::<u32>() => Ok(Some(header)),
+            _ => Err(bad("is not a tar archive, or is damaged: the checksum of a header is wrong")),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let mut block = [0; BLOCK];
+        self.exact(&mut block)?;
+        let mut buffer = vec![0; 64 << 10];
+        let mut count = BLOCK;
+        buffer[..BLOCK].copy_from_slice(&block);
+        while count > 0 {
+            if buffer[..count].iter().any(|byte| *byte != 0) {
+                return Err(bad("there is something after its end mark")
+                    .with_hint("concatenated archives are not read; pack the tree anew"));
+            }
+            count = self.input.read(&mut buffer).map_err(|error| unreadable(&error))?;
+        }
+        Ok(())
+    }
+
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let size = size(header)?;
+        if size > EXTENSION {
+            return Err(bad(format!("it holds a header of {size} bytes, more than {EXTENSION}")));
+        }
+        let mut data = vec![0; usize::try_from(size).map_err(|_| bad("it holds a header that is too large"))?];
+        self.exact(&mut data)?;
+        self.padding = padding(size);
+        Ok(data)
+    }
+
+    fn skip(&mut self) -> Result<()> {
+        let mut block = [0; BLOCK];
+        let mut rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        while rest > 0 {
+            let count = usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK));
+            self.exact(&mut block[..count])?;
+            rest -= u64::try_from(count).unwrap_or(rest);
+        }
+        Ok(())
+    }
+
+    fn exact(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.input.read_exact(buffer).map_err(|error| unreadable(&error))
+    }
+}
+
+struct Map {
+    extents: Vec<Extent>,
+    end: u64,
+    stored: u64,
+}
+
+impl Map {
+    fn add(&mut self, blocks: &[GnuSparseHeader]) -> Result<()> {
+        for block in blocks.iter().filter(|block| !block.is_empty()) {
+            let (offset, length) = (number(block.offset())?, number(block.length())?);
+            // GNU tar reads each piece from the start of a block, others back to back.
+            let ambiguous = length > 0 && padding(self.stored) != 0;
+            if offset < self.end || ambiguous || self.extents.len() >= EXTENTS {
+                return Err(bad("it holds a sparse file with an overlapping, unaligned or too long map"));
+            }
+            let wrong = || bad("it holds a sparse file with a piece beyond all bounds");
+            self.end = offset.checked_add(length).ok_or_else(wrong)?;
+            self.stored = self.stored.checked_add(length).ok_or_else(wrong)?;
+            self.extents.push(Extent { offset, length });
+        }
+        Ok(())
+    }
+}
+
+fn kind(header: &Header, name: &[u8]) -> Result<MemberKind> {
+    Ok(match header.entry_type() {
+        // Before ustar, a slash at the end was what made a directory; readers differ on it.
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse if name.ends_with(b"/") => {
+            return Err(bad(format!("`{}` is a file with the name of a directory", name.escape_ascii())));
+        }
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => MemberKind::Regular,
+        EntryType::Directory => MemberKind::Directory,
+        EntryType::Symlink => MemberKind::Symlink,
+        EntryType::Link => MemberKind::Hardlink,
+        EntryType::Fifo => MemberKind::Fifo,
+        EntryType::Char | EntryType::Block => MemberKind::Device,
+        other => {
+            let letter = other.as_byte().escape_ascii();
+            return Err(bad(format!("`{}` is of the unknown type `{letter}`", name.escape_ascii())));
+        }
+    })
+}
+
+/// Reads the size; one that needs more than 64 bits is not cut to them.
+fn size(header: &Header) -> Result<u64> {
+    let field = header.as_old().size;
+    if field[0] & 0x80 != 0 && field[..4] != [0x80, 0, 0, 0] {
+        return Err(bad("it holds a member of a negative or impossible size"));
+    }
+    number(header.entry_size())
+}
+
+fn id(word: &str, number: u64) -> Result<u32> {
+    match u32::try_from(number) {
+        // chown(2) reads the highest as "leave it as it is".
+        Ok(id) if id != u32::MAX => Ok(id),
+        _ => Err(bad(format!("it holds the {word} {number}, which no file can have"))),
+    }
+}
+
+fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % 512
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(bad("it holds two headers of one type for one member")),
+    }
+}
+
+fn only_one(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match (gnu, pax) {
+        (Some(_), Some(_)) => Err(bad("it holds a GNU and a PAX name for one member")),
+        (gnu, pax) => Ok(gnu.or(pax)),
+    }
+}
+
+/// A long name ends with a NUL; one in the middle is cut there by some readers.
+fn without_nul(mut name: Vec<u8>) -> Result<Vec<u8>> {
+    while name.last() == Some(&0) {
+        name.pop();
+    }
+    if name.contains(&0) { Err(bad("it holds a name with a NUL character")) } else { Ok(name) }
+}
+
+fn number<T>(read: std::io::Result<T>) -> Result<T> {
+    read.map_err(|error| bad(format!("it holds a damaged header: {error}")))
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    match (error.raw_os_error(), error.kind()) {
+        (Some(_), _) => Error::io("cannot be read", error),
+        (None, std::io::ErrorKind::UnexpectedEof) => bad("it is truncated"),
+        (None, _) => bad(format!("it is damaged or too large: {error}")),
+    }
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Kind::Image, message)
+}

@@ -1,0 +1,356 @@
+//! Puts the members of an archive into a directory, each by the descriptor of its
+//! parent, resolved as if that directory were `/`. Nothing outside of it is ever touched,
+//! whatever links the archive plants, and no member is written through one.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::error::{Error, Kind, Result};
+use crate::image::directories::Directories;
+use crate::image::members::{Member, MemberKind, Members};
+use crate::image::{Bounds, Skipped};
+use crate::sys::file::{self, Access, Errno, FileType};
+
+/// `PATH_MAX` of path_resolution(7), the final NUL included.
+pub(super) const PATH: usize = 4096;
+
+/// Who owns the files of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ownership {
+    /// Whom the archive says.
+    Archive,
+    /// The caller, who has no right to give files away.
+    Caller,
+}
+
+/// A tree in the making. Directories are open to their owner until [`Tree::finish`].
+pub(super) struct Tree {
+    /// Only for messages.
+    pub(super) path: PathBuf,
+    pub(super) root: Rc<OwnedFd>,
+    pub(super) ownership: Ownership,
+    bounds: Bounds,
+    pub(super) directories: Directories,
+    made: u64,
+    written: u64,
+    pub(super) skipped: Skipped,
+}
+
+/// Where one member goes.
+struct Spot<'a> {
+    parent: &'a OwnedFd,
+    name: &'a OsStr,
+    /// From the root, for messages.
+    full: Vec<u8>,
+}
+
+impl Tree {
+    /// Returns the tree of the empty directory `path`.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    pub(super) fn new(path: &Path, ownership: Ownership, bounds: Bounds) -> Result<Self> {
+        let directory = std::fs::File::open(path)
+            .map_err(|error| Error::io(format_args!("cannot open `{}`", path.display()), &error))?;
+        let mut tree = Self {
+            path: path.to_owned(),
+            root: Rc::new(OwnedFd::from(directory)),
+            ownership,
+            bounds,
+            directories: Directories::default(),
+            made: 0,
+            written: 0,
+            skipped: Skipped::default(),
+        };
+        tree.remember_made(b"", &Rc::clone(&tree.root))?;
+        Ok(tree)
+    }
+
+    /// Places one member, whose contents `members` gives.
+    ///
+    /// # Errors
+    /// What is wrong with the member, or why it could not be written.
+    pub(super) fn place(&mut self, member: Member, members: &mut Members<impl std::io::Read>) -> Result<()> {
+        self.count_one()?;
+        let parts = parts(&member.name)?;
+        self.skipped.attributes += member.other_attributes;
+        let Some((name, above)) = parts.split_last() else {
+            return self.root_member(&member);
+        };
+        if member.kind == MemberKind::Device {
+            self.skipped.devices += 1;
+            return Ok(());
+        }
+        let parent = self.parent(above)?;
+        let spot = Spot { parent: &parent, name: OsStr::from_bytes(name), full: parts.join(&b'/') };
+        match member.kind {
+            MemberKind::Directory => self.directory(&spot, &member),
+            MemberKind::Hardlink => self.hardlink(&spot, &member),
+            MemberKind::Regular => self.regular(&spot, &member, members),
+            MemberKind::Symlink | MemberKind::Fifo | MemberKind::Device => self.node(&spot, &member),
+        }
+    }
+
+    /// Takes the attributes of the root itself, which can be nothing but a directory (CVE-2021-29136).
+    fn root_member(&mut self, member: &Member) -> Result<()> {
+        if member.kind != MemberKind::Directory {
+            return Err(bad("it holds a root that is not a directory"));
+        }
+        let root = Rc::clone(&self.root);
+        self.remember_member(b"".to_vec(), &root, member)
+    }
+
+    fn directory(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
+        let made = match file::make_directory_at(spot.parent, spot.name) {
+            Err(Errno::EEXIST) if self.is_directory(spot)? => Ok(()),
+            Err(Errno::EEXIST) => {
+                self.clear(spot)?;
+                file::make_directory_at(spot.parent, spot.name)
+            }
+            other => other,
+        };
+        made.map_err(|errno| self.failed("create", &spot.full, errno))?;
+        let directory = file::open_at(spot.parent, spot.name, Access::DirectoryPlace)
+            .map_err(|errno| self.failed("open", &spot.full, errno))?;
+        self.remember_member(spot.full.clone(), &Rc::new(directory), member)
+    }
+
+    fn regular(&mut self, spot: &Spot<'_>, member: &Member, members: &mut Members<impl std::io::Read>) -> Result<()> {
+        self.written = self.written.saturating_add(member.size);
+        if self.written > self.bounds.unpacked {
+            return Err(bad(format!("it unpacks to more than {} bytes", self.bounds.unpacked)));
+        }
+        let made = match file::create_at(spot.parent, spot.name) {
+            Err(Errno::EEXIST) => {
+                self.clear(spot)?;
+                file::create_at(spot.parent, spot.name)
+            }
+            other => other,
+        };
+        let target = std::fs::File::from(made.map_err(|errno| self.failed("create", &spot.full, errno))?);
+        self.contents(&target, spot, member, members)?;
+        self.attributes(&target, &member.attributes, &spot.full)?;
+        let mode = self.without_set_id(member.mode);
+        let settled = match self.ownership {
+            Ownership::Archive => file::set_owner(&target, member.owner),
+            Ownership::Caller => Ok(()),
+        };
+        settled
+            .and_then(|()| file::set_mode(&target, mode))
+            .and_then(|()| file::set_time(&target, member.time))
+            .map_err(|errno| self.failed("change the attributes of", &spot.full, errno))
+    }
+
+    fn contents(
+        &self,
+        target: &std::fs::File,
+        spot: &Spot<'_>,
+        member: &Member,
+        members: &mut Members<impl std::io::Read>,
+    ) -> Result<()> {
+        use std::os::unix::fs::FileExt as _;
+        const PIECE: u64 = 128 << 10;
+        let failed =
+            |error: &std::io::Error| self.failed_io(format!("cannot write `{}`", self.shown(&spot.full)), error);
+        let mut buffer = Vec::new();
+        for extent in &member.extents {
+            let (mut at, mut left) = (extent.offset, extent.length);
+            while left > 0 {
+                let count = left.min(PIECE);
+                buffer.resize(usize::try_from(count).unwrap_or_default(), 0);
+                members.fill(&mut buffer)?;
+                target.write_all_at(&buffer, at).map_err(|error| failed(&error))?;
+                (at, left) = (at + count, left - count);
+            }
+        }
+        // A hole at the end is not written by anything; GNU tar marks it with an empty piece.
+        let written = member.extents.iter().rfind(|extent| extent.length > 0);
+        match written.map_or(0, |extent| extent.offset + extent.length) {
+            end if end == member.size => Ok(()),
+            _ => target.set_len(member.size).map_err(|error| failed(&error)),
+        }
+    }
+
+    /// Makes a symbolic link or a FIFO.
+    fn node(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
+        self.skipped.attributes += u64::try_from(member.attributes.len()).unwrap_or(u64::MAX);
+        let target = OsStr::from_bytes(&member.link);
+        if member.kind == MemberKind::Symlink && (member.link.is_empty() || member.link.contains(&0)) {
+            return Err(bad(format!("the link `{}` leads nowhere", spot.full.escape_ascii())));
+        }
+        let make = || match member.kind {
+            MemberKind::Symlink => file::make_symlink_at(spot.parent, spot.name, target),
+            _ => file::make_fifo_at(spot.parent, spot.name),
+        };
+        let made = match make() {
+            Err(Errno::EEXIST) => {
+                self.clear(spot)?;
+                make()
+            }
+            other => other,
+        };
+        made.map_err(|errno| self.failed("create", &spot.full, errno))?;
+        let settled = match (self.ownership, member.kind) {
+            (Ownership::Archive, _) => file::set_owner_at(spot.parent, spot.name, member.owner),
+            (Ownership::Caller, _) => Ok(()),
+        };
+        settled
+            .and_then(|()| match member.kind {
+                MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, member.mode & 0o1777),
+                _ => Ok(()),
+            })
+            .and_then(|()| file::set_time_at(spot.parent, spot.name, member.time))
+            .map_err(|errno| self.failed("change the attributes of", &spot.full, errno))
+    }
+
+    /// Links to a member that came before; the directory was empty, so there is nothing else.
+    fn hardlink(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
+        let wrong = |why: &str| {
+            let (name, link) = (spot.full.escape_ascii(), member.link.escape_ascii());
+            bad(format!("`{name}` is a hard link to `{link}`, {why}"))
+        };
+        let parts = parts(&member.link)?;
+        let Some((name, above)) = parts.split_last() else {
+            return Err(wrong("which is the root"));
+        };
+        let name = OsStr::from_bytes(name);
+        let missing = "which is not in the archive before it";
+        let parent =
+            file::open_in_root(&*self.root, &relative(above), Access::DirectoryPlace).map_err(|_| wrong(missing))?;
+        let old = file::stat_at(&parent, name).map_err(|_| wrong(missing))?;
+        if old.kind == FileType::Directory {
+            return Err(wrong("which is a directory"));
+        }
+        match file::stat_at(spot.parent, spot.name) {
+            // A link to itself: removing the old name first would lose the file.
+            Ok(new) if (new.device, new.inode) == (old.device, old.inode) => return Ok(()),
+            Ok(_) => self.clear(spot)?,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(self.failed("look at", &spot.full, errno)),
+        }
+        file::link_at((&parent, name), (spot.parent, spot.name))
+            .map_err(|errno| self.failed("create", &spot.full, errno))
+    }
+
+    /// Removes what an earlier member left in the way.
+    fn clear(&mut self, spot: &Spot<'_>) -> Result<()> {
+        self.directories.last = None;
+        let old = file::stat_at(spot.parent, spot.name).map_err(|errno| self.failed("look at", &spot.full, errno))?;
+        let removed = match old.kind {
+            FileType::Directory => file::remove_directory_at(spot.parent, spot.name),
+            _ => file::unlink_at(spot.parent, spot.name),
+        };
+        match removed {
+            Err(Errno::ENOTEMPTY) => {
+                Err(bad(format!("`{}` replaces a directory that an earlier member filled", spot.full.escape_ascii())))
+            }
+            Err(errno) => Err(self.failed("replace", &spot.full, errno)),
+            Ok(()) => {
+                self.directories.pending.remove(&old.inode);
+                Ok(())
+            }
+        }
+    }
+
+    fn is_directory(&self, spot: &Spot<'_>) -> Result<bool> {
+        let found = file::stat_at(spot.parent, spot.name);
+        found.map(|stat| stat.kind == FileType::Directory).map_err(|errno| self.failed("look at", &spot.full, errno))
+    }
+
+    /// Counts something made against the bound.
+    pub(super) fn count_one(&mut self) -> Result<()> {
+        self.made += 1;
+        match self.made > self.bounds.entries {
+            true => Err(bad(format!("it holds more than {} members", self.bounds.entries))),
+            false => Ok(()),
+        }
+    }
+
+    /// Keeps the attributes on an open file or directory.
+    pub(super) fn attributes(
+        &mut self,
+        target: impl AsFd,
+        attributes: &[(Vec<u8>, Vec<u8>)],
+        full: &[u8],
+    ) -> Result<()> {
+        for (name, value) in attributes {
+            match file::set_attribute(&target, OsStr::from_bytes(name), value) {
+                Ok(()) => {}
+                // tmpfs keeps none before Linux 6.6; the count says so.
+                Err(Errno::EOPNOTSUPP) => self.skipped.attributes += 1,
+                Err(errno) => return Err(self.failed("keep an attribute of", full, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the error of a step on `full`; whose fault it is follows from `errno`.
+    pub(super) fn failed(&self, what: &str, full: &[u8], errno: Errno) -> Error {
+        let error = self.failed_io(format!("cannot {what} `{}`", self.shown(full)), &errno.into());
+        match errno {
+            Errno::ELOOP | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ENOENT | Errno::EISDIR | Errno::EEXIST => {
+                error.with_kind(Kind::Image)
+            }
+            Errno::EINVAL if self.ownership == Ownership::Archive => {
+                error.with_hint("the user namespace of the caller does not map the owner of this file")
+            }
+            _ => error,
+        }
+    }
+
+    fn failed_io(&self, what: String, error: &std::io::Error) -> Error {
+        let failed = Error::io(what, error);
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                failed.with_hint("free some space, or set SBX_STORE to a directory that has more")
+            }
+            _ => failed,
+        }
+    }
+
+    fn shown(&self, full: &[u8]) -> String {
+        const ENOUGH: usize = 300;
+        let end = if full.len() > ENOUGH { "…" } else { "" };
+        let start = OsStr::from_bytes(&full[..full.len().min(ENOUGH)]);
+        format!("{}{end}", self.path.join(start).display())
+    }
+
+    fn without_set_id(&mut self, mode: u32) -> u32 {
+        self.skipped.set_id += u64::from(mode & 0o6000 != 0);
+        mode & 0o1777
+    }
+}
+
+/// Splits a name as GNU tar does: a leading `/` counts for nothing, and `..` is refused.
+fn parts(name: &[u8]) -> Result<Vec<&[u8]>> {
+    let refused = |why: &str| {
+        let start = &name[..name.len().min(200)];
+        bad(format!("the name `{}` {why}", start.escape_ascii()))
+    };
+    if name.len() >= PATH {
+        return Err(refused("is longer than 4095 bytes"));
+    }
+    if name.contains(&0) {
+        return Err(refused("holds a NUL character"));
+    }
+    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    match parts.contains(&&b".."[..]) {
+        true => Err(refused("holds `..`")),
+        false => Ok(parts),
+    }
+}
+
+/// Returns the parts as a path that can be opened from the root.
+pub(super) fn relative(parts: &[&[u8]]) -> OsString {
+    match parts {
+        [] => OsString::from("."),
+        _ => OsString::from_vec(parts.join(&b'/')),
+    }
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Kind::Image, message)
+}

@@ -1,0 +1,92 @@
+//! Files and directories by path.
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::ffi::CStr;
+
+use super::{Fd, Sys, check, check_fd};
+
+/// Makes a directory.
+pub fn make_dir(path: &CStr, mode: u32) -> Sys<()> {
+    // SAFETY: `path` is NUL-terminated; mkdirat(2) only reads it.
+    let returned = unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode) };
+    check(returned).map(drop)
+}
+
+/// Makes an empty regular file with one call; one that is there is EEXIST.
+pub fn make_file(path: &CStr, mode: u32) -> Sys<()> {
+    // SAFETY: `path` is NUL-terminated; mknodat(2) only reads it.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_mknodat, libc::AT_FDCWD, path.as_ptr(), libc::S_IFREG | mode, 0u64) };
+    check(returned).map(drop)
+}
+
+/// Makes a symbolic link at `path`.
+pub fn make_symlink(target: &CStr, path: &CStr) -> Sys<()> {
+    // SAFETY: both are NUL-terminated; symlinkat(2) only reads them.
+    let returned = unsafe { libc::syscall(libc::SYS_symlinkat, target.as_ptr(), libc::AT_FDCWD, path.as_ptr()) };
+    check(returned).map(drop)
+}
+
+/// Removes a directory.
+pub fn remove_dir(path: &CStr) -> Sys<()> {
+    // SAFETY: `path` is NUL-terminated; unlinkat(2) only reads it.
+    let returned = unsafe { libc::syscall(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), libc::AT_REMOVEDIR) };
+    check(returned).map(drop)
+}
+
+/// Changes the permission bits of an open file.
+pub fn change_mode_of(file: Fd, mode: u32) -> Sys<()> {
+    // SAFETY: fchmod(2) takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_fchmod, file.0, mode) }).map(drop)
+}
+
+/// Sets the mask of new files' permission bits.
+pub fn set_umask(mask: u32) {
+    // SAFETY: umask(2) touches no memory and cannot fail.
+    unsafe { libc::umask(mask) };
+}
+
+/// Makes `path` the working directory.
+pub fn change_dir(path: &CStr) -> Sys<()> {
+    // SAFETY: `path` is NUL-terminated; chdir(2) only reads it.
+    let returned = unsafe { libc::syscall(libc::SYS_chdir, path.as_ptr()) };
+    check(returned).map(drop)
+}
+
+/// Makes an open directory the working directory.
+pub fn change_dir_to(directory: Fd) -> Sys<()> {
+    // SAFETY: fchdir(2) touches no memory.
+    let returned = unsafe { libc::syscall(libc::SYS_fchdir, directory.0) };
+    check(returned).map(drop)
+}
+
+/// Writes the absolute name of the working directory into `buffer`; returns whether
+/// it starts with `/`, which it does not when the directory is outside the root (getcwd(2)).
+pub fn working_dir_is_reachable(buffer: &mut [u8]) -> Sys<bool> {
+    // SAFETY: getcwd(2) writes at most `buffer.len()` bytes into `buffer`.
+    let returned = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    check(returned).map(|_| buffer.first() == Some(&b'/'))
+}
+
+/// Returns whether the file system at `path` has no free block or no free inode left (statfs(2)).
+pub fn is_full(path: &CStr) -> Sys<bool> {
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: `path` is NUL-terminated; statfs(2) fills one struct.
+    let returned = unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) };
+    check(returned.into())?;
+    // SAFETY: all of it was zeroed, and the call filled it.
+    let facts = unsafe { facts.assume_init() };
+    Ok((facts.f_blocks > 0 && facts.f_bfree == 0) || (facts.f_files > 0 && facts.f_ffree == 0))
+}
+
+/// Opens `path` below `root` as if `root` were `/`, never through a magic link (openat2(2), Linux 5.6).
+pub fn open_in_root(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
+    // SAFETY: open_how is plain integers, for which zero is a value.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    let size = size_of::<libc::open_how>();
+    // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
+    let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };
+    check_fd(returned)
+}
