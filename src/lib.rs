@@ -10,3 +10,5 @@ pub mod spec;
 pub mod plan;
 
 pub mod run;
+
+pub mod report;

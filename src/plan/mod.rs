@@ -2,6 +2,7 @@
 //! question is left in it; making one reads nothing and changes nothing.
 
 pub mod resolve;
+pub mod show;
 
 use std::path::PathBuf;
 use std::time::Duration;
