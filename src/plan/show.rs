@@ -107,7 +107,7 @@ impl fmt::Display for Op {
             }
             Self::MakeDir { path, mode } => write!(f, " {} {mode:04o}", Word(path.as_str())),
             Self::MakeFile { path, mode, content, create } => {
-                write!(f, " {} {mode:04o} {content}{create}", Word(path.as_str()))
+                write!(f, " {} {mode:04o} {content} {}", Word(path.as_str()), create.as_str())
             }
             Self::MakeSymlink { path, target } => write!(f, " {} -> {}", Word(path.as_str()), Word(target)),
             Self::UnshareTime { monotonic, boottime } => {
@@ -136,32 +136,66 @@ impl fmt::Display for Filesystem {
     }
 }
 
+impl Attributes {
+    /// Returns the flags by their names in mount(8).
+    pub fn flags(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let write = match self.write {
+            Write::ReadOnly => "ro",
+            Write::ReadWrite => "rw",
+        };
+        let devices = match self.devices {
+            Devices::Forbidden => Some("nodev"),
+            Devices::Allowed => None,
+        };
+        let exec = match self.exec {
+            spec::Exec::Forbidden => Some("noexec"),
+            spec::Exec::Allowed => None,
+        };
+        [Some(write), Some("nosuid"), devices, exec].into_iter().flatten()
+    }
+}
+
 impl fmt::Display for Attributes {
-    /// Writes the flags by their names in mount(8): `ro nosuid nodev noexec`.
+    /// Writes the flags: `ro nosuid nodev noexec`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.write {
-            Write::ReadOnly => "ro nosuid",
-            Write::ReadWrite => "rw nosuid",
-        })?;
-        f.write_str(match self.devices {
-            Devices::Forbidden => " nodev",
-            Devices::Allowed => "",
-        })?;
-        f.write_str(match self.exec {
-            spec::Exec::Forbidden => " noexec",
-            spec::Exec::Allowed => "",
-        })
+        f.write_str(&self.flags().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Create {
+    /// Returns the word for what happens to a file that is there already.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Missing => "if-missing",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+impl Idmap {
+    /// Returns the word for how owners look; `None` where they look as they are.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Inside => Some("inside"),
+            Self::Caller => Some("caller"),
+        }
     }
 }
 
 impl fmt::Display for Opener {
+    /// Writes nothing for the child, which opens most sources.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Child => "",
-            Self::Parent(Idmap::None) => " opener=parent",
-            Self::Parent(Idmap::Inside) => " opener=parent idmap=inside",
-            Self::Parent(Idmap::Caller) => " opener=parent idmap=caller",
-        })
+        match self {
+            Self::Child => Ok(()),
+            Self::Parent(idmap) => {
+                f.write_str(" opener=parent")?;
+                idmap.as_str().map_or(Ok(()), |idmap| write!(f, " idmap={idmap}"))
+            }
+        }
     }
 }
 
@@ -173,16 +207,6 @@ impl fmt::Display for Content {
             Self::Text(text) => write!(f, "bytes={}", text.len()),
             Self::Secret(_) => f.write_str("secret"),
         }
-    }
-}
-
-impl fmt::Display for Create {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::New => " new",
-            Self::Missing => " if-missing",
-            Self::Replace => " replace",
-        })
     }
 }
 

@@ -48,7 +48,7 @@ impl<'a> Report<'a> {
                 Ok(outcome) => ended_member(outcome, plan, subject.spec),
                 Err(error) => prevented_member(error, subject.spec),
             },
-            time: ended.map(|outcome| time(outcome)).unwrap_or_default(),
+            time: ended.map(time).unwrap_or_default(),
             cpu: cpu(&usage, plan),
             memory: memory(&usage, plan),
             pids: pids(&usage, plan),

@@ -192,7 +192,8 @@ pub struct Output<'a> {
     pub stderr_bytes: Option<u64>,
     /// Whether `stdout` or `stderr` lacks its end, or the limit `output` cut it.
     pub truncated: bool,
-    /// The text, with `--capture`. Bytes that are not UTF-8 are U+FFFD, secret values of `env` are `…`.
+    /// The text, with `--capture`. Bytes that are not UTF-8 are U+FFFD,
+    /// values of secret variables are `…` (those of secret files are not known here).
     pub stdout: Option<Cow<'a, str>>,
     /// The text, with `--capture`, as for `stdout`.
     pub stderr: Option<Cow<'a, str>>,

@@ -267,8 +267,8 @@ fn on_exec(errno: Errno) -> Option<Row> {
     Some(match errno {
         Errno::ENOENT => (
             Kind::Spec,
-            "it is in no directory of PATH inside the sandbox; if the file is there, what its `#!` line or its ELF header \
-             names as interpreter is missing in the rootfs",
+            "inside the sandbox there is no such file, or none in PATH; if there is, what its `#!` line or its ELF header names \
+             as interpreter is missing in the rootfs",
         ),
         Errno::ENOTDIR => (Kind::Spec, "a part of its path is a file, not a directory"),
         Errno::EACCES => (

@@ -4,9 +4,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::host::{Preparation, Version};
 use crate::plan::{
-    Attributes, Capture, Content, Create, Devices, Exec, Filesystem, Group, IdRange, Idmap, Ids, Op, Opener, Plan,
-    StdinPlan, Step, Tree, Variable, VariableValue, Write,
+    Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
+    Variable, VariableValue,
 };
 use crate::report::SpecText;
 use crate::spec;
@@ -128,9 +129,8 @@ fn fields(op: &Op) -> Value {
                 Opener::Child => "child",
                 Opener::Parent(_) => "parent",
             }, "idmap": match opener {
-                Opener::Child | Opener::Parent(Idmap::None) => None,
-                Opener::Parent(Idmap::Inside) => Some("inside"),
-                Opener::Parent(Idmap::Caller) => Some("caller"),
+                Opener::Child => None,
+                Opener::Parent(idmap) => idmap.as_str(),
             },
         }),
         Op::NewFilesystem { tree: Tree(tree), filesystem, options, attributes } => json!({
@@ -152,11 +152,7 @@ fn fields(op: &Op) -> Value {
                 Content::Empty => Some(0),
                 Content::Text(text) => Some(text.len()),
                 Content::Secret(_) => None,
-            }, "create": match create {
-                Create::New => "new",
-                Create::Missing => "if-missing",
-                Create::Replace => "replace",
-            },
+            }, "create": create.as_str(),
         }),
         Op::MakeSymlink { path, target } => json!({"path": path.as_str(), "target": target}),
         Op::ReadOnly { path } | Op::Workdir { path } => json!({"path": path.as_str()}),
@@ -176,20 +172,7 @@ fn fields(op: &Op) -> Value {
 }
 
 fn flags(attributes: &Attributes) -> Vec<&'static str> {
-    let mut flags = vec![match attributes.write {
-        Write::ReadOnly => "ro",
-        Write::ReadWrite => "rw",
-    }];
-    flags.push("nosuid");
-    flags.extend(match attributes.devices {
-        Devices::Forbidden => Some("nodev"),
-        Devices::Allowed => None,
-    });
-    flags.extend(match attributes.exec {
-        spec::Exec::Forbidden => Some("noexec"),
-        spec::Exec::Allowed => None,
-    });
-    flags
+    attributes.flags().collect()
 }
 
 fn ids(ids: Ids) -> [u32; 2] {
@@ -201,7 +184,6 @@ fn ranges(ranges: &[IdRange]) -> Vec<[u32; 3]> {
 }
 
 fn group(group: &Group, spec: SpecText<'_>) -> Value {
-    use crate::host::{Preparation, Version};
     json!({
         "version": match group.version {
             Version::V1 => 1,
