@@ -44,7 +44,7 @@ const APPARMOR: Row = (
     Kind::Host,
     "on Ubuntu 23.10 and later AppArmor takes the privileges of new user namespaces: set the sysctl \
      kernel.apparmor_restrict_unprivileged_userns=0, or allow sbx alone with the line \
-     `profile sbx /path/to/sbx flags=(unconfined) { userns, }` in /etc/apparmor.d/sbx and `apparmor_parser -r` on it",
+     `abi <abi/4.0>, profile sbx /path/to/sbx flags=(unconfined) { userns, }` in /etc/apparmor.d/sbx and `apparmor_parser -r` on it",
 );
 const MOUNT_MAX: Row = (Kind::Host, "the namespace holds as many mounts as the sysctl fs.mount-max allows: raise it");
 const SYMLINK: Row =
@@ -153,7 +153,8 @@ fn on_filesystem(filesystem: Filesystem, errno: Errno) -> Option<Row> {
         (Filesystem::Proc, Errno::EPERM) => (
             Kind::Host,
             "the /proc around sbx is partly masked, so no new one can be mounted: start the container with \
-             `--security-opt systempaths=unconfined` (Docker, Podman: `unmask=ALL`; Kubernetes: `procMount: Unmasked`)",
+             `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` (Podman) or \
+             `procMount: Unmasked` (Kubernetes)",
         ),
         (Filesystem::Overlay, Errno::ENODEV) => {
             (Kind::Host, "the kernel has no overlay file system: `modprobe overlay` as root")
@@ -191,7 +192,7 @@ fn on_source(opener: Opener, errno: Errno) -> Option<Row> {
         Errno::ENOSPC => MOUNT_MAX,
         Errno::EINVAL if matches!(opener, Opener::Parent(Idmap::Inside | Idmap::Caller)) => (
             Kind::Host,
-            "the file system of the source cannot map ids: ext4, xfs and btrfs can (Linux 5.12 to 5.19), tmpfs since 6.3",
+            "the file system of the source cannot map ids: ext4 and xfs can since Linux 5.12, btrfs since 5.15, tmpfs since 6.3",
         ),
         Errno::EINVAL => (Kind::Spec, "the source is within a mount that cannot be cloned: bind the mount itself"),
         Errno::EPERM => APPARMOR,
