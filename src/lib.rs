@@ -13,3 +13,5 @@ pub mod spec;
 pub mod plan;
 
 pub mod run;
+
+pub mod report;

@@ -1,7 +1,9 @@
 //! Words and numbers that every floor shares: sizes, processor shares, paths
 //! inside the sandbox, places in a text. It knows no other file of the crate.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 /// A range of bytes in the text of a spec, `start` inclusive, `end` exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,5 +152,113 @@ impl AbsPath {
 impl fmt::Display for AbsPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Returns a length of time as the language writes it: `2m30s`, `500ms`.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    humantime::format_duration(time).to_string().replace(' ', "")
+}
+
+/// Returns the line and the column of the byte `offset` of `text`, both counted
+/// from 1, the column in characters. An offset beyond the end is the end.
+#[must_use]
+pub fn position(text: &str, offset: usize) -> (usize, usize) {
+    let head = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    let start = head.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = head.iter().filter(|byte| **byte == b'\n').count() + 1;
+    // Bytes that begin a character, so that an offset within one cannot go wrong.
+    let column = head[start..].iter().filter(|byte| (**byte & 0xC0) != 0x80).count() + 1;
+    (line, column)
+}
+
+/// Returns whether a terminal shows `character` as itself. The others act on it
+/// (control characters) or change or hide what stands beside them (format
+/// characters), as in CVE-2023-28101 and CVE-2021-42574.
+fn shows_itself(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character,
+            '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Returns `text` with every character that does not show itself written out, as in `\u{202e}`.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.chars().all(shows_itself) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().fold(String::with_capacity(text.len() + 16), |mut shown, character| {
+        match shows_itself(character) {
+            true => shown.push(character),
+            false => shown.extend(character.escape_default()),
+        }
+        shown
+    }))
+}
+
+/// One word of a line that is read by people: as it is where that is one visible
+/// word, in double quotes with escapes where it is not.
+#[derive(Debug, Clone, Copy)]
+pub struct Word<'a>(pub &'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| shows_itself(c) && !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\');
+        if !self.0.is_empty() && self.0.chars().all(plain) {
+            return f.write_str(self.0);
+        }
+        f.write_char('"')?;
+        for character in self.0.chars() {
+            match character {
+                '"' | '\\' => write!(f, "\\{character}")?,
+                character if shows_itself(character) => f.write_char(character)?,
+                character => write!(f, "{}", character.escape_default())?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Word, position, visible};
+
+    #[test]
+    fn a_position_counts_characters_and_survives_any_offset() {
+        let text = "a\nßé x\n";
+        let found: Vec<_> = [0, 1, 2, 4, 6, 7, 8, 9, 99].map(|offset| position(text, offset)).into();
+        assert_eq!(found, [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4), (2, 5), (3, 1), (3, 1)]);
+        assert_eq!(position(text, 3), (2, 2), "within a character");
+        assert_eq!(position("", 0), (1, 1));
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_written_out() {
+        for (text, shown) in [
+            ("plain ß e\u{301}", "plain ß e\u{301}"),
+            ("a\u{1b}[2Jb", r"a\u{1b}[2Jb"),
+            ("a\nb\tc\u{7f}\u{9b}", r"a\nb\tc\u{7f}\u{9b}"),
+            ("\u{202e}gpj.exe", r"\u{202e}gpj.exe"),
+            ("\u{2066}\u{200b}\u{feff}\u{2028}", r"\u{2066}\u{200b}\u{feff}\u{2028}"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_word_is_quoted_only_where_it_would_not_be_one() {
+        for (word, shown) in [
+            ("/srv/root", "/srv/root"),
+            ("", r#""""#),
+            ("a b", r#""a b""#),
+            (r#"a"b\c"#, r#""a\"b\\c""#),
+            ("a\nb", r#""a\nb""#),
+            ("a\u{a0}b", "\"a\u{a0}b\""),
+            ("\u{202e}", r#""\u{202e}""#),
+        ] {
+            assert_eq!(Word(word).to_string(), shown);
+        }
     }
 }

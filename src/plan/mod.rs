@@ -9,6 +9,7 @@ pub mod limits;
 pub mod mounts;
 pub mod resolve;
 pub mod root;
+pub mod show;
 pub mod steps;
 
 use std::path::PathBuf;
@@ -314,6 +315,17 @@ pub enum Value {
     Text(String),
     /// What the same file of the parent says.
     OfParent,
+}
+
+impl Value {
+    /// Returns the text, or words for where it comes from.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::OfParent => "as the parent",
+        }
+    }
 }
 
 impl From<String> for Value {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
+use crate::host::delegation::LEAF;
 use crate::host::{Controller, Preparation, Version};
 use crate::plan::{CgroupPlan, Group, Setting, Value};
 use crate::run::tape::path_text;
@@ -105,7 +106,7 @@ fn prepare(group: &Group) -> Result<()> {
         return Ok(());
     }
     if group.preparation == Preparation::MoveSelfThenEnable {
-        let leaf = group.parent.join("supervisor");
+        let leaf = group.parent.join(LEAF);
         match std::fs::create_dir(&leaf) {
             Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::io(format_args!("cannot make the cgroup `{}`", leaf.display()), &source)
@@ -114,24 +115,20 @@ fn prepare(group: &Group) -> Result<()> {
             _ => write(leaf.join("cgroup.procs"), "0")?,
         }
     }
-    if !group.parent.exists() {
-        make_directory(&group.parent)?;
+    let wanted = group.controllers.iter().filter(|controller| **controller != Controller::Cpuacct);
+    let names: Vec<String> = wanted.map(|controller| format!("+{}", controller.name(Version::V2))).collect();
+    if group.preparation == Preparation::MakeThenEnable {
+        match std::fs::create_dir(&group.parent) {
+            Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+                let message = format!("cannot make the cgroup `{}`", group.parent.display());
+                return Err(Error::io(message, &source).with_kind(Kind::Host));
+            }
+            _ => {}
+        }
+        let above = group.parent.parent().unwrap_or(&group.parent);
+        write(above.join("cgroup.subtree_control"), &names.join(" "))?;
     }
-    let names: Vec<String> =
-        group.controllers.iter().filter_map(|controller| v2_name(*controller)).map(|name| format!("+{name}")).collect();
     write(group.parent.join("cgroup.subtree_control"), &names.join(" "))
-}
-
-fn v2_name(controller: Controller) -> Option<&'static str> {
-    match controller {
-        Controller::Memory => Some("memory"),
-        Controller::Cpu => Some("cpu"),
-        Controller::Cpuacct => None,
-        Controller::Cpuset => Some("cpuset"),
-        Controller::Pids => Some("pids"),
-        Controller::Io => Some("io"),
-        Controller::Hugetlb => Some("hugetlb"),
-    }
 }
 
 fn write_setting(group: &Path, setting: &Setting) -> Result<()> {

@@ -224,13 +224,12 @@ fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<V
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {
-    let room = plan.watch.output.map_or(u64::MAX, |limit| limit.0);
     let streams = std::mem::take(&mut parts.streams);
     let targets = [Fd(1), Fd(2)];
     streams
         .into_iter()
         .zip(targets)
-        .map(|((reader, _), target)| Relay::new(reader, target, plan.watch.capture, room))
+        .map(|((reader, _), target)| Relay::new(reader, target, plan.watch.capture))
         .collect()
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::plan::Capture;
 use crate::run::{CAPTURE_MAX, Truncated};
-use crate::sys::watch::{Entry, number, poll};
+use crate::sys::watch::{Entry, number};
 use crate::sys::{Errno, Fd, fd};
 
 /// What is read at once.
@@ -21,8 +21,6 @@ pub struct Relay {
     target: Target,
     pending: Vec<u8>,
     bytes: u64,
-    /// How much may still be passed on, in both streams together; the owner of the limit ends the run.
-    room: u64,
     kept: Vec<u8>,
     capture: Capture,
     truncated: Truncated,
@@ -36,12 +34,12 @@ enum Target {
 }
 
 impl Relay {
-    /// Returns a stream from `source` to `target`, of which at most `room` bytes are passed on.
+    /// Returns a stream from `source` to `target`.
     #[must_use]
-    pub fn new(source: OwnedFd, target: Fd, capture: Capture, room: u64) -> Self {
+    pub fn new(source: OwnedFd, target: Fd, capture: Capture) -> Self {
         let target = if capture == Capture::Yes { Target::Nowhere } else { Target::Fd(target) };
         let (pending, kept) = (Vec::new(), Vec::new());
-        Self { source: Some(source), target, pending, bytes: 0, room, kept, capture, truncated: Truncated::No }
+        Self { source: Some(source), target, pending, bytes: 0, kept, capture, truncated: Truncated::No }
     }
 
     /// Returns what to wait for: something to read, or room for what was read. `None` at the end.
@@ -60,9 +58,10 @@ impl Relay {
         self.entry().is_some_and(|entry| entry.fd == fd)
     }
 
-    /// Does what [`Relay::entry`] waited for, once.
-    pub fn pump(&mut self) {
-        if self.pending.is_empty() { self.read() } else { self.write() }
+    /// Does what [`Relay::entry`] waited for, once. Of what is read at most `room` bytes go further: the
+    /// limit is on both streams together, so its owner knows how much is left.
+    pub fn pump(&mut self, room: u64) {
+        if self.pending.is_empty() { self.read(room) } else { self.write() }
     }
 
     /// Returns how many bytes the command has written.
@@ -77,40 +76,27 @@ impl Relay {
         ((self.capture == Capture::Yes).then_some(self.kept), self.truncated)
     }
 
-    /// Reads and passes on all that is left. Nobody writes any more, so this ends.
-    pub fn finish(&mut self) {
-        while let Some(entry) = self.entry() {
-            let mut entries = [entry];
-            match poll(&mut entries, None) {
-                Ok(()) => self.pump(),
-                Err(Errno::EINTR) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn read(&mut self) {
+    fn read(&mut self, room: u64) {
         let Some(source) = &self.source else { return };
         let mut chunk = vec![0; CHUNK];
         match fd::read(number(source), &mut chunk) {
             Ok(0) => self.source = None,
             Ok(count) => {
                 chunk.truncate(count);
-                self.take(chunk);
+                self.take(chunk, room);
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(_) => self.source = None,
         }
     }
 
-    fn take(&mut self, mut chunk: Vec<u8>) {
+    fn take(&mut self, mut chunk: Vec<u8>, room: u64) {
         self.bytes += u64::try_from(chunk.len()).unwrap_or(0);
-        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
         if chunk.len() > room {
             chunk.truncate(room);
             self.truncated = Truncated::Yes;
         }
-        self.room -= u64::try_from(chunk.len()).unwrap_or(0);
         if self.capture == Capture::Yes {
             let space = CAPTURE_MAX - self.kept.len();
             if chunk.len() > space {

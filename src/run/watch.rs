@@ -45,9 +45,9 @@ pub struct Watched<'a> {
 }
 
 /// The state of the loop.
-struct Loop<'a> {
+struct Loop<'a, 'b> {
     watch: &'a Watch,
-    watched: &'a mut Watched<'a>,
+    watched: &'a mut Watched<'b>,
     meter: Option<Meter>,
     seen: Seen,
     /// When SIGTERM has to become the end, and when the end has to become SIGKILL; CLOCK_MONOTONIC.
@@ -61,7 +61,7 @@ struct Loop<'a> {
 ///
 /// # Errors
 /// The errno of waiting itself.
-pub fn until_end<'a>(watch: &'a Watch, watched: &'a mut Watched<'a>) -> Result<Seen, Errno> {
+pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno> {
     let now = time::monotonic();
     let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
@@ -76,11 +76,11 @@ pub fn until_end<'a>(watch: &'a Watch, watched: &'a mut Watched<'a>) -> Result<S
         wall_at: watch.wall.map(|wall| now.saturating_add(nanoseconds(wall))),
     };
     while !state.step()? {}
-    state.drain();
+    state.drain()?;
     Ok(state.seen)
 }
 
-impl Loop<'_> {
+impl Loop<'_, '_> {
     /// Waits once and acts on what came; returns whether the child has ended.
     fn step(&mut self) -> Result<bool, Errno> {
         let oom = self.watched.groups.and_then(Groups::oom);
@@ -213,27 +213,42 @@ impl Loop<'_> {
     }
 
     fn relay(&mut self, fd: Fd) {
-        for relay in self.watched.relays.iter_mut().filter(|relay| relay.is_for(fd)) {
-            relay.pump();
-        }
-        self.check_output();
-    }
-
-    fn check_output(&mut self) {
-        let Some(limit) = self.watch.output else { return };
         let total: u64 = self.watched.relays.iter().map(Relay::bytes).sum();
-        if total > limit.0 && self.seen.stop.is_none() {
+        let room = self.watch.output.map_or(u64::MAX, |limit| limit.0.saturating_sub(total));
+        for relay in self.watched.relays.iter_mut().filter(|relay| relay.is_for(fd)) {
+            relay.pump(room);
+        }
+        let total: u64 = self.watched.relays.iter().map(Relay::bytes).sum();
+        if self.watch.output.is_some_and(|limit| total > limit.0) && self.seen.stop.is_none() {
             self.stop(Stop::Output);
         }
     }
 
-    /// All writers are dead: what is left in the pipes is read to its end, as far as the reader of sbx's
-    /// own output takes it.
-    fn drain(&mut self) {
-        for relay in &mut self.watched.relays {
-            relay.finish();
+    /// All writers are dead: what is left in the pipes is read to its end, as far as the reader of sbx's own
+    /// output takes it. A signal that asks again ends the waiting for a reader that does not read.
+    fn drain(&mut self) -> Result<(), Errno> {
+        loop {
+            let mut entries: Vec<Entry> = self.watched.relays.iter().filter_map(Relay::entry).collect();
+            if entries.is_empty() {
+                return Ok(());
+            }
+            entries.push(Entry::readable(self.watched.signals));
+            match poll(&mut entries, None) {
+                Ok(()) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+            let signals = entries.pop().is_some_and(|entry| entry.seen != 0);
+            if signals
+                && take_signal(self.watched.signals).is_ok_and(|signal| matches!(signal, libc::SIGINT | libc::SIGTERM))
+            {
+                return Ok(());
+            }
+            for entry in entries {
+                if entry.seen != 0 {
+                    self.relay(entry.fd);
+                }
+            }
         }
-        self.check_output();
     }
 }
 

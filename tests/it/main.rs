@@ -3,6 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
 mod doctor;
+mod example;
+mod hints;
 mod host;
 mod host_live;
 mod image;
+mod plan_show;
+mod report;
+mod schema;

@@ -1,0 +1,318 @@
+//! The one table from what was tried and what the kernel answered to the one thing
+//! to change. It knows the kernel's reasons, not the machine: where an answer has
+//! several reasons the hint names the switch of each.
+
+use nix::errno::Errno;
+
+use crate::error::Kind;
+use crate::plan::{Filesystem, Idmap, Op, Opener};
+use crate::run::ParentCall;
+
+/// What was tried.
+#[derive(Debug, Clone, Copy)]
+pub enum Act<'a> {
+    Op(&'a Op),
+    Parent(ParentCall),
+    Exec,
+}
+
+/// Who has to act, and what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    pub kind: Kind,
+    pub hint: &'static str,
+}
+
+/// Returns what to do when `act` is answered with `errno`, where that is known.
+#[must_use]
+pub fn advice(act: Act<'_>, errno: Errno) -> Option<Advice> {
+    let special = match act {
+        Act::Exec => on_exec(errno),
+        Act::Parent(ParentCall::Clone) => on_clone(errno),
+        Act::Parent(ParentCall::Fork) => on_fork(errno),
+        Act::Parent(ParentCall::MapIds) | Act::Op(Op::MapIds) => on_map_ids(errno),
+        Act::Op(op) => on_op(op, errno),
+    };
+    special.or_else(|| anywhere(errno)).map(|(kind, hint)| Advice { kind, hint })
+}
+
+type Row = (Kind, &'static str);
+
+// Ubuntu lets the namespace be made and then takes its privileges, so the answer
+// comes late, from the first act that needs one (bubblewrap issue 632).
+const APPARMOR: Row = (
+    Kind::Host,
+    "on Ubuntu 23.10 and later AppArmor takes the privileges of new user namespaces: set the sysctl \
+     kernel.apparmor_restrict_unprivileged_userns=0, or allow sbx alone with the line \
+     `abi <abi/4.0>, profile sbx /path/to/sbx flags=(unconfined) { userns, }` in /etc/apparmor.d/sbx and `apparmor_parser -r` on it",
+);
+const MOUNT_MAX: Row = (Kind::Host, "the namespace holds as many mounts as the sysctl fs.mount-max allows: raise it");
+const SYMLINK: Row =
+    (Kind::Spec, "the path leads through too many symbolic links, or through one where none is allowed");
+const PROCESSES: Row = (
+    Kind::Host,
+    "no more processes are allowed: raise `ulimit -u` (RLIMIT_NPROC) or pids.max of the cgroup around sbx",
+);
+
+/// clone(2) and clone3(2), namespaces(7), user_namespaces(7).
+fn on_clone(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::EPERM => (
+            Kind::Host,
+            "user namespaces are forbidden here: look at the sysctls kernel.unprivileged_userns_clone (should be 1) and \
+             kernel.apparmor_restrict_unprivileged_userns (should be 0); in a container start it with \
+             `--security-opt seccomp=unconfined`, as Docker's seccomp profile forbids them; in a chroot they cannot be had",
+        ),
+        Errno::ENOSPC => (
+            Kind::Host,
+            "no more namespaces are allowed: raise the sysctl user.max_user_namespaces (and user.max_mnt_namespaces \
+             and the like), or nest fewer than 32",
+        ),
+        Errno::EUSERS => (
+            Kind::Host,
+            "no more user namespaces are allowed: raise the sysctl user.max_user_namespaces, or nest fewer than 32",
+        ),
+        Errno::EINVAL => (
+            Kind::Host,
+            "this kernel lacks a kind of namespace: it needs CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS, CONFIG_IPC_NS, \
+             CONFIG_UTS_NS and CONFIG_CGROUPS; what the spec does not need can be left out of `namespaces`",
+        ),
+        Errno::ENOSYS => (
+            Kind::Host,
+            "clone3 is missing: the kernel is older than 5.7, or the container's seccomp profile hides it \
+             (`--security-opt seccomp=unconfined`)",
+        ),
+        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP => (
+            Kind::Host,
+            "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
+        ),
+        errno => return on_fork(errno),
+    })
+}
+
+/// fork(2).
+fn on_fork(errno: Errno) -> Option<Row> {
+    match errno {
+        Errno::EAGAIN => Some(PROCESSES),
+        Errno::ENOMEM => Some((
+            Kind::Host,
+            "the kernel is out of memory, or the cgroup around sbx is at its memory.max: end something or raise it",
+        )),
+        _ => None,
+    }
+}
+
+/// Writes to uid_map and gid_map, user_namespaces(7); newuidmap(1).
+fn on_map_ids(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::EPERM | Errno::EACCES => APPARMOR,
+        Errno::EINVAL => (
+            Kind::Host,
+            "the kernel takes no such map: the subordinate ids of the caller overlap or leave the ids of this namespace; \
+             look at /etc/subuid and /etc/subgid, or write `ids=\"single\"`",
+        ),
+        Errno::ENOENT => (
+            Kind::Host,
+            "newuidmap and newgidmap are missing: install them (Debian: `uidmap`), or write `ids=\"single\"`",
+        ),
+        _ => return None,
+    })
+}
+
+fn on_op(op: &Op, errno: Errno) -> Option<Row> {
+    match op {
+        Op::NewFilesystem { filesystem, .. } => on_filesystem(*filesystem, errno),
+        Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
+        Op::OpenTree { opener, .. } => on_source(*opener, errno),
+        Op::Attach { .. } | Op::ReadOnly { .. } | Op::Pivot { .. } => on_destination(errno),
+        Op::MakeDir { .. } | Op::MakeFile { .. } | Op::MakeSymlink { .. } | Op::NewFile { .. } => on_make(errno),
+        Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
+        Op::Workdir { .. } => on_workdir(errno),
+        Op::PrivateMounts | Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
+            Some(APPARMOR)
+        }
+        Op::SetIds if matches!(errno, Errno::EINVAL | Errno::EPERM) => {
+            Some((Kind::Spec, "the id of `user` is not mapped: write `ids=\"range\"`, or take `user \"caller\"`"))
+        }
+        Op::Rlimit { .. } if errno == Errno::EPERM => {
+            Some((Kind::Host, "the caller's own hard limit is lower: raise it (`ulimit -H`), or ask for less"))
+        }
+        Op::JoinCgroup if matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EBUSY | Errno::EOPNOTSUPP) => Some((
+            Kind::Host,
+            "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
+        )),
+        Op::UnshareTime { .. } => on_time(errno),
+        _ => None,
+    }
+}
+
+/// fsconfig(2), fsmount(2), mount(2) of a new file system.
+fn on_filesystem(filesystem: Filesystem, errno: Errno) -> Option<Row> {
+    Some(match (filesystem, errno) {
+        (_, Errno::ENOSPC) => MOUNT_MAX,
+        // mount_too_revealing() of the kernel: a new /proc must not show what the old one hides.
+        (Filesystem::Proc, Errno::EPERM) => (
+            Kind::Host,
+            "the /proc around sbx is partly masked, so no new one can be mounted: start the container with \
+             `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` (Podman) or \
+             `procMount: Unmasked` (Kubernetes)",
+        ),
+        (Filesystem::Overlay, Errno::ENODEV) => {
+            (Kind::Host, "the kernel has no overlay file system: `modprobe overlay` as root")
+        }
+        (Filesystem::Overlay, Errno::EPERM) => {
+            (Kind::Host, "an unprivileged overlay needs Linux 5.11 or later; without it write `writable=\"no\"`")
+        }
+        (Filesystem::Overlay, Errno::EINVAL) => (
+            Kind::Host,
+            "the kernel refuses this overlay: the upper directory must be on a file system with extended attributes and \
+             d_type (ext4, xfs, btrfs, tmpfs; not NFS, not an overlay), and no more than two overlays may be stacked",
+        ),
+        (Filesystem::Overlay, Errno::ELOOP) => {
+            (Kind::Host, "upper and lower directory of the overlay overlap: put `upper` elsewhere")
+        }
+        (Filesystem::Overlay, Errno::ENOENT) => {
+            (Kind::Spec, "a directory of the overlay does not exist: look at `rootfs`, `upper` and `lower`")
+        }
+        (_, Errno::ENODEV) => (Kind::Host, "this kernel was built without the file system"),
+        (_, Errno::EPERM | Errno::EACCES) => APPARMOR,
+        (Filesystem::Tmpfs, Errno::EINVAL) => (Kind::Spec, "the kernel refuses `size`, `inodes` or `mode`"),
+        _ => return None,
+    })
+}
+
+/// open_tree(2) and mount_setattr(2) of a path of the host.
+fn on_source(opener: Opener, errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::ENOENT => {
+            (Kind::Spec, "the source does not exist on the host: create it, or write `optional=#true` at the `bind`")
+        }
+        Errno::ENOTDIR => (Kind::Spec, "a part of the source path is a file, not a directory"),
+        Errno::EACCES => (Kind::Spec, "you may not enter a directory of the source path: look at its permissions"),
+        Errno::ELOOP => SYMLINK,
+        Errno::ENOSPC => MOUNT_MAX,
+        Errno::EINVAL if matches!(opener, Opener::Parent(Idmap::Inside | Idmap::Caller)) => (
+            Kind::Host,
+            "the file system of the source cannot map ids: ext4 and xfs can since Linux 5.12, btrfs since 5.15, tmpfs since 6.3",
+        ),
+        Errno::EINVAL => (Kind::Spec, "the source is within a mount that cannot be cloned: bind the mount itself"),
+        Errno::EPERM => APPARMOR,
+        Errno::ENOSYS => (
+            Kind::Host,
+            "the kernel is older than 5.12, or the container's seccomp profile hides open_tree and mount_setattr \
+             (`--security-opt seccomp=unconfined`)",
+        ),
+        _ => return None,
+    })
+}
+
+/// move_mount(2), mount(2) at a path of the sandbox.
+fn on_destination(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::ENOENT => (
+            Kind::Spec,
+            "the destination does not exist in the sandbox: make it with `dir` or `file`, or give the rootfs `writable=\"ephemeral\"`",
+        ),
+        Errno::ENOTDIR => {
+            (Kind::Spec, "a directory meets a file: source and destination must both be directories or both be files")
+        }
+        Errno::ELOOP => SYMLINK,
+        Errno::ENOSPC => MOUNT_MAX,
+        Errno::EPERM | Errno::EACCES => APPARMOR,
+        _ => return None,
+    })
+}
+
+/// mkdirat(2), openat2(2), symlinkat(2) at a path of the sandbox.
+fn on_make(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::EROFS | Errno::EACCES | Errno::EPERM => (
+            Kind::Spec,
+            "nothing can be made there: put it below a `tmpfs`, or give the rootfs `writable=\"ephemeral\"`",
+        ),
+        Errno::EEXIST | Errno::EISDIR => (Kind::Spec, "something else is there already: choose another path"),
+        Errno::ENOTDIR => (Kind::Spec, "a part of the path is a file where a directory is due"),
+        Errno::ENOENT => (Kind::Spec, "the directory above it does not exist: make it first with `dir`"),
+        Errno::ELOOP => SYMLINK,
+        Errno::ENOSPC | Errno::EDQUOT => {
+            (Kind::Spec, "the writable part of the sandbox is full: raise `size`, `disk` or `inodes`")
+        }
+        _ => return None,
+    })
+}
+
+/// chdir(2).
+fn on_workdir(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::ENOENT => (Kind::Spec, "`workdir` does not exist in the sandbox: bind or make it, or name another"),
+        Errno::ENOTDIR => (Kind::Spec, "`workdir` names a file, or a path through one: name a directory"),
+        Errno::EACCES => (Kind::Spec, "the command's user may not enter `workdir`: change its mode or `user`"),
+        Errno::ELOOP => SYMLINK,
+        _ => return None,
+    })
+}
+
+/// unshare(2) and the offsets of time_namespaces(7).
+fn on_time(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::EINVAL | Errno::ENOENT => {
+            (Kind::Host, "this kernel has no time namespaces: it needs Linux 5.6 and CONFIG_TIME_NS")
+        }
+        Errno::ERANGE => (Kind::Spec, "the offset puts a clock below zero or beyond 146 years: choose a smaller one"),
+        Errno::EPERM | Errno::EACCES => APPARMOR,
+        _ => return None,
+    })
+}
+
+/// execve(2).
+fn on_exec(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::ENOENT => (
+            Kind::Spec,
+            "inside the sandbox there is no such file, or none in PATH; if there is, what its `#!` line or its ELF header names \
+             as interpreter is missing in the rootfs",
+        ),
+        Errno::ENOTDIR => (Kind::Spec, "a part of its path is a file, not a directory"),
+        Errno::EACCES => (
+            Kind::Spec,
+            "the file, its interpreter or a directory above it denies execution to the command's user: `chmod +x`, and no \
+             `exec=#false` on its mount",
+        ),
+        Errno::EPERM => {
+            (Kind::Spec, "the file has capabilities that the sandbox does not grant: `capabilities`, or a copy")
+        }
+        Errno::ENOEXEC => (
+            Kind::Spec,
+            "the file has no `#!` line, or it is a program for another processor: add the line, or take another rootfs",
+        ),
+        Errno::E2BIG => (Kind::Spec, "arguments and environment are too long together: pass the data in a file"),
+        Errno::ETXTBSY => (Kind::Spec, "the file is open for writing: close it first"),
+        Errno::EISDIR => (Kind::Spec, "the interpreter of the file is a directory"),
+        Errno::ELIBBAD => (Kind::Spec, "the ELF header of its interpreter is damaged"),
+        Errno::ELOOP => SYMLINK,
+        Errno::EAGAIN => PROCESSES,
+        Errno::ENOMEM => (Kind::Spec, "the memory limit is too small to start the command: raise `memory`"),
+        _ => return None,
+    })
+}
+
+/// What an errno means whoever gets it.
+fn anywhere(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::EMFILE => (Kind::Host, "sbx has no file descriptor left: raise `ulimit -n` (RLIMIT_NOFILE)"),
+        Errno::ENFILE => (Kind::Host, "the machine has no file descriptor left: raise the sysctl fs.file-max"),
+        Errno::ENOMEM => {
+            (Kind::Host, "no memory was left for the kernel: raise `memory`, or end something on the machine")
+        }
+        Errno::EAGAIN => PROCESSES,
+        Errno::ENAMETOOLONG => (Kind::Spec, "a path may have 4095 bytes and each of its parts 255"),
+        Errno::ENOSYS => (
+            Kind::Host,
+            "the kernel is older than 5.12, or the seccomp profile around sbx hides the call (`--security-opt seccomp=unconfined`)",
+        ),
+        Errno::EDQUOT => (Kind::Host, "the disk quota of the caller is used up"),
+        Errno::ENOSPC => (Kind::Host, "the file system is full"),
+        Errno::EIO => (Kind::Host, "the disk does not answer: look at the kernel's log"),
+        _ => return None,
+    })
+}
