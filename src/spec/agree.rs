@@ -1,7 +1,7 @@
 //! Judges the nodes of one spec together: what contradicts something else in the same
 //! file. It knows nothing of the machine; `plan` judges the rest.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::spec::{Namespace, Network, RootfsSource, Secret, Spec, Writable};
@@ -103,7 +103,7 @@ fn environment(spec: &Spec, out: &mut Findings) {
     let passed = spec.pass_env.iter().map(|it| (it.value.as_str(), place(it)));
     let mut all: Vec<(&str, Span)> = set.chain(passed).chain(secrets).collect();
     all.sort_by_key(|(_, span)| span.start);
-    let mut seen: HashSet<&str> = HashSet::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (name, span) in all {
         if !seen.insert(name) {
             out.push(Finding::new(span, format!("the variable `{name}` comes twice")).label("the second one"));
@@ -112,7 +112,7 @@ fn environment(spec: &Spec, out: &mut Findings) {
 }
 
 fn secret_files(spec: &Spec, out: &mut Findings) {
-    let mut seen: HashSet<&AbsPath> = spec.mounts.iter().map(|it| it.value.destination()).collect();
+    let mut seen: BTreeSet<&AbsPath> = spec.mounts.iter().map(|it| it.value.destination()).collect();
     for secret in &spec.secrets {
         if let Secret::File { destination, .. } = &secret.value
             && !seen.insert(destination)

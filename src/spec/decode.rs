@@ -41,6 +41,9 @@ pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
     let mut seen: Vec<&str> = Vec::new();
     for node in nodes.iter().filter(|node| !node.name.is_empty()) {
         let name = node.name.as_ref();
+        if out.is_full() {
+            break;
+        }
         if !NODES.contains(&name) {
             let message = format!("unknown node `{}`", shorten(name));
             let mut finding = unknown(node.name_span, message, name, NODES.into_iter());

@@ -41,6 +41,9 @@ pub(crate) fn limits(reader: &mut Reader<'_, '_>) -> Limits {
     }
     for node in reader.node.children.iter().flatten() {
         let name = node.name.as_ref();
+        if reader.out.is_full() {
+            break;
+        }
         if !CHILDREN.contains(&name) {
             let message = format!("`limits` has no child `{}`", shorten(name));
             reader.out.push(unknown(node.name_span, message, name, CHILDREN.into_iter()));

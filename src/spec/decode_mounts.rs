@@ -1,32 +1,36 @@
 //! Turns the children of `mounts` into `Mount`s, in their order. It looks at no path
 //! of the machine.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use crate::spec::diagnostic::Finding;
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::value::{self, form};
 use crate::spec::{Access, Bind, Exec, HostPath, Mount, Need};
-use crate::units::{AbsPath, Span, Spanned};
+use crate::units::{AbsPath, Spanned};
 
 const CHILDREN: [&str; 9] = ["bind", "tmpfs", "overlay", "file", "dir", "symlink", "volume", "device", "mask"];
 
 /// Returns the mounts of the node `mounts`.
 pub(crate) fn mounts(reader: &mut Reader<'_, '_>) -> Vec<Spanned<Mount>> {
     let mut mounts: Vec<Spanned<Mount>> = Vec::new();
-    let mut places: HashMap<AbsPath, Span> = HashMap::new();
+    // Not a hash table: its seed would cost a system call.
+    let mut places: BTreeSet<AbsPath> = BTreeSet::new();
     if reader.node.children.is_none() {
         let finding = Finding::new(reader.node.span, "`mounts` needs a block");
         reader.out.push(finding.label("children are missing").help("write `mounts { bind \"SRC\" \"DST\" }`"));
     }
     for child in reader.node.children.iter().flatten() {
+        if reader.out.is_full() {
+            break;
+        }
         let mut child = Reader::new(child, reader.out);
         let Some(mount) = mount(&mut child) else {
             child.finish(Children::None);
             continue;
         };
         let destination = mount.destination();
-        if places.insert(destination.clone(), child.node.span).is_some() {
+        if !places.insert(destination.clone()) {
             let message = format!("the destination `{destination}` comes twice");
             child.out.push(Finding::new(child.node.span, message).label("hides what an earlier line made there"));
         }

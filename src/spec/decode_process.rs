@@ -1,13 +1,11 @@
 //! Turns the nodes about the command itself into types: argv or script, environment,
 //! secrets, capabilities. Values of secrets never pass through here.
 
-use std::collections::HashMap;
-
 use crate::spec::diagnostic::Finding;
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::value::{self, form};
 use crate::spec::{Capability, Command, Secret, Spec, Variable};
-use crate::units::{Origin, Span, Spanned};
+use crate::units::{Origin, Spanned};
 
 /// Reads `env`, `pass-env`, `secret`, `capabilities`, `command` or `script` into `spec`.
 pub(crate) fn process(mut reader: Reader<'_, '_>, spec: &mut Spec) {
@@ -88,9 +86,8 @@ fn secret(reader: &mut Reader<'_, '_>) -> Option<Secret> {
 
 fn capabilities(reader: &mut Reader<'_, '_>) -> Vec<Spanned<Capability>> {
     let mut capabilities: Vec<Spanned<Capability>> = Vec::new();
-    let mut seen: HashMap<u8, Span> = HashMap::new();
     for entry in reader.arguments("the name of a capability") {
-        let Some(text) = reader.text(entry) else { continue };
+        let Some(text) = reader.text(entry).filter(|_| !reader.out.is_full()) else { continue };
         let Some(capability) = Capability::all().find(|it| it.name == text) else {
             let upper = text.to_uppercase();
             let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
@@ -102,9 +99,10 @@ fn capabilities(reader: &mut Reader<'_, '_>) -> Vec<Spanned<Capability>> {
             reader.out.push(finding);
             continue;
         };
-        if seen.insert(capability.number, entry.span).is_some() {
+        if capabilities.iter().any(|it| it.value == capability) {
             let message = format!("the capability `{text}` comes twice");
             reader.out.push(Finding::new(entry.span, message).label("the second one"));
+            continue;
         }
         capabilities.push(Spanned::new(capability, Origin::Spec(entry.span)));
     }

@@ -63,13 +63,13 @@ impl<'t> Literals<'t> {
         if !digits && !source.starts_with('#') && !matches!(source, "inf" | "-inf" | "nan") {
             return Value::Text(Cow::Borrowed(source));
         }
+        let fraction = source.split_once('.').is_some_and(|(whole, part)| all_digits(whole) && all_digits(part));
+        if let (true, Ok(number)) = (fraction, source.parse()) {
+            return Value::Float(number);
+        }
         // 38 digits always fit.
-        if digits
-            && unsigned.len() <= 38
-            && unsigned.len() == source.len()
-            && unsigned.bytes().all(|b| b.is_ascii_digit())
-        {
-            return Value::Integer(unsigned.bytes().fold(0, |sum, digit| sum * 10 + i128::from(digit - b'0')));
+        if source.len() <= 38 && all_digits(source) {
+            return Value::Integer(source.bytes().fold(0, |sum, digit| sum * 10 + i128::from(digit - b'0')));
         }
         self.intricate(source, span, out)
     }
@@ -153,6 +153,10 @@ fn explain(source: &str, span: Span, error: &kdl::KdlError) -> Finding {
         Some(help) => finding.help(lower_first(help.trim_end_matches('.'))),
         None => finding.help("the escapes are `\\n \\r \\t \\s \\b \\f \\\\ \\\" \\u{…}`"),
     }
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn lower_first(text: &str) -> String {

@@ -10,6 +10,8 @@ mod decode_process;
 pub mod diagnostic;
 mod limits;
 mod literal;
+#[cfg(test)]
+mod oracle;
 pub mod parse;
 mod read;
 mod scan;

@@ -183,7 +183,7 @@ impl<'t> Scanner<'t> {
             '"' => return self.string(out),
             '#' => return self.hash(out),
             '/' => return self.slash(out),
-            '\\' => self.continuation(out),
+            '\\' => return self.continuation(out),
             '(' => self.annotation(out),
             c if is_newline(c) => {
                 self.emit(Kind::Newline, c.len_utf8());
@@ -203,10 +203,10 @@ impl<'t> Scanner<'t> {
         let start = self.at;
         self.skip(c.len_utf8());
         // The invisible ones are reported already, for the whole text.
-        if matches!(c, ')' | '[' | ']' | '/' | '\\' | '#') {
+        if matches!(c, ')' | '[' | ']' | '/' | '#') {
             let mut finding =
                 Finding::new(self.span_from(start), format!("unexpected `{c}`")).label("not part of a word");
-            if matches!(c, '/' | '\\' | '#') {
+            if matches!(c, '/' | '#') {
                 finding = finding.help("a path or a text with such characters stands in quotes");
             }
             out.push(finding);
@@ -228,17 +228,30 @@ impl<'t> Scanner<'t> {
     }
 
     /// `\` at the end of a line: the node goes on in the next one.
-    fn continuation(&mut self, out: &mut Findings) {
-        let rest = self.rest()[1..].trim_start_matches(is_space);
-        if rest.starts_with("//") {
-            self.at = self.line_end();
-        } else if rest.is_empty() || rest.starts_with(is_newline) {
-            self.at = self.text.len() - rest.len();
-        } else {
-            return self.stray('\\', out);
+    fn continuation(&mut self, out: &mut Findings) -> Flow {
+        let start = self.at;
+        self.skip(1);
+        loop {
+            match self.rest().chars().next() {
+                Some(c) if is_space(c) => self.skip(c.len_utf8()),
+                Some('/') if self.rest().starts_with("/*") => {
+                    if self.block_comment(out) == Flow::Stop {
+                        return Flow::Stop;
+                    }
+                }
+                Some('/') if self.rest().starts_with("//") => self.at = self.line_end(),
+                Some(c) if !is_newline(c) => {
+                    let span = Span { start, end: start + 1 };
+                    let finding = Finding::new(span, "unexpected `\\`").label("does not end its line");
+                    out.push(finding.help("a text with such characters stands in quotes"));
+                    return Flow::Continue;
+                }
+                _ => break,
+            }
         }
         let newline = self.newline_length();
         self.skip(newline);
+        Flow::Continue
     }
 
     fn newline_length(&self) -> usize {

@@ -144,6 +144,11 @@ impl<'t> Grower<'t, '_> {
         while let Some(entry) =
             self.peek().filter(|token| matches!(token.kind, Kind::Word | Kind::Text(_) | Kind::Slashdash))
         {
+            if entry.joint == Joint::Touching {
+                let finding =
+                    Finding::new(entry.span, "a space is missing before this").label("touches what is before it");
+                out.push(finding.help("raw strings are written `#\"…\"#`"));
+            }
             if let Some(brace) = self.slashdashed_block(entry) {
                 return self.open(Some(node), fate, (Fate::Dropped, brace), out);
             }
@@ -169,10 +174,6 @@ impl<'t> Grower<'t, '_> {
 
     /// Takes an argument or a property; `None` if it is left out by `/-`.
     fn entry(&mut self, first: Token, out: &mut Findings) -> Option<Entry<'t>> {
-        if first.joint == Joint::Touching {
-            let finding = Finding::new(first.span, "a space is missing before this").label("touches what is before it");
-            out.push(finding.help("raw strings are written `#\"…\"#`"));
-        }
         self.at += 1;
         let (mut token, mut fate) = (first, Fate::Kept);
         if first.kind == Kind::Slashdash {
