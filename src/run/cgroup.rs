@@ -234,7 +234,7 @@ impl Groups {
 
 impl Drop for LiveGroup {
     fn drop(&mut self) {
-        drop(empty_and_remove(&self.path, PATIENCE));
+        empty_and_remove(&self.path, PATIENCE).ok();
     }
 }
 
@@ -264,6 +264,6 @@ fn kill_all(path: &Path) {
     }
     let processes = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     for pid in processes.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 1) {
-        drop(process::kill(process::Pid(pid), libc::SIGKILL));
+        process::kill(process::Pid(pid), libc::SIGKILL).ok();
     }
 }

@@ -34,7 +34,7 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
         // What the last run that was killed here left; one hierarchy shows them all.
         plan.groups.iter().for_each(|group| drop(garbage::collect_below(&group.parent)));
     }
-    let mut parts = Parts::open(plan, groups)?;
+    let parts = Parts::open(plan, groups)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts)),
@@ -174,8 +174,8 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     let unmapped = match unmapped {
         Ok(unmapped) => unmapped,
         Err(refused) => {
-            drop(process::signal_pidfd(number(&side.pidfd), libc::SIGKILL));
-            drop(process::wait(Wait::For(side.child)));
+            process::signal_pidfd(number(&side.pidfd), libc::SIGKILL).ok();
+            process::wait(Wait::For(side.child)).ok();
             return match refused {
                 Refused::Step(failed) => Ok(not_started(step_failure(failed), clocks, parts)),
                 Refused::Error(error) => Err(error),
@@ -218,7 +218,7 @@ fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<V
     let unmapped = sources::dress(&side.sources, &maps).map_err(Refused::Step)?;
     if let Some((_, writer)) = parts.mapped.take() {
         // A child that is gone says so by its end, not here.
-        drop(fd::write(number(&writer), b"1"));
+        fd::write(number(&writer), b"1").ok();
     }
     Ok(unmapped)
 }
@@ -283,8 +283,7 @@ impl Run<'_> {
     fn outcome(&self, parts: Parts, relays: Vec<Relay>, mut warnings: Vec<String>) -> Outcome {
         let ending = self.ending();
         let usage = collect::usage(parts.groups.as_ref(), &self.waited(ending.as_ref()));
-        let oom = usage.memory.oom_kills.unwrap_or(0) > 0;
-        let (ended, killed_by) = self.ended(ending.as_ref(), oom);
+        let (ended, killed_by) = self.ended(ending.as_ref(), &usage);
         if ending.is_some_and(|ending| ending.full != 0) {
             warnings.push("the limit `disk` was reached: no room was left when the command ended".to_owned());
         }
@@ -327,11 +326,11 @@ impl Run<'_> {
     }
 
     /// What ended the run: first what sbx and the kernel did, then what the command says.
-    fn ended(&self, ending: Option<&Ending>, oom: bool) -> (Ended, Option<Killer>) {
+    fn ended(&self, ending: Option<&Ending>, usage: &crate::run::Usage) -> (Ended, Option<Killer>) {
         if let Some(failure) = self.failure() {
             return (Ended::NotStarted(failure), None);
         }
-        if oom {
+        if usage.memory.oom_kills.is_some_and(|kills| kills > 0) {
             return (Ended::OutOfMemory, Some(Killer::Kernel));
         }
         match self.seen.stop {

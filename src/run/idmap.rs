@@ -95,8 +95,8 @@ fn namespace_for(identity: &Identity) -> Sys<OwnedFd> {
     let (reader, writer) = fd::pipe()?;
     match process::clone3(libc::CLONE_NEWUSER.unsigned_abs().into(), None)? {
         Cloned::Child => {
-            drop(fd::close(writer));
-            drop(fd::read(reader, &mut [0u8; 1]));
+            fd::close(writer).ok();
+            fd::read(reader, &mut [0u8; 1]).ok();
             process::exit_now(0)
         }
         Cloned::Parent { child, pidfd } => {
@@ -108,9 +108,9 @@ fn namespace_for(identity: &Identity) -> Sys<OwnedFd> {
                 Err(error) => Err(Errno::from_raw(error.errno.unwrap_or(libc::EIO))),
             };
             for end in [reader, writer, pidfd] {
-                drop(fd::close(end));
+                fd::close(end).ok();
             }
-            drop(process::wait(process::Wait::For(child)));
+            process::wait(process::Wait::For(child)).ok();
             namespace
         }
     }

@@ -71,7 +71,7 @@ fn run_init(tape: &mut Tape) -> ! {
         }
     };
     // A reader at the other end of the command's output waits for the command only.
-    drop(fd::close_range(0, 2));
+    fd::close_range(0, 2).ok();
     let mut usage = Rusage::default();
     let status = reap_until(command, &mut usage);
     let ended = time::monotonic();
@@ -101,8 +101,8 @@ fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
                 }
             }
             Ok(END) => {
-                drop(process::kill(Pid(-command.0), libc::SIGKILL));
-                drop(process::kill(command, libc::SIGKILL));
+                process::kill(Pid(-command.0), libc::SIGKILL).ok();
+                process::kill(command, libc::SIGKILL).ok();
             }
             Ok(signal) => forward(signal, command),
             Err(_) => {}
@@ -127,7 +127,7 @@ fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
 fn forward(signal: i32, command: Pid) {
     let signal = if signal == libc::SIGTSTP { libc::SIGSTOP } else { signal };
     if process::kill(Pid(-command.0), signal).is_err() {
-        drop(process::kill(command, signal));
+        process::kill(command, signal).ok();
     }
 }
 
@@ -158,13 +158,13 @@ fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
 /// processes, so the children are looked up, and theirs become ours as they die.
 fn kill_children(pids: PidNamespace) {
     if pids == PidNamespace::New {
-        drop(process::kill(Pid(-1), libc::SIGKILL));
+        process::kill(Pid(-1), libc::SIGKILL).ok();
         return;
     }
     let mut text = [0u8; 4096];
     let Ok(list) = fd::open(c"/proc/thread-self/children", libc::O_RDONLY, 0) else { return };
     let count = fd::read(list, &mut text).unwrap_or(0);
-    drop(fd::close(list));
+    fd::close(list).ok();
     let words = text.get(..count).unwrap_or_default().split(|byte| *byte == b' ');
     for word in words.filter(|word| !word.is_empty()) {
         let number = word.iter().try_fold(0i32, |number, byte| match byte {
@@ -172,7 +172,7 @@ fn kill_children(pids: PidNamespace) {
             _ => None,
         });
         if let Some(number) = number.filter(|number| *number > 1) {
-            drop(process::kill(Pid(number), libc::SIGKILL));
+            process::kill(Pid(number), libc::SIGKILL).ok();
         }
     }
 }

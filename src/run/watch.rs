@@ -148,7 +148,7 @@ impl Loop<'_, '_> {
             self.stop(Stop::Wall);
         } else {
             self.seen.stop = Some(Stop::Wall);
-            self.tell(libc::SIGTERM);
+            self.tell(libc::SIGTERM).ok();
             self.end_at = Some(now.saturating_add(grace));
         }
     }
@@ -173,7 +173,7 @@ impl Loop<'_, '_> {
         if let Some(groups) = self.watched.groups {
             groups.kill();
         }
-        drop(process::signal_pidfd(self.watched.pidfd, libc::SIGKILL));
+        process::signal_pidfd(self.watched.pidfd, libc::SIGKILL).ok();
     }
 
     fn tell(&self, signal: i32) -> Result<(), Errno> {
@@ -187,13 +187,15 @@ impl Loop<'_, '_> {
                 libc::SIGINT | libc::SIGTERM => self.asked_to_end(signal),
                 libc::SIGHUP | libc::SIGQUIT => {
                     self.seen.asked = Some(signal);
-                    drop(self.tell(signal));
+                    self.tell(signal).ok();
                 }
                 libc::SIGTSTP => {
-                    drop(self.tell(signal));
-                    drop(process::kill(process::own_pid(), libc::SIGSTOP));
+                    self.tell(signal).ok();
+                    process::kill(process::own_pid(), libc::SIGSTOP).ok();
                 }
-                other => drop(self.tell(other)),
+                other => {
+                    self.tell(other).ok();
+                }
             }
         }
     }
@@ -205,7 +207,7 @@ impl Loop<'_, '_> {
             return;
         }
         self.seen.asked = Some(signal);
-        drop(self.tell(signal));
+        self.tell(signal).ok();
         if signal == libc::SIGTERM && !self.watch.grace.is_zero() && self.end_at.is_none() {
             let grace = u64::try_from(self.watch.grace.as_nanos()).unwrap_or(u64::MAX);
             self.end_at = Some(time::monotonic().saturating_add(grace));

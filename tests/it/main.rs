@@ -11,3 +11,4 @@ mod image;
 mod plan_show;
 mod report;
 mod schema;
+mod spec;

@@ -1,0 +1,124 @@
+//! Judges the nodes of one spec together: what contradicts something else in the same
+//! file. It knows nothing of the machine; `plan` judges the rest.
+
+use std::collections::BTreeSet;
+
+use crate::spec::diagnostic::{Finding, Findings};
+use crate::spec::{Namespace, Network, RootfsSource, Secret, Spec, Writable};
+use crate::units::{AbsPath, Origin, Span, Spanned};
+
+/// Reports every contradiction within `spec`.
+pub(crate) fn agree(spec: &Spec, out: &mut Findings) {
+    rootfs(spec, out);
+    namespaces(spec, out);
+    environment(spec, out);
+    secret_files(spec, out);
+}
+
+fn place<T>(spanned: &Spanned<T>) -> Span {
+    match spanned.origin {
+        Origin::Spec(span) => span,
+        Origin::CommandLine | Origin::Default => Span::default(),
+    }
+}
+
+fn rootfs(spec: &Spec, out: &mut Findings) {
+    let Some(node) = &spec.rootfs else { return };
+    let rootfs = &node.value;
+    let writable = rootfs.writable.as_ref().map(|it| it.value);
+    match (&rootfs.upper, writable) {
+        (Some(upper), mode) if mode != Some(Writable::Persist) => {
+            let finding =
+                Finding::new(place(upper), "`upper` keeps changes, but nothing is kept").label("without effect");
+            out.push(finding.help("add `writable=\"persist\"`"));
+        }
+        (None, Some(Writable::Persist)) => {
+            let at = rootfs.writable.as_ref().map_or(place(node), place);
+            let finding =
+                Finding::new(at, "`persist` needs a directory to keep changes in").label("`upper=` is missing");
+            out.push(finding.help("add `upper=\"DIRECTORY\"`"));
+        }
+        _ => {}
+    }
+    let read_only = writable == Some(Writable::No) || (rootfs.source == RootfsSource::Host && writable.is_none());
+    if let (Some(size), true) = (&rootfs.size, read_only) {
+        let finding = Finding::new(place(size), "`size` bounds the writable part, but the root is read-only");
+        out.push(finding.label("without effect").help("add `writable=\"ephemeral\"`, or remove it"));
+    }
+    if let (Some(size), Some(_)) = (&rootfs.size, &spec.limits.disk) {
+        let finding = Finding::new(place(size), "the writable part is bounded twice");
+        out.push(finding.label("by this and by `disk` in `limits`").help("remove one of them"));
+    }
+    let fixed = matches!(rootfs.source, RootfsSource::Host | RootfsSource::Scratch | RootfsSource::Directory(_));
+    if let (Some(digest), true) = (&rootfs.digest, fixed) {
+        let finding = Finding::new(place(digest), "only a file has a digest").label("cannot be checked");
+        out.push(finding.help("remove it, or name a tar"));
+    }
+}
+
+fn namespaces(spec: &Spec, out: &mut Findings) {
+    let Some(node) = &spec.namespaces else { return };
+    let new = |kind: Namespace| node.value.new.contains(&kind);
+    let add = |kind: Namespace| format!("add `{}` to `namespaces`", kind.as_str());
+    for offset in node.value.boottime.iter().chain(&node.value.monotonic).filter(|_| !new(Namespace::Time)) {
+        let finding = Finding::new(place(offset), "an offset needs a clock of its own").label("without effect");
+        out.push(finding.help(add(Namespace::Time)));
+    }
+    match (&spec.network, new(Namespace::Net)) {
+        (Some(network), false) if network.value == Network::None => {
+            let finding = Finding::new(place(network), "`network none` needs the namespace `net`");
+            out.push(finding.label("contradicts `namespaces`").help(add(Namespace::Net)));
+        }
+        (Some(network), true) if network.value == Network::Host => {
+            let finding = Finding::new(place(network), "`network host` excludes the namespace `net`");
+            out.push(finding.label("contradicts `namespaces`").help("remove `net` from `namespaces`"));
+        }
+        (None, false) => {
+            let finding = Finding::new(place(node), "without the namespace `net` the network is the host's");
+            out.push(finding.label("does not say so").help("add `net`, or write `network \"host\"` as well"));
+        }
+        _ => {}
+    }
+    if let (Some(hostname), false) = (&spec.hostname, new(Namespace::Uts)) {
+        let finding = Finding::new(place(hostname), "a hostname needs the namespace `uts`");
+        out.push(finding.label("would rename the host").help(add(Namespace::Uts)));
+    }
+    if let (Some(mount), false) = (spec.mounts.first(), new(Namespace::Mount)) {
+        let finding = Finding::new(place(mount), "mounts need the namespace `mount`");
+        out.push(finding.label("would appear on the host").help(add(Namespace::Mount)));
+    }
+    if let (Some(rootfs), false) = (&spec.rootfs, new(Namespace::Mount)) {
+        let finding = Finding::new(place(rootfs), "a root needs the namespace `mount`");
+        out.push(finding.label("cannot be mounted").help(add(Namespace::Mount)));
+    }
+}
+
+/// A variable that is given twice would have the value of whichever comes last.
+fn environment(spec: &Spec, out: &mut Findings) {
+    let secrets = spec.secrets.iter().filter_map(|it| match &it.value {
+        Secret::Env { name, .. } => Some((name.as_str(), place(it))),
+        Secret::File { .. } => None,
+    });
+    let set = spec.env.iter().map(|it| (it.value.name.as_str(), place(it)));
+    let passed = spec.pass_env.iter().map(|it| (it.value.as_str(), place(it)));
+    let mut all: Vec<(&str, Span)> = set.chain(passed).chain(secrets).collect();
+    all.sort_by_key(|(_, span)| span.start);
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (name, span) in all {
+        if !seen.insert(name) {
+            out.push(Finding::new(span, format!("the variable `{name}` comes twice")).label("the second one"));
+        }
+    }
+}
+
+fn secret_files(spec: &Spec, out: &mut Findings) {
+    let mut seen: BTreeSet<&AbsPath> = spec.mounts.iter().map(|it| it.value.destination()).collect();
+    for secret in &spec.secrets {
+        if let Secret::File { destination, .. } = &secret.value
+            && !seen.insert(destination)
+        {
+            let message = format!("the destination `{destination}` comes twice");
+            out.push(Finding::new(place(secret), message).label("already made by another line"));
+        }
+    }
+}

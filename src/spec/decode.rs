@@ -1,0 +1,199 @@
+//! Turns nodes into a `Spec`: the nodes that stand at the top, each once unless the
+//! language says otherwise. It judges single nodes; `agree` judges them together.
+
+use crate::spec::diagnostic::{Finding, Findings};
+use crate::spec::literal::Value;
+use crate::spec::read::{Children, Reader, shorten, unknown};
+use crate::spec::tree::Node;
+use crate::spec::value::{self, form};
+use crate::spec::{
+    Ids, Init, Namespace, Namespaces, Network, ReportTarget, Rootfs, Spec, Stdin, User, Who, Writable, decode_limits,
+    decode_mounts, decode_process,
+};
+
+/// All nodes of the language, in the order of the reference.
+const NODES: [&str; 18] = [
+    "rootfs",
+    "namespaces",
+    "user",
+    "hostname",
+    "workdir",
+    "mounts",
+    "network",
+    "limits",
+    "env",
+    "pass-env",
+    "secret",
+    "capabilities",
+    "command",
+    "script",
+    "stdin",
+    "init",
+    "report",
+    "best-effort",
+];
+
+const REPEATABLE: [&str; 3] = ["env", "pass-env", "secret"];
+
+/// Returns what `nodes` say. With findings, what could be read of it.
+pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
+    let mut spec = Spec::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for node in nodes.iter().filter(|node| !node.name.is_empty()) {
+        let name = node.name.as_ref();
+        if out.is_full() {
+            break;
+        }
+        if !NODES.contains(&name) {
+            let message = format!("unknown node `{}`", shorten(name));
+            let mut finding = unknown(node.name_span, message, name, NODES.into_iter());
+            if let Some((parent, example)) = misplaced(name) {
+                finding = finding.help(format!("`{name}` belongs into `{parent}`: `{parent} {{ {example} }}`"));
+            }
+            out.push(finding);
+            continue;
+        }
+        if seen.contains(&name) && !REPEATABLE.contains(&name) {
+            out.push(Finding::new(node.name_span, format!("the node `{name}` comes twice")).label("the second one"));
+            continue;
+        }
+        seen.push(name);
+        top(node, &mut spec, out);
+    }
+    spec
+}
+
+/// Children that are easily written at the top: the block that they belong into.
+fn misplaced(name: &str) -> Option<(&'static str, &'static str)> {
+    Some(match name {
+        "bind" => ("mounts", "bind \"SRC\" \"DST\""),
+        "tmpfs" => ("mounts", "tmpfs \"DST\""),
+        "overlay" => ("mounts", "overlay \"DST\" lower=\"SRC\""),
+        "volume" => ("mounts", "volume \"NAME\" \"DST\""),
+        "memory" => ("limits", "memory \"512M\""),
+        "cpu" => ("limits", "cpu 1.5"),
+        "pids" => ("limits", "pids 256"),
+        "wall" => ("limits", "wall \"5m\""),
+        _ => return None,
+    })
+}
+
+fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
+    let mut reader = Reader::new(node, out);
+    let mut children = Children::None;
+    match node.name.as_ref() {
+        "rootfs" => spec.rootfs = rootfs(&mut reader).map(|it| reader.spanned(it)),
+        "namespaces" => {
+            spec.namespaces = namespaces(&mut reader).map(|it| reader.spanned(it));
+            children = Children::Read;
+        }
+        "user" => spec.user = user(&mut reader).map(|it| reader.spanned(it)),
+        "hostname" => {
+            let name = reader.argument("a name").and_then(|it| reader.read(it, value::hostname, "one name"));
+            spec.hostname = name.map(|it| reader.spanned(it));
+        }
+        "workdir" => {
+            let path = reader.argument("a path").and_then(|it| reader.read(it, value::inside_path, form::INSIDE));
+            spec.workdir = path.map(|it| reader.spanned(it));
+        }
+        "mounts" => {
+            spec.mounts = decode_mounts::mounts(&mut reader);
+            children = Children::Read;
+        }
+        "network" => {
+            let choices = [("none", Network::None), ("host", Network::Host)];
+            let network = reader.argument("`none` or `host`").and_then(|it| reader.choice(it, &choices));
+            spec.network = network.map(|it| reader.spanned(it));
+        }
+        "limits" => {
+            spec.limits = decode_limits::limits(&mut reader);
+            children = Children::Read;
+        }
+        "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
+        "init" => {
+            let init = reader.argument("`#true` or `#false`").and_then(|it| reader.truth(it));
+            spec.init = init.map(|it| reader.spanned(if it { Init::Reaper } else { Init::Command }));
+        }
+        "report" => spec.report = report(&mut reader).map(|it| reader.spanned(it)),
+        "best-effort" => spec.best_effort = decode_limits::best_effort(&mut reader),
+        _ => return decode_process::process(reader, spec),
+    }
+    reader.finish(children);
+}
+
+fn rootfs(reader: &mut Reader<'_, '_>) -> Option<Rootfs> {
+    let modes = [("no", Writable::No), ("ephemeral", Writable::Ephemeral), ("persist", Writable::Persist)];
+    let form = "`host`, `scratch`, or the path of a directory or a tar";
+    let source = reader.argument_read("a source", value::rootfs_source, form);
+    let digest = reader.property_read("digest", value::digest, form::DIGEST);
+    let writable = reader.property_choice("writable", &modes);
+    let upper = reader.property_read("upper", value::host_path, form::OUTSIDE);
+    let size = reader.property_size("size");
+    Some(Rootfs { source: source?, digest, writable, upper, size })
+}
+
+fn namespaces(reader: &mut Reader<'_, '_>) -> Option<Namespaces> {
+    let choices = Namespace::ALL.map(|it| (it.as_str(), it));
+    let mut namespaces = Namespaces::default();
+    for entry in reader.arguments("the name of a namespace") {
+        let Some(name) = reader.choice(entry, &choices) else { continue };
+        if namespaces.new.contains(&name) {
+            let message = format!("the namespace `{}` comes twice", name.as_str());
+            reader.out.push(Finding::new(entry.span, message).label("the second one"));
+        } else {
+            namespaces.new.push(name);
+        }
+    }
+    namespaces.new.sort();
+    let mut times = 0;
+    for child in reader.node.children.iter().flatten() {
+        if child.name != "time" {
+            let message = format!("`namespaces` has no child `{}`", shorten(&child.name));
+            reader.out.push(unknown(child.name_span, message, &child.name, ["time"].into_iter()));
+            continue;
+        }
+        times += 1;
+        if times > 1 {
+            reader.out.push(Finding::new(child.name_span, "the node `time` comes twice").label("the second one"));
+            continue;
+        }
+        let mut time = Reader::new(child, reader.out);
+        namespaces.boottime = time.property_read("boottime", value::offset, form::OFFSET);
+        namespaces.monotonic = time.property_read("monotonic", value::offset, form::OFFSET);
+        if child.entries.is_empty() {
+            let finding = Finding::new(child.span, "`time` needs an offset");
+            time.out.push(finding.label("`boottime=` or `monotonic=` is missing"));
+        }
+        time.finish(Children::None);
+    }
+    Some(namespaces)
+}
+
+fn user(reader: &mut Reader<'_, '_>) -> Option<User> {
+    let ids = reader.property_choice("ids", &[("single", Ids::Single), ("range", Ids::Range)]);
+    let ids = ids.map_or(Ids::Single, |it| it.value);
+    let first = reader.argument("`caller`, `root`, a name, or UID and GID")?;
+    let who = match &first.value {
+        Value::Text(_) => reader.read(first, value::user_name, "`caller`, `root`, or a name in the rootfs")?,
+        _ => {
+            let uid = reader.number(first, 0..=value::MAX_ID);
+            let second = reader.optional_argument();
+            if second.is_none() {
+                let finding = Finding::new(first.span, "a user by number needs a group as well");
+                reader.out.push(finding.label("GID is missing").help("write both: `user 1000 1000`"));
+            }
+            let gid = second.and_then(|it| reader.number(it, 0..=value::MAX_ID));
+            Who::Numeric { uid: u32::try_from(uid?).ok()?, gid: u32::try_from(gid?).ok()? }
+        }
+    };
+    Some(User { who, ids })
+}
+
+fn stdin(reader: &mut Reader<'_, '_>) -> Option<Stdin> {
+    reader.argument_read("`inherit`, `null` or a path", value::stdin, "`inherit`, `null` or a path on the host")
+}
+
+fn report(reader: &mut Reader<'_, '_>) -> Option<ReportTarget> {
+    let form = "`stderr`, `stdout`, `none`, `fd:3`, or a path on the host";
+    reader.argument_read("a target", value::report_target, form)
+}
