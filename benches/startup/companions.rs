@@ -25,6 +25,8 @@ struct Counts {
 struct Waiting {
     runner: u64,
     others: u64,
+    /// Proportional set size of all of them: what they share with each other counts once.
+    share: u64,
     limits: String,
 }
 
@@ -41,19 +43,20 @@ pub(crate) fn table(yard: &Yard, scenario: &Scenario) -> Result<String, Fault> {
         }
     }
     let mut text = String::from(
-        "| without noise | system calls | processes | page faults | private memory of the runner, KiB | of its helpers | limits in force |\n|---|--:|--:|--:|--:|--:|---|\n",
+        "| without noise | system calls | processes | page faults | private memory of the runner, KiB | of its helpers | share of all, KiB | limits in force |\n|---|--:|--:|--:|--:|--:|--:|---|\n",
     );
     for contender in &scenario.contenders {
         let counts = count(yard, scenario, contender)?;
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             contender.label,
             cell(counts.calls),
             cell(counts.processes),
             cell(counts.faults),
             counts.waiting.runner,
             counts.waiting.others,
+            counts.waiting.share,
             counts.waiting.limits,
         )?;
     }
@@ -131,10 +134,13 @@ fn waiting(scenario: &Scenario, argv: &[String]) -> Result<Waiting, Fault> {
     sleep(Duration::from_millis(400));
     let mut waiting = Waiting::default();
     for pid in family(child.id()) {
-        let own = private_kib(pid);
+        let own = memory_kib(pid, "Private_");
         if machine::read(&format!("/proc/{pid}/comm")) == "pause" {
             waiting.limits = limits(pid);
-        } else if pid == child.id() {
+            continue;
+        }
+        waiting.share += memory_kib(pid, "Pss:");
+        if pid == child.id() {
             waiting.runner = own;
         } else {
             waiting.others += own;
@@ -160,11 +166,11 @@ fn family(first: u32) -> Vec<u32> {
     all
 }
 
-fn private_kib(pid: u32) -> u64 {
+fn memory_kib(pid: u32, key: &str) -> u64 {
     let rollup = machine::read(&format!("/proc/{pid}/smaps_rollup"));
     rollup
         .lines()
-        .filter(|line| line.starts_with("Private_"))
+        .filter(|line| line.starts_with(key))
         .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
         .sum()
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 /// The caller's user id.
@@ -48,7 +49,8 @@ pub(crate) fn command(uid: u32, argv: &[String]) -> Command {
     }
     words.extend_from_slice(argv);
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    // Cargo's LD_LIBRARY_PATH would make every dynamic peer search its directories first.
+    command.args(&words[1..]).env_clear().env("PATH", PATH);
     command
 }
 
@@ -76,6 +78,22 @@ pub(crate) fn groups() -> Option<Vec<String>> {
     Some(options)
 }
 
+/// Processor time that was not idle since the machine started, of all processors, in milliseconds.
+pub(crate) fn busy_ms() -> f64 {
+    // Jiffies of 10 ms (USER_HZ): user nice system idle iowait irq softirq steal.
+    let all = read("/proc/stat");
+    let fields = all
+        .lines()
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .skip(1)
+        .take(8);
+    let times: Vec<f64> = fields.filter_map(|word| word.parse().ok()).collect();
+    let idle: f64 = times.iter().skip(3).take(2).sum();
+    10.0 * (times.iter().sum::<f64>() - idle)
+}
+
 fn cgroup_mode() -> &'static str {
     let v2 = fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok();
     let hybrid = fs::metadata(UNIFIED).is_ok();
@@ -86,12 +104,21 @@ fn cgroup_mode() -> &'static str {
     }
 }
 
+/// How many processors the benchmark may use.
+///
+/// # Errors
+/// A kernel that does not tell.
+pub(crate) fn processors() -> Result<f64, Fault> {
+    let count = std::thread::available_parallelism()?.get();
+    Ok(f64::from(u32::try_from(count)?))
+}
+
 /// The heading of the document: what was measured where.
 ///
 /// # Errors
 /// Only those of writing to a string.
 pub(crate) fn facts(samples: u32) -> Result<String, Fault> {
-    let cores = std::thread::available_parallelism()?;
+    let cores = processors()?;
     let mounts = read("/proc/self/mountinfo").lines().count();
     let rcu = read("/sys/kernel/rcu_expedited");
     let wake = read("/sys/module/rcutree/parameters/rcu_normal_wake_from_gp");

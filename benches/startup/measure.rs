@@ -6,6 +6,7 @@ use crate::yard::Yard;
 use crate::{Fault, machine};
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Instant;
 
 /// The pause before each run. Back to back hides waits for grace periods.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Runs {
     pub(crate) raw: String,
     /// In the order of the scenario's contenders.
     pub(crate) stats: Vec<Stats>,
+    /// Share of all processors that work other than the contenders' took, in percent.
+    pub(crate) others: f64,
 }
 
 /// Wall times in milliseconds; `cpu` is the mean of user and system time of all that was waited for.
@@ -82,19 +85,28 @@ pub(crate) fn run(yard: &Yard, scenario: &Scenario, gap: Gap, samples: u32) -> R
         return Ok(Runs {
             raw,
             stats: Vec::new(),
+            others: 0.0,
         });
     }
     // The harness changes the user itself, so that it can open its output first.
+    let (begin, busy) = (Instant::now(), machine::busy_ms());
     let output = machine::command(machine::uid(), &argv).output()?;
+    let spent = machine::busy_ms() - busy;
+    let offered = begin.elapsed().as_secs_f64() * 1e3 * machine::processors()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     let lines = fs::read_to_string(&out)?;
     let stats = (0..scenario.contenders.len())
         .map(|index| reduce(&lines, index))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<Stats>, _>>()?;
     raw.push_str(&lines);
-    Ok(Runs { raw, stats })
+    let own: f64 = stats.iter().map(|stats| stats.cpu).sum::<f64>() * f64::from(samples);
+    Ok(Runs {
+        raw,
+        others: 100.0 * (spent - own).max(0.0) / offered,
+        stats,
+    })
 }
 
 fn reduce(lines: &str, index: usize) -> Result<Stats, Fault> {

@@ -46,7 +46,11 @@ pub(crate) fn times(scenario: &Scenario, gap: Gap, runs: &Runs) -> Result<String
         }
         text.push('\n');
     }
-    text.push('\n');
+    let others = runs.others;
+    writeln!(
+        text,
+        "\nOther work took {others:.0} % of the processors meanwhile.\n"
+    )?;
     Ok(text)
 }
 
