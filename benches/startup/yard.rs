@@ -59,7 +59,8 @@ impl Yard {
             say(&format!("SKIP floor: {why}"));
             yard.has_floor = false;
         }
-        fs::copy(env!("CARGO_BIN_EXE_sbx"), yard.path("sbx"))?;
+        let sbx = std::env::var_os("SBX").unwrap_or_else(|| env!("CARGO_BIN_EXE_sbx").into());
+        fs::copy(&sbx, yard.path("sbx")).map_err(|fault| format!("{}: {fault}", sbx.display()))?;
         yard.write_specs()?;
         Ok(yard)
     }
