@@ -15,3 +15,6 @@ pub mod plan;
 pub mod run;
 
 pub mod report;
+
+pub mod app;
+pub mod cli;

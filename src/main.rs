@@ -1,1 +1,72 @@
-fn main() {}
+//! Reads the command line, calls one verb, prints what it says, once.
+#![expect(clippy::print_stderr, reason = "the one printer")]
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use sbx::app::inspect::Rendering;
+use sbx::app::run::Done;
+use sbx::app::{self, Refusal};
+use sbx::cli::{self, Cli, Form, Verb};
+use sbx::error::exit;
+
+fn main() -> ExitCode {
+    let (arguments, form) = cli::with_verb(std::env::args_os().collect());
+    let done = match Cli::try_parse_from(arguments) {
+        Ok(cli) => carry_out(&cli, form),
+        Err(error) => {
+            let status = if error.use_stderr() { exit::USAGE } else { 0 };
+            // Nobody is left to tell if this cannot be printed.
+            error.print().ok();
+            return ExitCode::from(status);
+        }
+    };
+    let (text, status) = match done {
+        Ok(Done { text, status }) => (text, status),
+        Err(Refusal { text, status }) => (text, status),
+    };
+    if !text.is_empty() {
+        std::io::stderr().write_all(text.as_bytes()).ok();
+    }
+    ExitCode::from(status)
+}
+
+fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
+    match &cli.verb {
+        Verb::Run(arguments) => app::run::run(arguments, form),
+        Verb::Check { specs } => app::check::check(specs).map(|()| done(0)),
+        Verb::Plan { request, json } => {
+            print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
+        }
+        Verb::Doctor { json: true } => print(&app::machine::doctor_json()?),
+        Verb::Doctor { json: false } => print(&app::machine::doctor_text()),
+        Verb::Gc => print(&app::machine::gc()?),
+        Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "sbx", &mut script);
+            print(&script)
+        }
+        Verb::Man => {
+            let mut page = Vec::new();
+            let made = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            made.map_err(|error| Refusal::of_text(format!("sbx: cannot make the man page: {error}\n")))?;
+            print(&page)
+        }
+    }
+}
+
+fn done(status: u8) -> Done {
+    Done { text: String::new(), status }
+}
+
+/// Writes to standard output. A reader that is gone is no error.
+fn print(bytes: &[u8]) -> Result<Done, Refusal> {
+    match std::io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Refusal::of_text(format!("sbx: cannot write to standard output: {error}\n")))
+        }
+        _ => Ok(done(0)),
+    }
+}

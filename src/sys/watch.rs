@@ -96,3 +96,9 @@ pub fn own(fd: Fd) -> OwnedFd {
 pub fn number(owned: &OwnedFd) -> Fd {
     Fd(owned.as_raw_fd())
 }
+
+/// Returns a copy of an inherited descriptor, close-on-exec; EBADF if it is not open.
+pub fn copy(fd: Fd) -> Sys<OwnedFd> {
+    // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC takes integers only.
+    check_fd(unsafe { libc::syscall(libc::SYS_fcntl, fd.0, libc::F_DUPFD_CLOEXEC, 3) }).map(own)
+}

@@ -1,0 +1,95 @@
+//! Where a report goes. The place is opened before the command runs: what cannot be
+//! opened prevents the run, and the command cannot change where it leads.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::AsFd;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::Invocation;
+use crate::spec::ReportTarget;
+use crate::sys::{Fd, watch};
+
+/// An open place for one report.
+#[derive(Debug)]
+pub enum Place {
+    Nowhere,
+    Stdout,
+    Stderr,
+    /// Whatever it held is replaced.
+    File {
+        file: File,
+        name: String,
+    },
+    /// Open since before sbx started; appended to.
+    Descriptor {
+        file: File,
+        number: u32,
+    },
+}
+
+impl Place {
+    /// Opens the place that `target` names.
+    ///
+    /// # Errors
+    /// A file that cannot be written, a descriptor that is not open.
+    pub fn open(target: &ReportTarget, invocation: &Invocation) -> Result<Self> {
+        Ok(match target {
+            ReportTarget::None => Self::Nowhere,
+            ReportTarget::Stdout => Self::Stdout,
+            ReportTarget::Stderr => Self::Stderr,
+            ReportTarget::File(path) => {
+                let path = invocation.absolute(path);
+                let name = path.display().to_string();
+                let opened = File::options().write(true).create(true).truncate(false).open(&path);
+                let file =
+                    opened.map_err(|source| Error::io(format_args!("cannot open `{name}` for the report"), &source))?;
+                Self::File { file, name }
+            }
+            ReportTarget::Fd(number) => {
+                let raw = Fd(i32::try_from(*number).unwrap_or(-1));
+                let file = watch::copy(raw).map_err(|errno| {
+                    Error::new(Kind::Usage, format!("cannot write the report to `fd:{number}`"))
+                        .with_errno(errno as i32)
+                        .with_hint(format!("open it for sbx, as in `sbx … {number}>report.json`"))
+                })?;
+                Self::Descriptor { file: file.into(), number: *number }
+            }
+        })
+    }
+
+    /// Returns whether anybody reads the report.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        !matches!(self, Self::Nowhere)
+    }
+
+    /// Writes `line`, the whole report.
+    ///
+    /// # Errors
+    /// A place that takes no more.
+    pub fn write(self, line: &[u8]) -> Result<()> {
+        let (written, name) = match self {
+            Self::Nowhere => return Ok(()),
+            Self::Stdout => (write_once(std::io::stdout().as_fd(), line), "standard output".to_owned()),
+            Self::Stderr => (write_once(std::io::stderr().as_fd(), line), "standard error".to_owned()),
+            Self::File { mut file, name } => (replace(&mut file, line), format!("`{name}`")),
+            Self::Descriptor { mut file, number } => (file.write_all(line), format!("`fd:{number}`")),
+        };
+        written.map_err(|source| Error::io(format_args!("cannot write the report to {name}"), &source))
+    }
+}
+
+/// Standard output and error are written without the buffers of the runtime.
+fn write_once(stream: std::os::fd::BorrowedFd<'_>, line: &[u8]) -> std::io::Result<()> {
+    File::from(stream.try_clone_to_owned()?).write_all(line)
+}
+
+/// What is not a regular file (`/dev/null`, a FIFO) has no length to set.
+fn replace(file: &mut File, line: &[u8]) -> std::io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+        file.rewind()?;
+    }
+    file.write_all(line)
+}

@@ -1,0 +1,246 @@
+//! Looks up what a plan has to know: the rootfs, the paths that it names, the groups
+//! that can be made. What has to exist before a run is made here, and only for a run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::app::progress::Bar;
+use crate::error::{Error, Kind, Result};
+use crate::host::probe::{self, Depth};
+use crate::host::{Controller, Host, subordinate};
+use crate::image::{self, Image, Lookup, Source, Store};
+use crate::plan::facts::{Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, Question, Subordinate};
+use crate::plan::ground;
+use crate::spec::{HostPath, Ids, Mount, RootfsSource, Spec, Who};
+use crate::sys::Errno;
+use crate::sys::file;
+use crate::units::{AbsPath, Origin, Spanned};
+
+/// The names in the root directory that belong to the system (hier(7)).
+const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
+
+/// Whether directories that a run needs may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    None,
+    Prepare,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Gathered {
+    pub facts: Facts,
+    /// The image, where the rootfs is one.
+    pub image: Option<Image>,
+}
+
+/// Looks everything up that the plan for `spec` needs.
+///
+/// # Errors
+/// A rootfs that cannot be had, a directory that cannot be made.
+pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<Gathered> {
+    let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
+    let image = image(spec, invocation).map_err(|error| error.at(origin))?;
+    let base = base(spec, image.as_ref())?;
+    if effects == Effects::Prepare {
+        prepare(spec, invocation)?;
+    }
+    let questions = ground::survey(spec, &base, invocation);
+    let answers = questions.into_iter().map(|question| (question.clone(), answer(&question, image.as_ref()))).collect();
+    let host = host(spec, invocation);
+    let facts = Facts {
+        account: account(spec, image.as_ref())?,
+        subordinate: subordinate(spec, &host),
+        devices: devices(spec, invocation)?,
+        host,
+        base,
+        answers,
+    };
+    Ok(Gathered { facts, image })
+}
+
+fn image(spec: &Spec, invocation: &Invocation) -> Result<Option<Image>> {
+    let Some(rootfs) = spec.rootfs.as_ref().map(|rootfs| &rootfs.value) else { return Ok(None) };
+    let (RootfsSource::Path(path) | RootfsSource::Directory(path) | RootfsSource::Tar(path)) = &rootfs.source else {
+        return Ok(None);
+    };
+    let path = invocation.absolute(path);
+    let source = match rootfs.source {
+        RootfsSource::Directory(_) => Source::Directory(&path),
+        RootfsSource::Tar(_) => Source::Tar(&path),
+        _ => Source::Path(&path),
+    };
+    let store = Store::of_caller(|name| std::env::var_os(name));
+    // A directory needs no store: a caller without a home can have one.
+    let store = if path.is_dir() { store.unwrap_or_else(|_| Store::new("/nonexistent")) } else { store? };
+    let mut bar = Bar::new(&path);
+    let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
+    image::locate(source, digest, &store, &mut |progress| bar.show(progress)).map(Some)
+}
+
+fn base(spec: &Spec, image: Option<&Image>) -> Result<Base> {
+    match (image, spec.rootfs.as_ref().map(|rootfs| &rootfs.value.source)) {
+        (Some(image), _) => Ok(Base::Image(image.root.clone())),
+        (None, Some(RootfsSource::Scratch)) => Ok(Base::Scratch),
+        (None, _) => {
+            SYSTEM.iter().filter_map(|path| host_entry(path).transpose()).collect::<Result<_>>().map(Base::Host)
+        }
+    }
+}
+
+fn host_entry(path: &str) -> Result<Option<HostEntry>> {
+    let failed = |source: &std::io::Error| Error::io(format_args!("cannot look at `{path}`"), source);
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(failed(&source)),
+    };
+    let link = match found.is_symlink() {
+        true => Some(std::fs::read_link(path).map_err(|source| failed(&source))?.to_string_lossy().into_owned()),
+        false => None,
+    };
+    Ok(AbsPath::new(path).ok().map(|path| HostEntry { path, link }))
+}
+
+/// Makes the directories of named volumes and of a kept upper layer.
+fn prepare(spec: &Spec, invocation: &Invocation) -> Result<()> {
+    let make = |path: PathBuf, origin: Origin| {
+        std::fs::create_dir_all(&path).map_err(|source| {
+            Error::io(format_args!("cannot make the directory `{}`", path.display()), &source).at(origin)
+        })
+    };
+    for mount in &spec.mounts {
+        if let Mount::Volume { name, .. } = &mount.value {
+            make(invocation.volumes.join(name), mount.origin)?;
+        }
+    }
+    if let Some(upper) = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.upper.as_ref()) {
+        for name in ["upper", "work"] {
+            make(invocation.absolute(&upper.value).join(name), upper.origin)?;
+        }
+    }
+    Ok(())
+}
+
+fn answer(question: &Question, image: Option<&Image>) -> FileKind {
+    match question {
+        Question::Host(path) => kind_of(std::fs::metadata(path).map(|found| found.is_dir())),
+        Question::Image(path) => image.map_or(FileKind::Missing, |image| in_image(&image.root, path)),
+    }
+}
+
+fn kind_of(found: std::io::Result<bool>) -> FileKind {
+    match found {
+        Ok(true) => FileKind::Directory,
+        Ok(false) => FileKind::File,
+        Err(source) => match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => FileKind::Missing,
+            errno => FileKind::Unknown(errno.unwrap_or(libc::EIO)),
+        },
+    }
+}
+
+/// A single name in the image's root directory that is no link needs no walk inside the image.
+fn in_image(root: &Path, path: &AbsPath) -> FileKind {
+    let rest = path.as_str().trim_start_matches('/');
+    if !rest.contains('/') {
+        let found = std::fs::symlink_metadata(root.join(rest));
+        if found.as_ref().map_or(true, |found| !found.is_symlink()) {
+            return kind_of(found.map(|found| found.is_dir()));
+        }
+    }
+    let opened =
+        std::fs::File::open(root).map_err(|source| Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)));
+    let found = opened.and_then(|root| file::open_in_root(&root, OsStr::new(path.as_str()), file::Access::Place));
+    match found.and_then(|place| file::stat(&place)) {
+        Ok(stat) if stat.kind == file::FileType::Directory => FileKind::Directory,
+        Ok(_) => FileKind::File,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => FileKind::Missing,
+        Err(errno) => FileKind::Unknown(errno as i32),
+    }
+}
+
+fn host(spec: &Spec, invocation: &Invocation) -> Host {
+    let wanted = controllers(spec, invocation.accounting);
+    let depth = match &spec.limits.cgroup {
+        _ if wanted.is_empty() => Depth::Caller,
+        Some(Spanned { value: HostPath(path), .. }) => Depth::CgroupsUnder(PathBuf::from(path)),
+        None => Depth::Cgroups(wanted),
+    };
+    probe::probe(&depth)
+}
+
+/// Returns the controllers that the limits and the figures of a run need.
+#[must_use]
+pub fn controllers(spec: &Spec, accounting: Accounting) -> Vec<Controller> {
+    let limits = &spec.limits;
+    let mut wanted = Vec::new();
+    let asked = [
+        (limits.memory.is_some(), Controller::Memory),
+        (limits.cpu.is_some(), Controller::Cpu),
+        (limits.cpu_time.is_some(), Controller::Cpuacct),
+        (limits.cpuset.is_some(), Controller::Cpuset),
+        (limits.pids.is_some(), Controller::Pids),
+        (!limits.io.is_empty(), Controller::Io),
+        (!limits.hugetlb.is_empty(), Controller::Hugetlb),
+    ];
+    wanted.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, controller)| controller));
+    if accounting == Accounting::IfAvailable {
+        wanted.extend([Controller::Memory, Controller::Cpu, Controller::Cpuacct, Controller::Pids]);
+    } else if wanted.contains(&Controller::Cpuacct) {
+        wanted.push(Controller::Cpu);
+    }
+    wanted.sort();
+    wanted.dedup();
+    wanted
+}
+
+fn account(spec: &Spec, image: Option<&Image>) -> Result<Option<Account>> {
+    let Some((Who::Name(name), origin)) = spec.user.as_ref().map(|user| (&user.value.who, user.origin)) else {
+        return Ok(None);
+    };
+    let root = image.map_or(Path::new("/"), |image| &image.root);
+    let found = image::account(root, Lookup::Name(name)).map_err(|error| error.at(origin))?;
+    Ok(found.map(|account| Account {
+        name: account.name,
+        uid: account.uid,
+        gid: account.gid,
+        home: account.home.as_str().to_owned(),
+    }))
+}
+
+fn subordinate(spec: &Spec, host: &Host) -> Option<Subordinate> {
+    if spec.user.as_ref().is_none_or(|user| user.value.ids != Ids::Range) || host.caller.is_root() {
+        return None;
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = subordinate::user_name(&passwd, host.caller.uid);
+    let first = |path: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        subordinate::ranges(&text, name, host.caller.uid).into_iter().next()
+    };
+    let (uids, gids) = (first("/etc/subuid")?, first("/etc/subgid")?);
+    Some(Subordinate { first_uid: uids.start, uids: uids.count, first_gid: gids.start, gids: gids.count })
+}
+
+/// Returns the whole device behind each path of `limits.io`: its own number, or that of the file system.
+fn devices(spec: &Spec, invocation: &Invocation) -> Result<BTreeMap<PathBuf, (u32, u32)>> {
+    let mut devices = BTreeMap::new();
+    for limit in &spec.limits.io {
+        let path = invocation.absolute(&limit.value.device);
+        let found = std::fs::metadata(&path).map_err(|source| {
+            Error::io(format_args!("cannot look at `{}`", path.display()), &source)
+                .with_kind(Kind::Spec)
+                .at(limit.origin)
+        })?;
+        let number = if found.file_type().is_block_device() { found.rdev() } else { found.dev() };
+        let (major, minor) = (libc::major(number), libc::minor(number));
+        // Major 0 is no device: tmpfs, overlay and the like.
+        if major != 0 {
+            devices.insert(path, (major, minor));
+        }
+    }
+    Ok(devices)
+}

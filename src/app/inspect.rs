@@ -1,0 +1,39 @@
+//! `sbx plan`: the decision, shown and not carried out.
+
+use crate::app::gather::{self, Effects};
+use crate::app::request::{self, Mistake, Text};
+use crate::app::{Refusal, run};
+use crate::cli::Request;
+use crate::error::{Error, Kind};
+use crate::plan::facts::Accounting;
+use crate::plan::{Capture, resolve, show};
+use crate::report::plan_json;
+
+/// How a plan is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendering {
+    Text,
+    Json,
+}
+
+/// Returns the plan of a request, with a final newline.
+///
+/// # Errors
+/// Whatever would prevent the run.
+pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal> {
+    let text = Text::read(&request.spec).map_err(|error| Refusal::new(&error, None))?;
+    let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
+    let spec = request::spec(&text, request).map_err(|mistake| match mistake {
+        Mistake::Findings(findings) => Refusal::of_text(text.draw(&findings)),
+        Mistake::Error(error) => refuse(&error),
+    })?;
+    let invocation = run::invocation(&spec, request, &text, (Capture::No, Accounting::NotWanted));
+    let invocation = invocation.map_err(|error| refuse(&error))?;
+    let gathered = gather::gather(&spec, &invocation, Effects::None).map_err(|error| refuse(&error))?;
+    let plan = resolve::resolve(&spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
+    match rendering {
+        Rendering::Text => Ok(show::show(&plan, &text.name, &text.text).into_bytes()),
+        Rendering::Json => plan_json::to_line(&plan, text.as_spec())
+            .map_err(|error| refuse(&Error::new(Kind::Bug, format!("cannot write the plan as JSON: {error}")))),
+    }
+}

@@ -1,0 +1,71 @@
+//! `sbx doctor` and `sbx gc`: what this host can do, and what killed runs left on it.
+
+use crate::app::Refusal;
+use crate::error::{Error, Kind, exit};
+use crate::host::doctor::{self, Status};
+use crate::host::probe::{self, Depth};
+use crate::host::{Controller, doctor_text};
+use crate::image::Store;
+use crate::report::doctor as json;
+use crate::run::garbage;
+
+/// Returns what this host can do, as text.
+#[must_use]
+pub fn doctor_text() -> Vec<u8> {
+    doctor_text::render(&doctor::examine()).into_bytes()
+}
+
+/// Returns what this host can do, as JSON.
+///
+/// # Errors
+/// A defect of sbx.
+pub fn doctor_json() -> Result<Vec<u8>, Refusal> {
+    let checks = doctor::examine();
+    let checks: Vec<json::Check> = checks
+        .into_iter()
+        .map(|check| json::Check {
+            name: check.name.into(),
+            status: match check.status {
+                Status::Ok => json::Status::Ok,
+                Status::Limited => json::Status::Limited,
+                Status::Missing => json::Status::Missing,
+            },
+            found: check.found,
+            fix: check.fix,
+        })
+        .collect();
+    json::to_line(&checks).map_err(|error| {
+        Refusal::new(&Error::new(Kind::Bug, format!("cannot write the checks as JSON: {error}")), None)
+    })
+}
+
+/// Removes what killed runs left; returns a line for each thing.
+///
+/// # Errors
+/// What is still there, exit status 125.
+pub fn gc() -> Result<Vec<u8>, Refusal> {
+    let host = probe::probe(&Depth::Cgroups(Controller::ALL.to_vec()));
+    let mut lines = Vec::new();
+    let mut stuck = String::new();
+    for leftover in garbage::collect(&host.cgroups) {
+        let path = leftover.path.display();
+        match leftover.errno {
+            None => lines.push(format!("removed {path}\n")),
+            Some(errno) => {
+                let error = Error::new(Kind::Host, format!("cannot remove `{path}`")).with_errno(errno as i32);
+                stuck.push_str(&Refusal::new(&error, None).text);
+            }
+        }
+    }
+    let store = Store::of_caller(|name| std::env::var_os(name)).and_then(|store| store.collect());
+    for leftover in store.map_err(|error| Refusal::new(&error, None))? {
+        match leftover.error {
+            None => lines.push(format!("removed {}\n", leftover.path.display())),
+            Some(error) => stuck.push_str(&Refusal::new(&error, None).text),
+        }
+    }
+    if stuck.is_empty() {
+        return Ok(lines.concat().into_bytes());
+    }
+    Err(Refusal { text: stuck, status: exit::SBX })
+}

@@ -1,0 +1,48 @@
+//! The wiring: one verb a file, each a story. Only `main` prints errors; only these
+//! files and `main` know the terminal.
+
+pub mod check;
+pub mod deliver;
+pub mod edit;
+pub mod gather;
+pub mod inspect;
+pub mod machine;
+pub mod progress;
+pub mod reenter;
+pub mod request;
+pub mod run;
+pub mod stages;
+
+use crate::error::{Error, exit};
+
+/// Why a verb ended without doing its part: already in the words that a person reads.
+#[derive(Debug)]
+pub struct Refusal {
+    /// For standard error, with a final newline.
+    pub text: String,
+    pub status: u8,
+}
+
+impl Refusal {
+    /// Returns a refusal that says `error` and where it comes from.
+    #[must_use]
+    pub fn new(error: &Error, source: Option<crate::report::SpecText<'_>>) -> Self {
+        let text = crate::report::text::text(error, source, colour());
+        Self { text, status: crate::report::exit::error_status(error) }
+    }
+
+    /// Returns a refusal whose text is made already.
+    #[must_use]
+    pub fn of_text(text: String) -> Self {
+        Self { text, status: exit::SBX }
+    }
+}
+
+/// Returns whether standard error wants colours: a terminal, and nothing like NO_COLOR says otherwise.
+#[must_use]
+pub fn colour() -> crate::report::text::Colour {
+    match anstream::AutoStream::choice(&std::io::stderr()) {
+        anstream::ColorChoice::Never => crate::report::text::Colour::Plain,
+        _ => crate::report::text::Colour::Ansi,
+    }
+}

@@ -1,0 +1,116 @@
+//! Reads a spec and applies what the command line changes: from here on there is one
+//! `Spec`, whoever said what.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::app::edit;
+use crate::cli;
+use crate::error::{Error, Kind, Result};
+use crate::report::SpecText;
+use crate::spec::diagnostic::{self, Finding};
+use crate::spec::{Spec, parse};
+
+/// The largest spec that is read at all; the language's own limit is smaller and says so better.
+const READ_MAX: u64 = 4 << 20;
+
+/// The text of a spec and where it came from.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// As the caller gave it.
+    pub name: String,
+    /// The directory that is the base of relative paths.
+    pub base: PathBuf,
+    pub bytes: Vec<u8>,
+    /// The same as text, for places in it; what is not UTF-8 is replaced.
+    pub text: String,
+}
+
+impl Text {
+    /// Reads the spec at `path`; `-` is standard input, whose base is the working directory.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.to_string_lossy().into_owned();
+        let failed =
+            |source: &std::io::Error| Error::io(format_args!("cannot read the spec `{}`", name.escape_debug()), source);
+        let mut bytes = Vec::new();
+        let standard = path.as_os_str() == "-";
+        let read = if standard {
+            std::io::stdin().take(READ_MAX).read_to_end(&mut bytes)
+        } else {
+            std::fs::File::open(path).and_then(|file| file.take(READ_MAX).read_to_end(&mut bytes))
+        };
+        read.map_err(|source| failed(&source))?;
+        let parent = if standard { Path::new(".") } else { path.parent().unwrap_or(Path::new(".")) };
+        let base = base(parent).map_err(|source| failed(&source))?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Self { name, base, bytes, text })
+    }
+
+    /// Returns the text with its name, for messages.
+    #[must_use]
+    pub fn as_spec(&self) -> SpecText<'_> {
+        SpecText { name: &self.name, text: &self.text }
+    }
+
+    /// Draws `findings` over the text.
+    #[must_use]
+    pub fn draw(&self, findings: &[Finding]) -> String {
+        let colour = match crate::app::colour() {
+            crate::report::text::Colour::Plain => diagnostic::Colour::Never,
+            crate::report::text::Colour::Ansi => diagnostic::Colour::Always,
+        };
+        diagnostic::render(&self.name, &self.text, findings, colour)
+    }
+}
+
+/// Returns the absolute path of a directory without asking what it is: the working directory is only
+/// looked up for a relative one.
+fn base(parent: &Path) -> std::io::Result<PathBuf> {
+    if parent.is_absolute() {
+        return Ok(parent.to_owned());
+    }
+    let working = std::env::current_dir()?;
+    Ok(if parent.as_os_str().is_empty() || parent == Path::new(".") { working } else { working.join(parent) })
+}
+
+/// Why a request has no spec.
+#[derive(Debug)]
+pub enum Mistake {
+    /// The text has mistakes, all of them here.
+    Findings(Vec<Finding>),
+    /// The command line has one.
+    Error(Error),
+}
+
+/// Returns the spec of `text` with the edits of the command line.
+///
+/// # Errors
+/// All mistakes of the text, or the first one of the command line.
+pub fn spec(text: &Text, request: &cli::Request) -> std::result::Result<Spec, Mistake> {
+    let mut spec = parse::parse(&text.bytes).map_err(Mistake::Findings)?;
+    edit::apply(&mut spec, request).map_err(Mistake::Error)?;
+    Ok(spec)
+}
+
+impl Mistake {
+    /// Returns the error that stands for the mistake in a report: the first of many.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        match self {
+            Self::Error(error) => error.clone(),
+            Self::Findings(findings) => {
+                let first = findings.first();
+                let message = first.map_or_else(|| "the spec is wrong".to_owned(), |first| first.message.clone());
+                let error = Error::new(Kind::Spec, message);
+                let error = match first.and_then(|first| first.help.clone()) {
+                    Some(help) => error.with_hint(help),
+                    None => error,
+                };
+                error.at(first.map_or(crate::units::Origin::Default, |first| crate::units::Origin::Spec(first.span)))
+            }
+        }
+    }
+}

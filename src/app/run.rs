@@ -1,0 +1,268 @@
+//! `sbx run`: the story of one run, from the text of the spec to the report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::app::deliver::Place;
+use crate::app::gather::{self, Effects};
+use crate::app::request::{self, Mistake, Text};
+use crate::app::stages::Stages;
+use crate::app::{Refusal, reenter};
+use crate::cli::{self, Form};
+use crate::error::{Error, Kind, Result, exit};
+use crate::image::Image;
+use crate::plan::facts::{Accounting, Base, Invocation};
+use crate::plan::{Capture, Plan, resolve};
+use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
+use crate::run::{Ended, Outcome, drive};
+use crate::spec::{HostPath, ReportTarget, Secret, Spec, Writable, value};
+use crate::units::Origin;
+
+/// What a run printed on standard error, if anything, and its exit status.
+#[derive(Debug)]
+pub struct Done {
+    pub text: String,
+    pub status: u8,
+}
+
+/// Runs a command as `arguments` say.
+///
+/// # Errors
+/// What prevented the run, or the delivery of its report.
+pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusal> {
+    let mut stages = Stages::start();
+    let text = Text::read(&arguments.request.spec).map_err(|error| Refusal::new(&error, None))?;
+    stages.lap("read");
+    let mut account = Account { arguments, text: &text, sha256: None, image: None, rootfs: RootfsMember::default() };
+    let spec = match request::spec(&text, &arguments.request) {
+        Ok(spec) => spec,
+        Err(mistake) => return Err(account.mistaken(&mistake)),
+    };
+    stages.lap("parse");
+    let target = target(arguments, &spec, form);
+    let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
+    let target = target.map_err(|error| refuse(&error))?;
+    let accounting = if target == ReportTarget::None { Accounting::NotWanted } else { Accounting::IfAvailable };
+    let capture = if arguments.capture { Capture::Yes } else { Capture::No };
+    let invocation =
+        invocation(&spec, &arguments.request, &text, (capture, accounting)).map_err(|error| refuse(&error))?;
+    let place = Place::open(&target, &invocation).map_err(|error| refuse(&error))?;
+    let decided = decide(&spec, &invocation, &mut account, &mut stages);
+    let happened = decided.and_then(|plan| {
+        let outcome = drive::run(&plan, stages.started());
+        outcome.map(|outcome| (plan, outcome))
+    });
+    stages.lap("run");
+    finish(happened, place, &mut account, stages)
+}
+
+/// Everything up to the plan.
+fn decide(spec: &Spec, invocation: &Invocation, account: &mut Account<'_>, stages: &mut Stages) -> Result<Plan> {
+    let gathered = gather::gather(spec, invocation, Effects::Prepare)?;
+    account.found(spec, &gathered.facts.base, gathered.image);
+    reenter::in_scope_if_needed(spec, &gathered.facts.host)?;
+    stages.lap("gather");
+    let plan = resolve::resolve(spec, &gathered.facts, invocation)?;
+    stages.lap("resolve");
+    Ok(plan)
+}
+
+/// Says what happened: to the place of the report, and to a person where there is something to say.
+fn finish(
+    happened: Result<(Plan, Outcome)>,
+    place: Place,
+    account: &mut Account<'_>,
+    mut stages: Stages,
+) -> std::result::Result<Done, Refusal> {
+    let source = account.text.as_spec();
+    let (mut said, code) = match &happened {
+        Ok((plan, outcome)) => (words(plan, outcome, account), status::exit_status(outcome)),
+        Err(error) => (Refusal::new(error, Some(source)).text, status::error_status(error)),
+    };
+    if place.is_wanted() {
+        account.sha256 = Some(request_digest(&account.text.bytes));
+        let subject = account.subject();
+        let (plan, happened) = match &happened {
+            Ok((plan, outcome)) => (Some(plan), Ok(outcome)),
+            Err(error) => (None, Err(error)),
+        };
+        let line = Report::new(&subject, plan, happened).to_line();
+        let line =
+            line.map_err(|error| Refusal::of_text(format!("{said}sbx: cannot write the report as JSON: {error}\n")))?;
+        // What a person reads comes before the line for programs where both go to one stream.
+        if matches!(place, Place::Stderr) {
+            std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes()).ok();
+            said.clear();
+        }
+        place.write(&line).map_err(|error| Refusal { text: Refusal::new(&error, None).text, status: exit::SBX })?;
+    }
+    if account.arguments.verbose {
+        stages.lap("report");
+        said.push_str(&stages.show());
+    }
+    Ok(Done { text: said, status: code })
+}
+
+/// Returns what a person has to know of a run: why it did not start or was ended, and warnings.
+fn words(plan: &Plan, outcome: &Outcome, account: &Account<'_>) -> String {
+    let mut text = String::new();
+    match outcome.ended {
+        Ended::NotStarted(failure) => {
+            let explained = explain::failure(failure, Some(plan));
+            text = Refusal::new(&explained.error, Some(account.text.as_spec())).text;
+        }
+        Ended::Exited { .. } => {}
+        _ => {
+            if let Some(reason) = explain::reason(outcome, Some(plan)) {
+                text = format!("sbx: {}\n", crate::units::visible(&reason));
+            }
+        }
+    }
+    for warning in outcome.warnings.iter().map(String::as_str).chain(plan.warnings.iter().map(String::as_str)) {
+        text.extend(["sbx: warning: ", &crate::units::visible(warning), "\n"]);
+    }
+    for leftover in &outcome.leftovers {
+        text.extend(["sbx: warning: could not remove `", &crate::units::visible(leftover), "`; try `sbx gc`\n"]);
+    }
+    text
+}
+
+fn request_digest(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(bytes);
+    digest
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|nibble| char::from_digit(nibble.into(), 16))
+        .collect()
+}
+
+/// Returns where the report goes: the flag, the spec, or the default of the form.
+fn target(arguments: &cli::Run, spec: &Spec, form: Form) -> Result<ReportTarget> {
+    if let Some(text) = &arguments.report {
+        return flag_target(text);
+    }
+    let default = match form {
+        Form::Verb => ReportTarget::Stderr,
+        Form::Script => ReportTarget::None,
+    };
+    Ok(spec.report.as_ref().map_or(default, |target| target.value.clone()))
+}
+
+/// On the command line a relative file is the caller's, not the spec's.
+fn flag_target(text: &str) -> Result<ReportTarget> {
+    let wrong = |why: String| {
+        Error::new(Kind::Usage, format!("`--report {}`: {why}", text.escape_debug())).at(Origin::CommandLine)
+    };
+    let target = value::report_target(text).map_err(wrong)?;
+    match target {
+        ReportTarget::File(HostPath(path)) if !path.starts_with(['/', '~']) => {
+            let working =
+                std::env::current_dir().map_err(|source| Error::io("cannot look up the working directory", &source))?;
+            Ok(ReportTarget::File(HostPath(working.join(path).to_string_lossy().into_owned())))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Returns what this call adds to the spec.
+///
+/// # Errors
+/// Named volumes without a place for them.
+pub fn invocation(
+    spec: &Spec,
+    request: &cli::Request,
+    text: &Text,
+    (capture, accounting): (Capture, Accounting),
+) -> Result<Invocation> {
+    let mut names: BTreeSet<&str> = spec.pass_env.iter().map(|name| name.value.as_str()).collect();
+    names.insert("USER");
+    names.extend(spec.secrets.iter().filter_map(|secret| match &secret.value {
+        Secret::Env { variable, .. } => Some(variable.as_str()),
+        Secret::File { .. } => None,
+    }));
+    let variables: BTreeMap<String, String> =
+        names.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
+    let has_volumes = spec.mounts.iter().any(|mount| matches!(mount.value, crate::spec::Mount::Volume { .. }));
+    let volumes = if has_volumes {
+        crate::image::Store::of_caller(|name| std::env::var_os(name))?.root().join("volumes")
+    } else {
+        PathBuf::new()
+    };
+    Ok(Invocation {
+        base: text.base.clone(),
+        home: std::env::var_os("HOME").map(PathBuf::from),
+        volumes,
+        variables,
+        arguments: request.command.clone(),
+        capture,
+        accounting,
+    })
+}
+
+/// What the report says of the request.
+struct Account<'a> {
+    arguments: &'a cli::Run,
+    text: &'a Text,
+    sha256: Option<String>,
+    image: Option<Image>,
+    rootfs: RootfsMember<'a>,
+}
+
+impl<'a> Account<'a> {
+    fn found(&mut self, spec: &Spec, base: &Base, image: Option<Image>) {
+        let writable =
+            spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref()).map(|wanted| wanted.value);
+        let default = if matches!(base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
+        self.rootfs.kind = Some(match (base, &image) {
+            (_, Some(image)) => image.kind.as_str(),
+            (Base::Scratch, None) => "scratch",
+            (_, None) => "host",
+        });
+        self.rootfs.writable = Some(match writable.unwrap_or(default) {
+            Writable::No => "no",
+            Writable::Ephemeral => "ephemeral",
+            Writable::Persist => "persist",
+        });
+        self.image = image;
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        let source = self.image.as_ref().and_then(|image| image.source.to_str());
+        let labels = self.arguments.label.iter().filter_map(|label| label.split_once('='));
+        Subject {
+            spec: Some(self.text.as_spec()),
+            sha256: self.sha256.as_deref(),
+            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            command: &self.arguments.request.command,
+            rootfs: RootfsMember {
+                source,
+                digest: self.image.as_ref().and_then(|image| image.digest.as_deref()),
+                ..self.rootfs.clone()
+            },
+        }
+    }
+
+    /// A wrong spec is drawn for a person; the report gets it only where the command line says where that is.
+    fn mistaken(&mut self, mistake: &Mistake) -> Refusal {
+        let error = mistake.error();
+        let mut refusal = match mistake {
+            Mistake::Findings(findings) => Refusal::of_text(self.text.draw(findings)),
+            Mistake::Error(error) => Refusal::new(error, Some(self.text.as_spec())),
+        };
+        self.sha256 = Some(request_digest(&self.text.bytes));
+        let Some(text) = &self.arguments.report else { return refusal };
+        let subject = self.subject();
+        let written = flag_target(text).and_then(|target| {
+            let place = Place::open(&target, &Invocation { base: self.text.base.clone(), ..Invocation::default() })?;
+            let line = Report::new(&subject, None, Err(&error)).to_line();
+            place.write(
+                &line.map_err(|error| Error::new(Kind::Bug, format!("cannot write the report as JSON: {error}")))?,
+            )
+        });
+        if let Err(error) = written {
+            refusal.text.push_str(&Refusal::new(&error, None).text);
+        }
+        refusal
+    }
+}

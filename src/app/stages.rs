@@ -1,0 +1,53 @@
+//! The stages of a run and their times, for `-v`.
+
+use std::fmt::Write;
+
+use crate::sys::time;
+
+/// A stop watch with laps.
+#[derive(Debug)]
+pub struct Stages {
+    start: u64,
+    last: u64,
+    laps: Vec<(&'static str, u64)>,
+}
+
+impl Stages {
+    /// Starts the watch.
+    #[must_use]
+    pub fn start() -> Self {
+        let now = time::monotonic();
+        Self { start: now, last: now, laps: Vec::with_capacity(8) }
+    }
+
+    /// Returns when the watch was started, on CLOCK_MONOTONIC in nanoseconds.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.start
+    }
+
+    /// Ends the stage `name`.
+    pub fn lap(&mut self, name: &'static str) {
+        let now = time::monotonic();
+        self.laps.push((name, now.saturating_sub(self.last)));
+        self.last = now;
+    }
+
+    /// Adds a stage that somebody else timed.
+    pub fn add(&mut self, name: &'static str, duration: std::time::Duration) {
+        self.laps.push((name, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)));
+        self.last = time::monotonic();
+    }
+
+    /// Returns one line a stage, in milliseconds.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let mut text = String::new();
+        for (name, nanoseconds) in &self.laps {
+            let micros = nanoseconds / 1000;
+            // Writing to a String cannot fail.
+            writeln!(text, "sbx: {name:<10} {:>6}.{:03} ms", micros / 1000, micros % 1000).ok();
+        }
+        text
+    }
+}

@@ -1,0 +1,172 @@
+//! The command line: its doc comments are the help, the man page and the completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit status:
+  the command's own, or
+  2    wrong usage of sbx
+  124  a time limit ended the run (`wall`, `cpu-time`)
+  125  sbx could not do its part: a mistake in the spec, a host that cannot do it
+  126  the command was found but cannot be executed
+  127  the command was not found
+  128+N  signal N ended the command
+  137  the memory or the output limit ended the run
+A command can return any of these itself; the member `outcome` of the report says what happened.";
+
+/// Run commands in a sandbox that one readable file describes
+#[derive(Debug, Parser)]
+#[command(name = "sbx", version, max_term_width = 100, after_help = EXIT_CODES, infer_subcommands = false)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a command in the sandbox of a spec
+    #[command(after_help = EXIT_CODES)]
+    Run(Run),
+    /// Say all that is wrong with specs, or nothing
+    Check {
+        /// Specs to read; `-` is standard input
+        #[arg(required = true, value_name = "SPEC")]
+        specs: Vec<PathBuf>,
+    },
+    /// Show what a run would do, one operation a line, with the line that asked for it
+    Plan {
+        #[command(flatten)]
+        request: Request,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what this host can do, what is missing, and the one thing to change for each
+    Doctor {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what killed runs left behind
+    Gc,
+    /// Print the JSON Schema of a format
+    Schema {
+        #[arg(value_enum)]
+        format: Format,
+    },
+    /// Print the completions for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, in the source of man(7)
+    Man,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Format {
+    Report,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub request: Request,
+    /// Where the report goes: a file, `fd:N`, `stdout`, `stderr` or `none`
+    #[arg(long, value_name = "TARGET")]
+    pub report: Option<String>,
+    /// Put what the command writes into the report, up to 1 MiB a stream, instead of passing it on
+    #[arg(long)]
+    pub capture: bool,
+    /// Copy NAME=VALUE into the report (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// Print the stages and their times on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// A spec and what the command line changes in it.
+#[derive(Debug, Args, Default)]
+pub struct Request {
+    /// The spec; `-` is standard input
+    #[arg(value_name = "SPEC")]
+    pub spec: PathBuf,
+    /// The command instead of the spec's, or the arguments of its script
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Set a variable of the command's environment (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Pass a variable of yours to the command (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub pass_env: Vec<String>,
+    /// Mount SOURCE on DESTINATION, read-only unless `:rw` follows (can be repeated)
+    #[arg(long, value_name = "SOURCE:DESTINATION[:rw]")]
+    pub bind: Vec<String>,
+    /// Mount a tmpfs on PATH (can be repeated)
+    #[arg(long, value_name = "PATH")]
+    pub tmpfs: Vec<String>,
+    /// Limit the memory of the whole tree
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Limit the processors, as in `1.5` or `150%`
+    #[arg(long, value_name = "CORES")]
+    pub cpu: Option<String>,
+    /// Limit the number of processes and threads
+    #[arg(long, value_name = "COUNT")]
+    pub pids: Option<u64>,
+    /// Limit the time by the clock, as in `2m30s`
+    #[arg(long, value_name = "TIME")]
+    pub wall: Option<String>,
+    /// Limit the processor time of the whole tree
+    #[arg(long, value_name = "TIME")]
+    pub cpu_time: Option<String>,
+    /// Limit what the command may write to standard output and error together
+    #[arg(long, value_name = "SIZE")]
+    pub output: Option<String>,
+    /// Choose the network: `none` or `host`
+    #[arg(long, value_name = "MODE")]
+    pub network: Option<String>,
+    /// Name the host inside
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Start in this directory of the sandbox
+    #[arg(long, value_name = "PATH")]
+    pub workdir: Option<String>,
+}
+
+impl Cli {
+    /// Returns the definition from which help, completions and man page are made.
+    #[must_use]
+    pub fn definition() -> clap::Command {
+        Self::command()
+    }
+}
+
+/// Returns the arguments with `run` put in where the first one is a path: the form of `#!/usr/bin/env sbx`.
+/// A word with a `/`, or the name of an existing file with a dot in it, is a path.
+#[must_use]
+pub fn with_verb(mut arguments: Vec<std::ffi::OsString>) -> (Vec<std::ffi::OsString>, Form) {
+    let is_path = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
+        !first.starts_with('-')
+            && (first.contains('/') || (first.contains('.') && std::path::Path::new(first).is_file()))
+    });
+    if !is_path {
+        return (arguments, Form::Verb);
+    }
+    arguments.insert(1, "run".into());
+    arguments.insert(3, "--".into());
+    (arguments, Form::Script)
+}
+
+/// How sbx was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Verb,
+    /// `sbx FILE ARGUMENT…`: the report is `none` by default.
+    Script,
+}
