@@ -24,7 +24,7 @@ pub fn doctor_json() -> Result<Vec<u8>, Refusal> {
     let checks: Vec<json::Check> = checks
         .into_iter()
         .map(|check| json::Check {
-            name: check.name.into(),
+            name: check.name,
             status: match check.status {
                 Status::Ok => json::Status::Ok,
                 Status::Limited => json::Status::Limited,

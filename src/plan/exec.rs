@@ -101,7 +101,10 @@ fn who(inputs: Inputs<'_>, identity: &Identity) -> (String, String) {
     match (&inputs.facts.account, written) {
         (Some(account), _) => (account.name.clone(), account.home.clone()),
         (None, Some(Who::Caller)) | (None, None) if host => {
-            let name = inputs.invocation.variables.get("USER").cloned();
+            let name = match identity.inside.uid {
+                0 => Some("root".to_owned()),
+                _ => inputs.invocation.variables.get("USER").cloned(),
+            };
             (name.unwrap_or_else(|| identity.inside.uid.to_string()), "/tmp".to_owned())
         }
         _ if identity.inside.uid == 0 => ("root".to_owned(), if host { "/tmp" } else { "/root" }.to_owned()),
