@@ -198,7 +198,7 @@ impl Tree {
                 .map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
         }
         let settled = match member.kind {
-            MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, member.mode & 0o1777),
+            MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, self.without_set_id(member.mode)),
             _ => Ok(()),
         };
         settled
