@@ -54,14 +54,18 @@ fn gnu_tar_sees_the_same_tree() {
         let ours = arena.locate(&bytes);
         let other = arena.path("other");
         std::fs::create_dir(&other).unwrap();
-        let theirs =
-            Command::new("tar").args(["-xpf", "../archive"]).current_dir(&other).stderr(Stdio::null()).status();
-        let Ok(theirs) = theirs else {
+        let theirs = Command::new("sh")
+            .args(["-c", "umask 022 && exec tar -xpf ../archive"])
+            .current_dir(&other)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        if theirs.code() == Some(127) {
             return skip("there is no tar to compare with");
-        };
+        }
         if let (Ok(ours), true) = (ours, theirs.success()) {
-            let kept = arena.path("archive");
-            assert_eq!(comparable(&ours.root), comparable(&other), "{}", kept.display());
+            let heads: Vec<String> = members.iter().map(|head| head[..170].escape_ascii().to_string()).collect();
+            assert_eq!(comparable(&ours.root), comparable(&other), "{heads:#?}");
             compared += 1;
         }
     }
