@@ -45,7 +45,7 @@ fn read(root: &Path) -> Result<Option<Vec<u8>>> {
     const PASSWD: &str = "etc/passwd";
     let shown = format!("`/etc/passwd` in the rootfs `{}`", root.display());
     let failed = |error: &std::io::Error| Error::io(format_args!("cannot read {shown}"), error);
-    let directory = File::open(root).map_err(|error| failed(&error))?;
+    let directory = file::open(root, Access::DirectoryPlace).map_err(|errno| failed(&errno.into()))?;
     // A device is not even opened: some do things when they are.
     match file::open_in_root(&directory, OsStr::new(PASSWD), Access::Place) {
         Err(Errno::ENOENT) => return Ok(None),

@@ -14,6 +14,8 @@ use crate::image::members::Member;
 use crate::image::place::{Ownership, PATH, Tree, relative};
 use crate::sys::file::{self, Access, Errno, Owner, Time};
 
+/// Bytes of memory for the names of directories; half a million of 256 bytes.
+const NAMES: usize = 128 << 20;
 /// As many links as the kernel follows, path_resolution(7).
 const LINKS: usize = 40;
 
@@ -24,6 +26,8 @@ pub(super) struct Directories {
     pub(super) last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     /// What directories get at the end, by inode: until then, members still have to get in.
     pub(super) pending: HashMap<u64, Pending>,
+    /// Bytes of all names that were noted.
+    held: usize,
 }
 
 pub(super) struct Pending {
@@ -32,7 +36,6 @@ pub(super) struct Pending {
     mode: u32,
     owner: Owner,
     time: Option<Time>,
-    attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Tree {
@@ -73,15 +76,13 @@ impl Tree {
         }
     }
 
-    fn settle(&mut self, inode: u64, pending: &Pending) -> Result<()> {
+    fn settle(&self, inode: u64, pending: &Pending) -> Result<()> {
         let directory = self.open_again(inode, pending)?;
-        self.attributes(&directory, &pending.attributes, &pending.name)?;
-        let owned = match self.ownership {
-            Ownership::Archive => file::set_owner(&directory, pending.owner),
-            Ownership::Caller => Ok(()),
-        };
-        owned
-            .and_then(|()| file::set_mode(&directory, pending.mode))
+        if self.ownership == Ownership::Archive {
+            file::set_owner(&directory, pending.owner)
+                .map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
+        }
+        file::set_mode(&directory, pending.mode)
             .and_then(|()| pending.time.map_or(Ok(()), |time| file::set_time(&directory, time)))
             .map_err(|errno| self.failed("change the attributes of", &pending.name, errno))
     }
@@ -107,75 +108,81 @@ impl Tree {
     /// what is missing, at the end of a dangling link too.
     fn make_parents(&mut self, above: &[&[u8]]) -> Result<Rc<OwnedFd>> {
         let mut ahead: Vec<Vec<u8>> = above.iter().rev().map(|part| part.to_vec()).collect();
-        let mut behind = vec![Rc::clone(&self.root)];
+        let mut here = Rc::clone(&self.root);
+        // Where `here` is: directories only, no links.
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut links = 0;
         while let Some(part) = ahead.pop() {
             if part == b".." {
                 names.pop();
-                behind.truncate(behind.len().saturating_sub(1).max(1));
+                here = self.reopen(&names)?;
                 continue;
             }
-            let here = behind.last().map_or_else(|| Rc::clone(&self.root), Rc::clone);
             let name = OsStr::from_bytes(&part);
             match file::make_directory_at(&*here, name) {
                 Ok(()) => self.count_one()?,
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(self.failed("create", &above.join(&b'/'), errno)),
             }
-            match file::read_link_at(&*here, name) {
-                Ok(target) => {
-                    links += 1;
-                    let target = target.into_vec();
-                    if links > LINKS || ahead.len() + target.len() > PATH {
-                        return Err(bad(format!(
-                            "the links on the way to `{}` do not end",
-                            above.join(&b'/').escape_ascii()
-                        )));
-                    }
-                    if target.starts_with(b"/") {
-                        names.clear();
-                        behind.truncate(1);
-                    }
-                    let inner = target.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-                    ahead.extend(inner.rev().map(<[u8]>::to_vec));
+            if let Ok(target) = file::read_link_at(&*here, name) {
+                links += 1;
+                let target = target.into_vec();
+                if links > LINKS || ahead.len() + target.len() > PATH {
+                    let name = above.join(&b'/');
+                    return Err(bad(format!("the links on the way to `{}` do not end", name.escape_ascii())));
                 }
-                Err(_) => {
-                    let next = file::open_at(&*here, name, Access::DirectoryPlace)
-                        .map_err(|errno| self.failed("open", &above.join(&b'/'), errno))?;
-                    let next = Rc::new(next);
-                    names.push(part);
-                    self.remember_made(&names.join(&b'/'), &next)?;
-                    behind.push(next);
+                if target.starts_with(b"/") {
+                    names.clear();
+                    here = Rc::clone(&self.root);
                 }
+                let inner = target.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+                ahead.extend(inner.rev().map(<[u8]>::to_vec));
+                continue;
             }
+            let next = file::open_at(&*here, name, Access::DirectoryPlace);
+            here = Rc::new(next.map_err(|errno| self.failed("open", &above.join(&b'/'), errno))?);
+            names.push(part);
+            self.remember_made(&names.join(&b'/'), &here)?;
         }
-        Ok(behind.pop().unwrap_or_else(|| Rc::clone(&self.root)))
+        Ok(here)
+    }
+
+    fn reopen(&self, names: &[Vec<u8>]) -> Result<Rc<OwnedFd>> {
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let found = file::open_in_root(&*self.root, &relative(&names), Access::DirectoryPlace);
+        found.map(Rc::new).map_err(|errno| self.failed("open", &names.join(&b'/'), errno))
     }
 
     /// Notes the defaults of a directory that the archive has not described.
-    pub(super) fn remember_made(&mut self, name: &[u8], directory: &Rc<OwnedFd>) -> Result<()> {
-        let stat = file::stat(&**directory).map_err(|errno| self.failed("look at", name, errno))?;
+    pub(super) fn remember_made(&mut self, name: &[u8], directory: &OwnedFd) -> Result<()> {
+        let inode = self.inode(name, directory)?;
+        if self.directories.pending.contains_key(&inode) {
+            return Ok(());
+        }
         let owner = Owner { uid: 0, gid: 0 };
-        self.directories.pending.entry(stat.inode).or_insert_with(|| Pending {
-            name: name.to_vec(),
-            mode: 0o755,
-            owner,
-            time: None,
-            attributes: Vec::new(),
-        });
-        Ok(())
+        self.remember(inode, Pending { name: name.to_vec(), mode: 0o755, owner, time: None })
     }
 
     /// Notes what the archive says of a directory; the last word counts.
-    pub(super) fn remember_member(&mut self, name: Vec<u8>, directory: &Rc<OwnedFd>, member: &Member) -> Result<()> {
-        let stat = file::stat(&**directory).map_err(|errno| self.failed("look at", &name, errno))?;
+    pub(super) fn remember_member(&mut self, name: Vec<u8>, directory: &OwnedFd, member: &Member) -> Result<()> {
         // The set-group-ID bit of a directory gives no right, it hands the group down.
         let mode = member.mode & 0o3777;
         self.skipped.set_id += u64::from(mode != member.mode);
-        let (owner, time, attributes) = (member.owner, Some(member.time), member.attributes.clone());
-        self.directories.pending.insert(stat.inode, Pending { name, mode, owner, time, attributes });
+        let inode = self.inode(&name, directory)?;
+        self.remember(inode, Pending { name, mode, owner: member.owner, time: Some(member.time) })
+    }
+
+    fn remember(&mut self, inode: u64, pending: Pending) -> Result<()> {
+        self.directories.held += pending.name.len();
+        if self.directories.held > NAMES {
+            return Err(bad(format!("the names of its directories take more than {NAMES} bytes")));
+        }
+        self.directories.pending.insert(inode, pending);
         Ok(())
+    }
+
+    fn inode(&self, name: &[u8], directory: &OwnedFd) -> Result<u64> {
+        file::stat(directory).map(|stat| stat.inode).map_err(|errno| self.failed("look at", name, errno))
     }
 }
 

@@ -2,10 +2,11 @@
 //! directory of the store, once. A digest that does not match lets nothing into the store.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{self, Error, Result};
 use crate::image::place::Ownership;
 use crate::image::remember::{self, Digest, Stamp};
 use crate::image::store::{Kept, Store};
@@ -31,9 +32,14 @@ pub fn locate(
         remember::check_digest(digest)?;
     }
     let (Source::Path(path) | Source::Directory(path) | Source::Tar(path)) = source;
-    let found = std::fs::metadata(path)
-        .map_err(|error| Error::io(format_args!("cannot look at the rootfs `{}`", path.display()), &error))?;
-    let wrong = |what: &str| Err(Error::new(ErrorKind::Spec, format!("the rootfs `{}` {what}", path.display())));
+    let found = std::fs::metadata(path).map_err(|error| {
+        let failed = Error::io(format_args!("cannot look at the rootfs `{}`", path.display()), &error);
+        match error.kind() {
+            ErrorKind::NotFound => failed.with_hint("a relative path begins at the directory of the spec"),
+            _ => failed,
+        }
+    })?;
+    let wrong = |what: &str| Err(Error::new(error::Kind::Spec, format!("the rootfs `{}` {what}", path.display())));
     match source {
         Source::Path(_) | Source::Directory(_) if found.is_dir() => directory(path, wanted_digest),
         Source::Path(_) | Source::Tar(_) if found.is_file() => archive(path, wanted_digest, store, progress),
@@ -47,7 +53,7 @@ pub fn locate(
 fn directory(path: &Path, wanted_digest: Option<&str>) -> Result<Image> {
     if wanted_digest.is_some() {
         let message = format!("the rootfs `{}` is a directory, and only archives can be pinned", path.display());
-        return Err(Error::new(ErrorKind::Spec, message).with_hint("pack it with tar, or remove `digest`"));
+        return Err(Error::new(error::Kind::Spec, message).with_hint("pack it with tar, or remove `digest`"));
     }
     let (root, source) = (path.to_owned(), path.to_owned());
     Ok(Image { kind: Kind::Directory, root, source, digest: None, skipped: Skipped::default() })
@@ -142,14 +148,14 @@ impl Request<'_> {
         self.store.keep(temporary, (&digest, ownership), &skipped)?;
         match self.store.find(&digest, ownership)? {
             Some(kept) => Ok((digest, kept)),
-            None => Err(Error::new(ErrorKind::Bug, format!("`{}` vanished from the store", self.path.display()))),
+            None => Err(Error::new(error::Kind::Bug, format!("`{}` vanished from the store", self.path.display()))),
         }
     }
 
     /// Checks that the bytes read are those of the file as it was opened, and those wanted.
     fn settle(&self, digest: &str, read_at: std::time::Duration) -> Result<()> {
         if Stamp::of(self.file, self.path)? != self.stamp {
-            return Err(about(self.path, Error::new(ErrorKind::Io, "changed while it was read")));
+            return Err(about(self.path, Error::new(error::Kind::Io, "changed while it was read")));
         }
         self.compare(digest)?;
         remember::note(self.store, &self.stamp, (digest, read_at))
@@ -160,7 +166,7 @@ impl Request<'_> {
             Some(wanted) if wanted != digest => {
                 let message = format!("has the digest `sha256:{digest}`, but `sha256:{wanted}` is wanted");
                 let hint = "get the archive that was pinned, or pin this one if you trust it";
-                Err(about(self.path, Error::new(ErrorKind::Image, message).with_hint(hint)))
+                Err(about(self.path, Error::new(error::Kind::Image, message).with_hint(hint)))
             }
             _ => Ok(()),
         }

@@ -322,7 +322,7 @@ fn number<T>(read: std::io::Result<T>) -> Result<T> {
 fn unreadable(error: &std::io::Error) -> Error {
     match (error.raw_os_error(), error.kind()) {
         (Some(_), _) => Error::io("cannot be read", error),
-        (None, std::io::ErrorKind::UnexpectedEof) => bad("it is truncated"),
+        (None, std::io::ErrorKind::UnexpectedEof) => bad("it is truncated").with_hint("fetch it or pack it again"),
         (None, _) => bad(format!("it is damaged or too large: {error}")),
     }
 }

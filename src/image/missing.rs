@@ -2,7 +2,6 @@
 //! It creates nothing and follows no link out of the image.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
@@ -15,8 +14,8 @@ use crate::units::AbsPath;
 /// # Errors
 /// A path that leads through a file or a ring of links, or a `root` that cannot be opened.
 pub fn missing(root: &Path, wanted: &[AbsPath]) -> Result<Vec<AbsPath>> {
-    let directory =
-        File::open(root).map_err(|error| Error::io(format_args!("cannot open `{}`", root.display()), &error))?;
+    let directory = file::open(root, Access::DirectoryPlace)
+        .map_err(|errno| Error::io(format_args!("cannot open the rootfs `{}`", root.display()), &errno.into()))?;
     let mut missing = Vec::new();
     for path in wanted {
         match file::open_in_root(&directory, OsStr::new(path.as_str()), Access::Place) {

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::directories::Directories;
 use crate::image::members::{Member, MemberKind, Members};
 use crate::image::{Bounds, Skipped};
-use crate::sys::file::{self, Access, Errno, FileType};
+use crate::sys::file::{self, Access, Errno, FileType, Owner};
 
 /// `PATH_MAX` of path_resolution(7), the final NUL included.
 pub(super) const PATH: usize = 4096;
@@ -100,7 +100,8 @@ impl Tree {
             return Err(bad("it holds a root that is not a directory"));
         }
         let root = Rc::clone(&self.root);
-        self.remember_member(b"".to_vec(), &root, member)
+        self.attributes(&*root, &member.attributes, b"")?;
+        self.remember_member(Vec::new(), &root, member)
     }
 
     fn directory(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
@@ -113,9 +114,10 @@ impl Tree {
             other => other,
         };
         made.map_err(|errno| self.failed("create", &spot.full, errno))?;
-        let directory = file::open_at(spot.parent, spot.name, Access::DirectoryPlace)
+        let directory = file::open_at(spot.parent, spot.name, Access::Directory)
             .map_err(|errno| self.failed("open", &spot.full, errno))?;
-        self.remember_member(spot.full.clone(), &Rc::new(directory), member)
+        self.attributes(&directory, &member.attributes, &spot.full)?;
+        self.remember_member(spot.full.clone(), &directory, member)
     }
 
     fn regular(&mut self, spot: &Spot<'_>, member: &Member, members: &mut Members<impl std::io::Read>) -> Result<()> {
@@ -134,12 +136,10 @@ impl Tree {
         self.contents(&target, spot, member, members)?;
         self.attributes(&target, &member.attributes, &spot.full)?;
         let mode = self.without_set_id(member.mode);
-        let settled = match self.ownership {
-            Ownership::Archive => file::set_owner(&target, member.owner),
-            Ownership::Caller => Ok(()),
-        };
-        settled
-            .and_then(|()| file::set_mode(&target, mode))
+        if self.ownership == Ownership::Archive {
+            file::set_owner(&target, member.owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
+        }
+        file::set_mode(&target, mode)
             .and_then(|()| file::set_time(&target, member.time))
             .map_err(|errno| self.failed("change the attributes of", &spot.full, errno))
     }
@@ -193,15 +193,15 @@ impl Tree {
             other => other,
         };
         made.map_err(|errno| self.failed("create", &spot.full, errno))?;
-        let settled = match (self.ownership, member.kind) {
-            (Ownership::Archive, _) => file::set_owner_at(spot.parent, spot.name, member.owner),
-            (Ownership::Caller, _) => Ok(()),
+        if self.ownership == Ownership::Archive {
+            file::set_owner_at(spot.parent, spot.name, member.owner)
+                .map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
+        }
+        let settled = match member.kind {
+            MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, self.without_set_id(member.mode)),
+            _ => Ok(()),
         };
         settled
-            .and_then(|()| match member.kind {
-                MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, member.mode & 0o1777),
-                _ => Ok(()),
-            })
             .and_then(|()| file::set_time_at(spot.parent, spot.name, member.time))
             .map_err(|errno| self.failed("change the attributes of", &spot.full, errno))
     }
@@ -294,9 +294,18 @@ impl Tree {
             Errno::ELOOP | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ENOENT | Errno::EISDIR | Errno::EEXIST => {
                 error.with_kind(Kind::Image)
             }
-            Errno::EINVAL if self.ownership == Ownership::Archive => {
-                error.with_hint("the user namespace of the caller does not map the owner of this file")
-            }
+            _ => error,
+        }
+    }
+
+    /// Returns the error of a change of owner.
+    pub(super) fn not_given(&self, full: &[u8], owner: Owner, errno: Errno) -> Error {
+        let error = self.failed("change the owner of", full, errno);
+        match errno {
+            Errno::EINVAL => error.with_hint(format!(
+                "the user namespace that sbx runs in has no {}:{}: run sbx outside of it",
+                owner.uid, owner.gid
+            )),
             _ => error,
         }
     }

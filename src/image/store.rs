@@ -12,6 +12,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,7 +98,7 @@ impl Store {
     pub fn collect(&self) -> Result<Vec<Leftover>> {
         let tmp = self.root.join("tmp");
         let listing = match std::fs::read_dir(&tmp) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(|error| failed("list", &tmp, &error))?,
         };
         self.check()?;
@@ -123,7 +124,7 @@ impl Store {
         }
         for path in [self.root.clone(), self.root.join("tar"), self.root.join("tmp"), self.root.join("seen")] {
             match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(failed("create", &path, &error).with_hint("set SBX_STORE to a directory of yours"));
                 }
                 _ => {}
@@ -147,7 +148,7 @@ impl Store {
         let path = self.place_of(digest, ownership);
         let list = path.join("skipped");
         let text = match std::fs::read_to_string(&list) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| failed("read", &list, &error))?,
         };
         self.check()?;
@@ -212,7 +213,7 @@ impl Store {
         written.map_err(|error| failed("write", &list, &error))?;
         let place = self.place_of(digest, ownership);
         match std::fs::rename(temporary.path(), &place) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
             other => other.map_err(|error| failed("rename to", &place, &error))?,
         }
         let above = self.root.join("tar");
@@ -249,6 +250,11 @@ impl Temporary {
 fn collect_one(tmp: &Path, name: &OsStr) -> Option<Leftover> {
     let path = tmp.join(name);
     let lock_path = lock_of(tmp, name);
+    // It may have come to its end since the names were listed.
+    let gone = |path: &Path| std::fs::symlink_metadata(path).is_err();
+    if gone(&path) && gone(&lock_path) {
+        return None;
+    }
     let attempt = || -> Result<bool> {
         let lock = open_lock(&lock_path)?;
         match lock.try_lock() {

@@ -1,5 +1,5 @@
 //! Files by directory descriptor, so that no path that a stranger wrote is ever
-//! resolved from the host's root. Nothing here follows a link at the end of a name.
+//! resolved from the host's root. The functions named `_at` never follow a link at the end.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

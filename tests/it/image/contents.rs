@@ -194,3 +194,33 @@ fn archives_of_gnu_tar_come_out_as_they_went_in() {
         }
     }
 }
+
+#[test]
+fn names_and_chains_of_links_are_kept_up_to_the_limits_of_the_kernel() {
+    let arena = Arena::new();
+    for (length, deep) in [(4094, 1920), (4095, 1930), (4096, 1930)] {
+        let start = "d/".repeat(deep);
+        let name = format!("{start}{}", "f".repeat(length - start.len()));
+        let members = [pax(&[("path", name.as_bytes())]), file("short", "deep down")];
+        if length > 4095 {
+            let message = arena.refused(&tar(&members));
+            assert!(message.contains("longer than 4095 bytes"), "{message}");
+            continue;
+        }
+        let image = arena.locate(&tar(&members)).unwrap();
+        let root = std::fs::File::open(&image.root).unwrap();
+        let place = sbx::sys::file::open_in_root(&root, name.as_ref(), sbx::sys::file::Access::Read).unwrap();
+        assert_eq!(std::io::read_to_string(std::fs::File::from(place)).unwrap(), "deep down");
+        // As if the extraction had been killed at its end.
+        std::fs::rename(image.root.parent().unwrap(), arena.path("store").join("tmp/dead")).unwrap();
+        let found = arena.store().collect().unwrap();
+        assert!(found.len() == 1 && found[0].error.is_none(), "{found:?}");
+        assert_eq!(arena.left_in("tmp"), Vec::<String>::new());
+    }
+    let mut chain = vec![dir("d"), symlink("l1", "d")];
+    chain.extend((2..=41).map(|number| symlink(&format!("l{number}"), &format!("l{}", number - 1))));
+    chain.push(file("l40/f", "end"));
+    assert_eq!(text(&arena.locate(&tar(&chain)).unwrap(), "d/f"), "end");
+    chain.push(file("l41/g", "beyond"));
+    assert!(arena.refused(&tar(&chain)).contains("ELOOP"));
+}

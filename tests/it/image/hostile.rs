@@ -85,6 +85,7 @@ fn archives_that_are_refused() {
         ("ENOTDIR", pair(file("f", "x"), file("f/g", "x"))),
         ("ENOTDIR", vec![file("f", "x"), symlink("l", "f/g"), file("l/h", "x")]),
         ("name of a directory", vec![file("f/", "x")]),
+        ("do not end", vec![symlink("a", "/b/x/../../a"), file("a/f", "x")]),
         ("leads nowhere", vec![symlink("l", "")]),
         ("unknown type `V`", vec![Entry::new(b'V', "label").bytes()]),
         ("unknown type `M`", vec![Entry::new(b'M', "part").bytes()]),

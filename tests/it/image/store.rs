@@ -134,7 +134,7 @@ fn collect_spares_what_is_in_use_and_survives_anything_else() {
         std::os::unix::fs::symlink(&canary, tmp.join(link)).unwrap();
     }
     for closed in ["dead/a/b/c", "dead/a/b", "dead/a", "dead"] {
-        std::fs::set_permissions(tmp.join(closed), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(tmp.join(closed), std::fs::Permissions::from_mode(0o0)).unwrap();
     }
     let found = arena.store().collect().unwrap();
     let names: Vec<_> = found.iter().map(|leftover| leftover.path.file_name().unwrap().to_str().unwrap()).collect();
