@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use sbx::host::{Controller, Preparation, Version};
 use sbx::plan::{
-    AppliedLimit, Attributes, Capture, CgroupPlan, Content, Create, Devices, Exec, Filesystem, Group, IdRange,
-    Identity, Idmap, Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch,
-    Weakened, Write,
+    AppliedLimit, Attributes, Capture, CgroupPlan, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap,
+    Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch, Weakened, Write,
 };
 use sbx::report::{RootfsMember, SpecText, Subject};
 use sbx::run::{
@@ -71,7 +70,7 @@ pub(crate) fn steps() -> Vec<Step> {
         options: vec![("lowerdir".to_owned(), "/srv/a b".to_owned()), ("userxattr".to_owned(), String::new())],
         attributes: Attributes { write: Write::ReadWrite, devices: Devices::Allowed, exec: sbx::spec::Exec::Forbidden },
     };
-    let file = |name: &str, content, create| Op::MakeFile { path: path(name), mode: 0o644, content, create };
+    let file = |tree, content| Op::NewFile { tree: Tree(tree), mode: 0o644, content };
     let steps = [
         (Op::MapIds, Origin::Default),
         (Op::DieWithParent, Origin::Default),
@@ -86,9 +85,11 @@ pub(crate) fn steps() -> Vec<Step> {
         (Op::MakeDir { path: path("/src"), mode: 0o755 }, at("bind")),
         (Op::Attach { tree: Tree(1), destination: path("/src") }, at("bind")),
         (tmpfs, at("tmpfs")),
-        (file("/etc/hosts", Content::Text("127.0.0.1 localhost\n".to_owned()), Create::Replace), Origin::Default),
-        (file("/run/key", Content::Secret(PathBuf::from("/home/u/key")), Create::New), Origin::CommandLine),
-        (file("/dev/null", Content::Empty, Create::Missing), Origin::Default),
+        (file(3, Content::Text("127.0.0.1 localhost\n".to_owned())), Origin::Default),
+        (file(4, Content::Secret(PathBuf::from("/home/u/key"))), Origin::CommandLine),
+        (Op::Stage { tree: Tree(5), directories: vec!["lower0".to_owned()] }, at("rootfs")),
+        (Op::AttachStaged { tree: Tree(0), directory: "lower0".to_owned() }, at("rootfs")),
+        (Op::MakeFile { path: path("/dev/null"), mode: 0o666 }, Origin::Default),
         (Op::MakeSymlink { path: path("/dev/fd"), target: "/proc/self/fd".to_owned() }, Origin::Default),
         (Op::ReadOnly { path: path("/") }, Origin::Default),
         (Op::Hostname { name: "ci".to_owned() }, at("hostname")),
@@ -105,7 +106,7 @@ pub(crate) fn steps() -> Vec<Step> {
 pub(crate) fn plan() -> Plan {
     let setting = |file: &str, value: &str, feature, origin| Setting {
         file: file.to_owned(),
-        value: value.to_owned(),
+        value: sbx::plan::Value::Text(value.to_owned()),
         feature,
         origin,
     };
@@ -155,6 +156,7 @@ pub(crate) fn plan() -> Plan {
             output: Some(Bytes(1 << 20)),
             capture: Capture::Yes,
             cores: Some(MilliCores(1500)),
+            disk: None,
         },
         limits: vec![limit("memory", "512M", 512 << 20, "memory.max"), limit("pids", "256", 256, "pids.max")],
         weakened: vec![Weakened { feature: "cpuset", why: "controller not delegated".to_owned() }],
