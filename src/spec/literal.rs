@@ -42,6 +42,7 @@ impl<'t> Literals<'t> {
         let source = &self.text[token.span.start..token.span.end];
         match token.kind {
             Kind::Text(form) => self.string(source, form, token.span, out),
+            Kind::Broken => Value::Bad,
             _ => self.word(source, token.span, out),
         }
     }
@@ -139,20 +140,48 @@ fn explain(source: &str, span: Span, error: &kdl::KdlError) -> Finding {
         return Finding::new(span, format!("`{source}` is not a keyword")).label("unknown keyword").help(help);
     }
     if !source.starts_with('"') && !source.starts_with('#') {
+        if source.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+            return Finding::new(span, "the number is too large").label("more than 127 bits");
+        }
         let finding = Finding::new(span, format!("`{source}` is neither a number nor a word")).label("not a number");
         return finding.help(format!("quote it: `\"{source}\"`"));
     }
+    if let Some((at, length)) = bad_escape(source) {
+        let place = Span { start: span.start + at, end: span.start + at + length };
+        let escape = &source[at..at + length];
+        let finding = Finding::new(place, format!("`{escape}` is not an escape")).label("not an escape");
+        return finding.help("write `\\\\` for `\\`, or a raw string: `#\"…\"#`");
+    }
     let first = error.diagnostics.first();
     let message = first.and_then(|it| it.message.as_deref()).unwrap_or("this string cannot be read");
-    let (start, length) = first.map_or((0, source.len()), |it| (it.span.offset(), it.span.len()));
-    let start = start.min(source.len());
-    let end = (start + length.max(1)).min(source.len());
-    let place = Span { start: span.start + start, end: span.start + end };
-    let finding = Finding::new(place, lower_first(message)).label("in this string");
+    let finding = Finding::new(span, lower_first(message)).label("in this string");
     match first.and_then(|it| it.help.as_deref()) {
         Some(help) => finding.help(lower_first(help.trim_end_matches('.'))),
-        None => finding.help("the escapes are `\\n \\r \\t \\s \\b \\f \\\\ \\\" \\u{…}`"),
+        None => finding,
     }
+}
+
+/// Returns where the first escape is that KDL does not have, and its length.
+fn bad_escape(source: &str) -> Option<(usize, usize)> {
+    let mut at = 0;
+    while let Some(found) = source[at..].find('\\') {
+        at += found;
+        let escaped = source[at + 1..].chars().next()?;
+        match escaped {
+            'u' => {
+                let rest = source[at + 2..].strip_prefix('{').unwrap_or("");
+                let digits = rest.find('}').map_or("", |close| &rest[..close]);
+                let known = (1..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if !known || u32::from_str_radix(digits, 16).ok().and_then(char::from_u32).is_none() {
+                    return Some((at, if known { digits.len() + 4 } else { 2 }));
+                }
+            }
+            c if "nrtsbf\\\"".contains(c) || is_space(c) || is_newline(c) => {}
+            c => return Some((at, 1 + c.len_utf8())),
+        }
+        at += 1 + escaped.len_utf8();
+    }
+    None
 }
 
 fn all_digits(text: &str) -> bool {

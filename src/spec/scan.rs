@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Word,
     /// Any of the string forms with quotes, well delimited.
     Text(Form),
+    /// Something that a finding has already been made of.
+    Broken,
     Equals,
     Open,
     Close,
@@ -199,20 +201,20 @@ impl<'t> Scanner<'t> {
         Flow::Continue
     }
 
+    /// Reports `c`, and takes what it is glued to as well: that would only be reported again.
     fn stray(&mut self, c: char, out: &mut Findings) {
-        let start = self.at;
-        self.skip(c.len_utf8());
         // The invisible ones are reported already, for the whole text.
-        if matches!(c, ')' | '[' | ']' | '/' | '#') {
-            let mut finding =
-                Finding::new(self.span_from(start), format!("unexpected `{c}`")).label("not part of a word");
-            if matches!(c, '/' | '#') {
-                finding = finding.help("a path or a text with such characters stands in quotes");
-            }
-            out.push(finding);
-            // What it is glued to would only be reported again.
-            self.at += self.rest().find(|c| !is_word(c) && c != '/').unwrap_or(self.rest().len());
+        if !matches!(c, ')' | '[' | ']' | '/' | '#') {
+            return self.skip(c.len_utf8());
         }
+        let span = Span { start: self.at, end: self.at + c.len_utf8() };
+        let mut finding = Finding::new(span, format!("unexpected `{c}`")).label("not part of a word");
+        if matches!(c, '/' | '#') {
+            finding = finding.help("a path or a text with such characters stands in quotes");
+        }
+        out.push(finding);
+        let rest = &self.rest()[1..];
+        self.emit(Kind::Broken, 1 + rest.find(|c| !is_word(c) && c != '/' && c != '#').unwrap_or(rest.len()));
     }
 
     /// `(type)`: allowed by KDL, without meaning here.
@@ -306,10 +308,7 @@ impl<'t> Scanner<'t> {
         }
         match rest[hashes..].find(|c| !is_word(c)).unwrap_or(rest.len() - hashes) {
             length if hashes == 1 && length > 0 => self.emit(Kind::Word, 1 + length),
-            _ => {
-                self.at += hashes - 1;
-                self.stray('#', out);
-            }
+            _ => self.stray('#', out),
         }
         Flow::Continue
     }
@@ -357,12 +356,13 @@ impl<'t> Scanner<'t> {
         let span = Span { start, end: start + form.hashes + quotes(form.lines) };
         let finding = Finding::new(span, "this string is never closed").label("opened here");
         if form.lines == Lines::Many {
+            self.emit(Kind::Broken, self.text.len() - start);
             out.push(finding.help("close it with the same quotes on a line of their own"));
             return Flow::Stop;
         }
         out.push(finding.help("a text of several lines stands between `\"\"\"`, or `#\"\"\"` and `\"\"\"#`"));
         let end = self.line_end();
-        self.skip(end - start);
+        self.emit(Kind::Broken, end - start);
         Flow::Continue
     }
 }
