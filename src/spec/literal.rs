@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use kdl::{KdlEntry, KdlValue};
 
+use crate::spec::character::{is_newline, is_space};
 use crate::spec::diagnostic::{Finding, Findings};
-use crate::spec::scan::{Escapes, Form, Kind, Lines, Token, is_newline, is_space};
+use crate::spec::scan::{Escapes, Form, Kind, Lines, Token};
 use crate::units::Span;
 
 /// A value of KDL, `Bad` where a finding has already been made of it.
@@ -31,6 +32,8 @@ pub(crate) struct Literals<'t> {
 /// How many bytes the kdl crate reads of one spec: some 100 ms. Long texts are
 /// written as raw strings, which it does not need to see.
 const MAX_INTRICATE: usize = 1 << 16;
+/// What a token costs the crate whatever its length, in bytes.
+const INTRICATE_EACH: usize = 16;
 
 impl<'t> Literals<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
@@ -86,10 +89,6 @@ impl<'t> Literals<'t> {
                 Some(text) => Value::Text(Cow::Owned(text)),
                 None => self.intricate(source, span, out),
             },
-            Form { escapes: Escapes::None, lines: Lines::One, .. } if body.contains(is_newline) => {
-                out.push(Finding::new(span, "a string of one line contains a line break").label("broken line"));
-                Value::Bad
-            }
             Form { escapes: Escapes::None, lines: Lines::One, .. } => Value::Text(Cow::Borrowed(body)),
             Form { escapes: Escapes::Some, lines: Lines::Many, .. } => self.intricate(source, span, out),
             Form { escapes: Escapes::None, lines: Lines::Many, hashes } => {
@@ -106,8 +105,8 @@ impl<'t> Literals<'t> {
 
     /// Lets the kdl crate read `source`. A lone value cannot lead it into recursion.
     fn intricate(&mut self, source: &'t str, span: Span, out: &mut Findings) -> Value<'t> {
-        let Some(left) = self.budget.checked_sub(source.len()) else {
-            let message = format!("more than {} KiB of the spec are strings with escapes", MAX_INTRICATE >> 10);
+        let Some(left) = self.budget.checked_sub(source.len() + INTRICATE_EACH) else {
+            let message = "too much of the spec are strings with escapes";
             out.push(
                 Finding::new(span, message).label("this one").help("write it as a raw string: `#\"\"\"` … `\"\"\"#`"),
             );

@@ -5,6 +5,7 @@
 //! on `*` in block comments and on stray `}`, and takes exponential time on nested
 //! slashdash (kdl-rs issue 177): the crate is only ever shown single tokens.
 
+use crate::spec::character::{breaks_line, is_newline, is_space, is_word, reject_invisible};
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::units::Span;
 
@@ -93,46 +94,6 @@ pub(crate) fn scan(text: &str, out: &mut Findings) -> Vec<Token> {
         }
     }
     scanner.tokens
-}
-
-/// Code points that change what a reader sees are refused wherever they stand: KDL
-/// refuses most of them in strings only, and a comment can hide a line as well.
-fn reject_invisible(text: &str, out: &mut Findings) {
-    let suspicious = |byte: u8| (byte < 0x20 && !matches!(byte, b'\t'..=b'\r')) || byte == 0x7f || byte >= 0xe2;
-    if !text.bytes().any(suspicious) {
-        return;
-    }
-    for (at, c) in text.char_indices() {
-        let refused = matches!(c, '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{200e}' | '\u{200f}'
-            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            || (c == '\u{feff}' && at > 0);
-        if refused {
-            let span = Span { start: at, end: at + c.len_utf8() };
-            let finding = Finding::new(span, format!("the character U+{:04X} is not allowed", u32::from(c)))
-                .label("invisible character")
-                .help("in a quoted string it can be written as `\\u{…}`");
-            out.push(finding);
-        }
-        if out.is_full() {
-            return;
-        }
-    }
-}
-
-pub(crate) fn is_newline(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-pub(crate) fn is_space(c: char) -> bool {
-    matches!(c, '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
-}
-
-fn is_word(c: char) -> bool {
-    match c {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => true,
-        '\\' | '/' | '(' | ')' | '{' | '}' | '[' | ']' | ';' | '"' | '#' | '=' => false,
-        c => !is_space(c) && !is_newline(c) && !matches!(c, '\0'..='\u{1f}' | '\u{7f}' | '\u{feff}'),
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -334,12 +295,12 @@ impl<'t> Scanner<'t> {
             match bytes.get(at) {
                 None => break None,
                 Some(b'\\') => {
-                    let space = bytes[at + 1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-                    (at, escapes) = (at + 1 + space.count().max(1), Escapes::Some);
+                    let space = self.text[at + 1..].chars().take_while(|c| is_space(*c) || is_newline(*c));
+                    (at, escapes) = (at + 1 + space.map(char::len_utf8).sum::<usize>().max(1), Escapes::Some);
                 }
                 Some(b'"') if lines == Lines::One || bytes[at..].starts_with(b"\"\"\"") => break Some(at),
                 // A string of one line ends with it, unless the newline is escaped.
-                Some(b'\n' | b'\r') if lines == Lines::One => break None,
+                Some(_) if lines == Lines::One && breaks_line(&bytes[at..]) => break None,
                 Some(_) => at += 1,
             }
         };
@@ -370,11 +331,12 @@ impl<'t> Scanner<'t> {
 /// Returns where `close` begins in the first line of `text`.
 fn close_in_line(text: &str, close: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'"' if bytes[at..].starts_with(close.as_bytes()) => return Some(at),
-            b'\n' | b'\r' => return None,
-            _ => {}
+    for at in 0..bytes.len() {
+        if breaks_line(&bytes[at..]) {
+            return None;
+        }
+        if bytes[at] == b'"' && bytes[at..].starts_with(close.as_bytes()) {
+            return Some(at);
         }
     }
     None

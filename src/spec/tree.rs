@@ -48,6 +48,10 @@ pub(crate) fn grow<'t>(text: &'t str, tokens: &[Token], out: &mut Findings) -> V
     grower.nodes
 }
 
+fn starts_entry(kind: Kind) -> bool {
+    matches!(kind, Kind::Word | Kind::Text(_) | Kind::Broken | Kind::Slashdash)
+}
+
 /// Whether `/-` stands before something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -143,10 +147,7 @@ impl<'t> Grower<'t, '_> {
             }
         };
         let mut node = Node { name, name_span: token.span, span: token.span, entries: Vec::new(), children: None };
-        while let Some(entry) = self
-            .peek()
-            .filter(|token| matches!(token.kind, Kind::Word | Kind::Text(_) | Kind::Broken | Kind::Slashdash))
-        {
+        while let Some(entry) = self.peek().filter(|token| starts_entry(token.kind) && !out.is_full()) {
             if entry.joint == Joint::Touching {
                 let finding =
                     Finding::new(entry.span, "a space is missing before this").label("touches what is before it");

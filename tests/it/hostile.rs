@@ -88,6 +88,8 @@ const UNITS: &[&str] = &[
     "\u{2028}",
     " ",
     "true ",
+    "\u{85} #\" ",
+    "inf 1_0 ",
     "#x ",
     "rootf\n",
     "dir \"/x\"\n",
