@@ -1,5 +1,4 @@
 //! Reads the command line, calls one verb, prints what it says, once.
-#![expect(clippy::print_stderr, reason = "the one printer")]
 
 use std::io::Write;
 use std::process::ExitCode;
