@@ -83,7 +83,7 @@ pub enum Act {
     OpenTree {
         tree: usize,
         source: CString,
-        attributes: u64,
+        attributes: Option<u64>,
     },
     NewFilesystem {
         tree: usize,
@@ -205,7 +205,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => Act::OpenTree {
             tree: usize::from(tree.0),
             source: path_text(source)?,
-            attributes: attribute_bits(*attributes),
+            attributes: (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes)),
         },
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),
