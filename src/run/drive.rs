@@ -43,8 +43,10 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
+            // Freeing it now would have the kernel copy every page of it that the child still reads.
+            let outcome = parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks);
             drop(tape);
-            parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks)
+            outcome
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
