@@ -111,7 +111,7 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     if fd::read(reader, &mut byte)? == 0 {
         process::exit_now(1);
     }
-    fd::close(reader)
+    Ok(())
 }
 
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is

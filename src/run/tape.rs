@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::{Fd, memory, mount};
+use crate::sys::{Fd, memory, mount, start};
 
 /// The stack of the process that becomes the command.
 const STACK: usize = 32 << 10;
@@ -191,7 +191,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         acts: acts.collect::<Result<_>>()?,
         trees: opened.trees,
         start,
-        caller: memory::caller_strings(std::env::args_os().len()),
+        caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
     })
 }

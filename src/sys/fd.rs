@@ -84,3 +84,9 @@ pub fn reader_gone(fd: Fd) -> Sys<bool> {
     let returned = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const timeout, 0, 0) };
     check(returned).map(|_| entry.revents & libc::POLLERR != 0)
 }
+
+/// Takes the close-on-exec flag off `fd`.
+pub fn keep_on_exec(fd: Fd) -> Sys<()> {
+    // SAFETY: fcntl(2) with F_SETFD takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_fcntl, fd.0, libc::F_SETFD, 0) }).map(drop)
+}
