@@ -12,3 +12,4 @@ mod plan_show;
 mod report;
 mod schema;
 mod spec;
+mod vm;
