@@ -15,7 +15,7 @@ use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::run::watch::{self, Seen, Stop, Watched};
 use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, child, garbage, idmap, init, stdio};
-use crate::spec::{Init, Namespace};
+use crate::spec::Namespace;
 use crate::sys::process::{Cloned, Pid, Reaped, Rusage, Wait};
 use crate::sys::watch::{close_all, number, own};
 use crate::sys::{Errno, Fd, fd, process, time};
@@ -302,7 +302,7 @@ impl Run<'_> {
         })
     }
 
-    /// When the command that is pid 1 started, and what it had used before as sbx's child.
+    /// When the command started, and what the child had used before.
     fn starting(&self) -> Option<(u64, Rusage)> {
         self.verdicts.iter().find_map(|verdict| match verdict {
             Verdict::Starting { at, own } => Some((*at, *own)),
@@ -326,10 +326,11 @@ impl Run<'_> {
             Some(Stop::Caller { signal }) => return (Ended::Canceled { signal }, Some(Killer::Caller)),
             None => {}
         }
-        let status = match (ending, self.plan.init, self.starting()) {
-            (Some(ending), _, _) => ending.status,
-            (None, Init::Command, Some(_)) => self.reaped.status,
-            (None, _, _) => {
+        let status = match (ending, self.starting()) {
+            (Some(ending), _) => ending.status,
+            // The command is pid 1, or shared the fate of its init.
+            (None, Some(_)) => self.reaped.status,
+            (None, None) => {
                 let signal = libc::WTERMSIG(self.reaped.status);
                 return match self.seen.asked {
                     Some(asked) => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),

@@ -14,3 +14,4 @@ mod report;
 mod schema;
 mod spec;
 mod value;
+mod vm;
