@@ -13,4 +13,5 @@ mod plan_show;
 mod report;
 mod schema;
 mod spec;
+mod tidy;
 mod value;
