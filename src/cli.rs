@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -161,6 +162,19 @@ pub fn with_verb(mut arguments: Vec<std::ffi::OsString>) -> (Vec<std::ffi::OsStr
     arguments.insert(1, "run".into());
     arguments.insert(3, "--".into());
     (arguments, Form::Script)
+}
+
+/// Returns the error with a tip where a word stands between the spec and `--`: most who write it mean the command.
+#[must_use]
+pub fn advised(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && !word.starts_with('-')
+    {
+        let tip = format!("the command follows `--`: `sbx run SPEC -- {} …`", word.escape_debug());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// How sbx was called.

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { 0 };
             // Nobody is left to tell if this cannot be printed.
-            error.print().ok();
+            cli::advised(error).print().ok();
             return ExitCode::from(status);
         }
     };

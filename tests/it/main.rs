@@ -4,11 +4,13 @@
 
 mod doctor;
 mod example;
+mod help;
 mod hints;
 mod host;
 mod host_live;
 mod hostile;
 mod image;
+mod plan;
 mod plan_show;
 mod report;
 mod schema;
