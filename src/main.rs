@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
+    app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
         Verb::Check { specs } => app::check::check(specs).map(|()| done(0)),

@@ -44,7 +44,7 @@ fn wrong_usage_is_status_2_and_says_what_to_type() {
     for (arguments, expected) in [
         (&[][..], "Usage: sbx <COMMAND>"),
         (&["run"][..], "<SPEC>"),
-        (&["chekc", "specs/hello.kdl"], "a similar subcommand exists: 'check'"),
+        (&["chekc", "specs/hello.kdl"], "similar subcommands exist: 'schema', 'check'"),
         (&["run", "specs/hello.kdl", "echo", "hi"], "the command follows `--`: `sbx run SPEC -- echo …`"),
         (&["run", "specs/hello.kdl", "--memroy", "1G"], "'--memory'"),
         (&["run", "specs/hello.kdl", "--memory", "lots"], "`lots` is not a size"),
@@ -77,4 +77,29 @@ fn a_reader_that_leaves_is_no_error() {
     let done = Command::new("sh").args(["-c", &script]).output().unwrap();
     let text = String::from_utf8(done.stdout).unwrap();
     assert!(text.contains("status 0") || !text.contains("sbx:"), "{text}");
+}
+
+#[test]
+fn a_set_id_program_refuses_to_run() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let place = tempfile::Builder::new().prefix("sbx-set-id-").tempdir_in("/tmp").unwrap();
+    let nosuid =
+        nix::sys::statvfs::statvfs(place.path()).unwrap().flags().contains(nix::sys::statvfs::FsFlags::ST_NOSUID);
+    if !nix::unistd::geteuid().is_root() || nosuid {
+        println!("SKIP a_set_id_program_refuses_to_run: needs root and a /tmp without nosuid");
+        return;
+    }
+    let copy = place.path().join("sbx");
+    std::fs::copy(env!("CARGO_BIN_EXE_sbx"), &copy).unwrap();
+    let allow =
+        |path: &std::path::Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    allow(place.path(), 0o755);
+    for mode in [0o4755, 0o2755] {
+        allow(&copy, mode);
+        let done = Command::new(&copy).arg("doctor").uid(65534).gid(65534).output().unwrap();
+        assert_eq!((done.stdout.as_slice(), done.status.code()), (&b""[..], Some(125)));
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(said.starts_with("sbx: this program is set-id"), "{said}");
+    }
 }

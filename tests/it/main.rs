@@ -2,6 +2,7 @@
 //! folder for each floor and each promise.
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
+mod docs;
 mod doctor;
 mod example;
 mod help;

@@ -8,7 +8,7 @@ use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refus
 use sbx::plan::facts::{Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Subordinate};
 use sbx::plan::{Plan, ground, resolve, show};
 use sbx::spec::parse::parse;
-use sbx::spec::{RootfsSource, Spec};
+use sbx::spec::{RootfsSource, Spec, Who};
 use sbx::units::AbsPath;
 
 fn refusal(controllers: &[Controller], why: &str, hint: &str) -> Refusal {
@@ -109,7 +109,10 @@ fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         host: host.clone(),
         answers: questions.into_iter().map(|question| (question.clone(), answer(&question))).collect(),
         base,
-        account: Some(Account { name: "www".to_owned(), uid: 33, gid: 33, home: "/var/www".to_owned() }),
+        account: spec.user.as_ref().and_then(|user| match &user.value.who {
+            Who::Name(name) => Some(Account { name: name.clone(), uid: 33, gid: 33, home: "/var/www".to_owned() }),
+            _ => None,
+        }),
         subordinate: Some(Subordinate { first_uid: 100_000, uids: 65_536, first_gid: 100_000, gids: 65_536 }),
         devices: spec.limits.io.iter().map(|io| (invocation.absolute(&io.value.device), (8, 0))).collect(),
     };
