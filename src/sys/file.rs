@@ -291,7 +291,7 @@ pub fn effective_uid() -> u32 {
 /// Returns whether execve(2) gave this process another user or group than its caller's.
 #[must_use]
 pub fn is_set_id() -> bool {
-    Uid::current() != Uid::effective() || nix::unistd::Gid::current() != nix::unistd::Gid::effective()
+    Uid::current() != Uid::effective() || Gid::current() != Gid::effective()
 }
 
 fn errno(error: rustix::io::Errno) -> Errno {
