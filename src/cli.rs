@@ -1,5 +1,6 @@
 //! The command line: its doc comments are the help, the man page and the completions.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -70,6 +71,15 @@ pub enum Verb {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub enum Format {
     Report,
+}
+
+/// `sbx run` by itself: a run is the verb whose start-up time counts, and the definition of all the others
+/// takes longer to build than the sandbox's plan.
+#[derive(Debug, Parser)]
+#[command(name = "sbx run", bin_name = "sbx run", max_term_width = 100, after_help = EXIT_CODES)]
+struct RunAlone {
+    #[command(flatten)]
+    run: Run,
 }
 
 #[derive(Debug, Args)]
@@ -146,12 +156,24 @@ impl Cli {
     pub fn definition() -> clap::Command {
         Self::command()
     }
+
+    /// Reads the whole command line; the first word is the name of the program.
+    ///
+    /// # Errors
+    /// Wrong usage, or a question such as `--help`.
+    pub fn read(mut arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        if arguments.get(1).is_none_or(|verb| verb != "run") {
+            return Self::try_parse_from(arguments);
+        }
+        arguments.remove(0);
+        RunAlone::try_parse_from(arguments).map(|RunAlone { run }| Self { verb: Verb::Run(run) })
+    }
 }
 
 /// Returns the arguments with `run` put in where the first one is a path: the form of `#!/usr/bin/env sbx`.
 /// A word with a `/`, or the name of an existing file with a dot in it, is a path.
 #[must_use]
-pub fn with_verb(mut arguments: Vec<std::ffi::OsString>) -> (Vec<std::ffi::OsString>, Form) {
+pub fn with_verb(mut arguments: Vec<OsString>) -> (Vec<OsString>, Form) {
     let is_path = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
         !first.starts_with('-')
             && (first.contains('/') || (first.contains('.') && std::path::Path::new(first).is_file()))

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
 use sbx::app::inspect::Rendering;
 use sbx::app::run::Done;
 use sbx::app::{self, Refusal};
@@ -12,7 +11,7 @@ use sbx::error::exit;
 
 fn main() -> ExitCode {
     let (arguments, form) = cli::with_verb(std::env::args_os().collect());
-    let done = match Cli::try_parse_from(arguments) {
+    let done = match Cli::read(arguments) {
         Ok(cli) => carry_out(&cli, form),
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { 0 };
@@ -45,12 +44,12 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "sbx", &mut script);
+            clap_complete::generate(*shell, &mut Cli::definition(), "sbx", &mut script);
             print(&script)
         }
         Verb::Man => {
             let mut page = Vec::new();
-            let made = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            let made = clap_mangen::Man::new(Cli::definition()).render(&mut page);
             made.map_err(|error| Refusal::of_text(format!("sbx: cannot make the man page: {error}\n")))?;
             print(&page)
         }

@@ -187,7 +187,8 @@ pub enum Idmap {
     Caller,
 }
 
-/// Flags of mount_setattr(2); `nosuid` is always set.
+/// Flags of mount_setattr(2); `nosuid` is always set. A device is taken as it is on the host: its mount
+/// is one file that can neither be executed nor mounted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     pub write: Write,

@@ -140,7 +140,10 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
     add(Op::Capabilities { keep }, spec.capabilities.first().map_or(Origin::Default, |first| first.origin));
     add(Op::NoNewPrivileges, Origin::Default);
     let origin = spec.workdir.as_ref().map_or(Origin::Default, |workdir| workdir.origin);
-    add(Op::Workdir { path: workdir }, origin);
+    // The new root is the working directory already.
+    if workdir != AbsPath::root() || !namespaces.contains(&Namespace::Mount) {
+        add(Op::Workdir { path: workdir }, origin);
+    }
     steps
 }
 

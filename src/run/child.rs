@@ -1,6 +1,7 @@
 //! The child side, between clone and exec: plays the tape, then becomes the command or
 //! its init. It allocates nothing, formats nothing and never returns; an error is the
-//! number of the step and the errno.
+//! number of the step and the errno. Descriptors are closed all at once at the end: what
+//! is open until then leads to the sandbox's own trees and nowhere else.
 
 use std::ffi::{CStr, CString};
 
@@ -36,7 +37,9 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::PrivateMounts => mount::make_all_private(),
         Act::OpenTree { tree, source, attributes } => {
             let opened = mount::clone_tree(Fd(libc::AT_FDCWD), source)?;
-            mount::set_attributes(opened, *attributes, None)?;
+            if let Some(attributes) = attributes {
+                mount::set_attributes(opened, *attributes, None)?;
+            }
             keep(trees, *tree, opened)
         }
         Act::NewFilesystem { tree, name, options, attributes } => {
@@ -44,23 +47,13 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
             for (key, value) in options {
                 mount::set_option(context, key, value)?;
             }
-            let made = mount::make_mount(context, *attributes)?;
-            fd::close(context)?;
-            keep(trees, *tree, made)
+            keep(trees, *tree, mount::make_mount(context, *attributes)?)
         }
         Act::NewFile { tree, mode, content } => keep(trees, *tree, new_file(*mode, content)?),
         Act::Stage { tree, directories } => stage(taken(trees, *tree)?, directories),
-        Act::AttachStaged { tree, directory } => {
-            let opened = taken(trees, *tree)?;
-            mount::attach(opened, directory)?;
-            fd::close(opened)
-        }
+        Act::AttachStaged { tree, directory } => mount::attach(taken(trees, *tree)?, directory),
         Act::Pivot { tree } => pivot(taken(trees, *tree)?),
-        Act::Attach { tree, destination } => {
-            let opened = taken(trees, *tree)?;
-            mount::attach(opened, destination)?;
-            fd::close(opened)
-        }
+        Act::Attach { tree, destination } => mount::attach(taken(trees, *tree)?, destination),
         Act::Mount { name, destination, flags, options } => mount::mount(name, destination, *flags, options),
         Act::MakeDir { path, mode } => tolerate(path::make_dir(path, *mode)),
         Act::MakeFile { path, mode } => tolerate(path::make_file(path, *mode)),
@@ -137,7 +130,6 @@ fn die_with_parent(pipes: &Pipes) -> Sys<()> {
 fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
     mount::attach(tree, c"/proc")?;
     path::change_dir_to(tree)?;
-    fd::close(tree)?;
     directories.iter().try_for_each(|name| path::make_dir(name, 0o755))
 }
 
@@ -148,8 +140,7 @@ fn pivot(tree: Fd) -> Sys<()> {
     path::change_dir_to(tree)?;
     mount::pivot_here()?;
     mount::detach_here()?;
-    path::change_dir(c"/")?;
-    fd::close(tree)
+    path::change_dir(c"/")
 }
 
 /// A file on a file system of its own: made where nobody sees it, then cut out as a tree.
@@ -157,7 +148,6 @@ fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
     const NAME: &CStr = c"file";
     let context = mount::open_filesystem(c"tmpfs")?;
     let home = mount::make_mount(context, mount::NO_SUID | mount::NO_DEV)?;
-    fd::close(context)?;
     let opened = fd::open_at(home, NAME, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
     let mut rest = content;
     while !rest.is_empty() {
@@ -166,9 +156,7 @@ fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
     }
     path::change_mode_of(opened, mode)?;
     fd::close(opened)?;
-    let tree = mount::clone_tree(home, NAME)?;
-    fd::close(home)?;
-    Ok(tree)
+    mount::clone_tree(home, NAME)
 }
 
 /// Offsets can only be set before the first process enters, so this one stays outside and its

@@ -17,7 +17,7 @@ use crate::run::watch::{self, Seen, Stop, Watched};
 use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, Truncated, child, garbage, idmap, init};
 use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Rusage, Wait};
-use crate::sys::watch::{number, own};
+use crate::sys::watch::{close_all, number, own};
 use crate::sys::{Errno, Fd, fd, process, time};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `started` is when sbx started,
@@ -43,8 +43,10 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
+            // Freeing it now would have the kernel copy every page of it that the child still reads.
+            let outcome = parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks);
             drop(tape);
-            parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks)
+            outcome
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
@@ -141,11 +143,14 @@ fn stdin(plan: &StdinPlan) -> Result<Option<OwnedFd>> {
 /// Reads which signals this process ignores: `SigIgn` of proc_pid_status(5). The Rust runtime ignores
 /// SIGPIPE, and a shell or nohup(1) others; the command starts with the default actions.
 fn ignored_signals() -> Result<Vec<i32>> {
-    let path = "/proc/self/status";
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::io(format_args!("cannot read `{path}`"), &source))?;
+    let failed = |errno| host("cannot read `/proc/self/status`", errno);
+    let status = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own).map_err(failed)?;
+    // One read gives all of a file of procfs that fits.
+    let mut bytes = [0u8; 4096];
+    let count = fd::read(number(&status), &mut bytes).map_err(failed)?;
+    let text = String::from_utf8_lossy(bytes.get(..count).unwrap_or_default());
     let mask = text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    let mask = mask.ok_or_else(|| Error::new(crate::error::Kind::Host, format!("`{path}` has no `SigIgn`")))?;
+    let mask = mask.ok_or_else(|| failed(Errno::EBADMSG))?;
     Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
 }
 
@@ -182,7 +187,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
             };
         }
     };
-    drop(side.sources);
+    close_all(side.sources.into_iter().map(|source| source.handle));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
         signals: number(&parts.signals),

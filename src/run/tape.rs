@@ -2,6 +2,7 @@
 //! that it only has to play it. All allocation of a run's set-up ends here.
 
 use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
@@ -10,7 +11,7 @@ use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount};
 
 /// The stack of the process that becomes the command.
-const STACK: usize = 64 << 10;
+const STACK: usize = 32 << 10;
 
 /// What the child plays. The numbers of `acts` are those of the plan's steps.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub struct Start {
     pub ignored: Vec<i32>,
     pub init: Init,
     pub memory: Memory,
-    pub stack: Vec<u8>,
+    pub stack: Box<[MaybeUninit<u8>]>,
     /// Whether the first process is pid 1 of its own namespace, which takes all others with it.
     pub pid_namespace: PidNamespace,
     /// The file system whose size is limited.
@@ -83,7 +84,7 @@ pub enum Act {
     OpenTree {
         tree: usize,
         source: CString,
-        attributes: u64,
+        attributes: Option<u64>,
     },
     NewFilesystem {
         tree: usize,
@@ -179,7 +180,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         init: plan.init,
         // A child that shares memory stays in the old time namespace until it execs, and on older kernels beyond.
         memory: if new_time { Memory::Copied } else { Memory::Shared },
-        stack: vec![0; STACK],
+        stack: Box::new_uninit_slice(STACK),
         pid_namespace: match plan.namespaces.contains(&Namespace::Pid) {
             true => PidNamespace::New,
             false => PidNamespace::Host,
@@ -205,7 +206,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => Act::OpenTree {
             tree: usize::from(tree.0),
             source: path_text(source)?,
-            attributes: attribute_bits(*attributes),
+            attributes: (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes)),
         },
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),
