@@ -73,8 +73,9 @@ pub enum Format {
     Report,
 }
 
-/// `sbx run` by itself: a run is the verb whose start-up time counts, and the definition of all the others
-/// takes longer to build than the sandbox's plan.
+// A run is the verb whose start-up time counts, and the definition of all the others takes longer to build than
+// the sandbox's plan.
+/// Run a command in the sandbox of a spec
 #[derive(Debug, Parser)]
 #[command(name = "sbx run", bin_name = "sbx run", max_term_width = 100, after_help = EXIT_CODES)]
 struct RunAlone {
