@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -73,8 +74,9 @@ pub enum Format {
     Report,
 }
 
-/// `sbx run` by itself: a run is the verb whose start-up time counts, and the definition of all the others
-/// takes longer to build than the sandbox's plan.
+// A run is the verb whose start-up time counts, and the definition of all the others takes longer to build than
+// the sandbox's plan.
+/// Run a command in the sandbox of a spec
 #[derive(Debug, Parser)]
 #[command(name = "sbx run", bin_name = "sbx run", max_term_width = 100, after_help = EXIT_CODES)]
 struct RunAlone {
@@ -206,6 +208,19 @@ fn with_verb(mut arguments: Vec<OsString>) -> (Vec<OsString>, Form) {
     arguments.insert(1, "run".into());
     arguments.insert(3, "--".into());
     (arguments, Form::Script)
+}
+
+/// Returns the error with a tip where a word stands between the spec and `--`: most who write it mean the command.
+#[must_use]
+pub fn advised(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && !word.starts_with('-')
+    {
+        let tip = format!("the command follows `--`: `sbx run SPEC -- {} …`", word.escape_debug());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// How sbx was called.

@@ -7,9 +7,9 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use crate::error::{self, Error, Result};
-use crate::image::place::Ownership;
 use crate::image::remember::{self, Digest, Stamp};
 use crate::image::store::{Kept, Store};
+use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, Skipped, Source, extract};
 use crate::sys::file::{self, Access, effective_uid};
 

@@ -15,7 +15,7 @@ use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::run::watch::{self, Seen, Stop, Watched};
 use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, child, garbage, idmap, init, stdio};
-use crate::spec::Namespace;
+use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Rusage, Wait};
 use crate::sys::watch::{close_all, number, own};
 use crate::sys::{Errno, Fd, fd, process, time};

@@ -2,16 +2,20 @@
 //! folder for each floor and each promise.
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
+mod docs;
 mod doctor;
 mod example;
+mod help;
 mod hints;
 mod host;
 mod host_live;
 mod hostile;
 mod image;
+mod plan;
 mod plan_show;
 mod report;
 mod schema;
 mod spec;
+mod tidy;
 mod value;
 mod vm;
