@@ -13,9 +13,8 @@ use sbx::error::exit;
 fn main() -> ExitCode {
     // What a spec may ask for is what its caller may do: with borrowed rights it would be more (CVE-2016-8659).
     if sbx::sys::process::is_set_id() {
-        eprintln!(
-            "sbx: refuses to run with set-id bits or file capabilities; remove them with `chmod ug-s` or `setcap -r`"
-        );
+        let text = "sbx: refuses to run with set-id bits or file capabilities\n  hint: remove them with `chmod ug-s` or `setcap -r`\n";
+        std::io::stderr().write_all(text.as_bytes()).ok();
         return ExitCode::from(exit::SBX);
     }
     let (arguments, form) = cli::with_verb(std::env::args_os().collect());

@@ -4,6 +4,7 @@
 
 mod doctor;
 mod example;
+mod faults;
 mod hints;
 mod host;
 mod host_live;
