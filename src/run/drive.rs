@@ -2,21 +2,20 @@
 //! figures, removal.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::host::Version;
 use crate::plan::Plan;
 use crate::run::cgroup::{self, Groups};
-use crate::run::collect::{self, Waited};
-use crate::run::relay::{self, Relay};
+use crate::run::conclude::{Clocks, Dead, not_started};
+use crate::run::relay::Relay;
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::tape::{Opened, Pipes, freeze};
-use crate::run::verdict::{self, Ending, Verdict};
-use crate::run::watch::{self, Seen, Stop, Watched};
-use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, child, garbage, idmap, init, stdio};
+use crate::run::verdict;
+use crate::run::watch::{self, Watched};
+use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio};
 use crate::spec::{Init, Namespace};
-use crate::sys::process::{Cloned, Pid, Reaped, Rusage, Wait};
+use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own};
 use crate::sys::{Errno, Fd, fd, process, time};
 
@@ -38,7 +37,7 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     let parts = Parts::open(plan, groups)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
-        Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts)),
+        Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
     };
     let mut tape = freeze(plan, parts.opened(plan, &sources)?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
@@ -51,7 +50,7 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
-            Ok(not_started(failure, clocks, parts))
+            Ok(not_started(failure, clocks, parts.groups))
         }
     }
 }
@@ -60,16 +59,12 @@ fn host(message: &str, errno: Errno) -> Error {
     Error::new(crate::error::Kind::Host, message).with_errno(errno as i32)
 }
 
-/// When sbx started, on both clocks.
-type Clocks = (SystemTime, u64);
-
 /// What the parent holds while the run lives.
 #[derive(Debug)]
 struct Parts {
     groups: Option<Groups>,
     status: (OwnedFd, Option<OwnedFd>),
     mapped: Option<(OwnedFd, OwnedFd)>,
-    signals: OwnedFd,
     stdin: Option<OwnedFd>,
     /// The reading and the writing ends of the output streams, where sbx relays them.
     streams: Vec<(OwnedFd, OwnedFd)>,
@@ -94,12 +89,10 @@ impl Parts {
         let waits = plan.steps.iter().any(|step| matches!(step.op, crate::plan::Op::MapIds))
             && plan.identity.writer != crate::plan::MapWriter::Child;
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
-        let signals = crate::sys::watch::signals().map_err(|errno| host("cannot watch signals", errno))?;
         Ok(Self {
             groups,
             status: (reader, Some(writer)),
             mapped: if waits { Some(pipe()?) } else { None },
-            signals: own(signals),
             stdin: stdio::open(&plan.stdin)?,
             streams,
         })
@@ -150,24 +143,23 @@ fn clone_flags(plan: &Plan) -> u64 {
 
 fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
     // The child has its own copies; the end of these pipes has to be seen.
-    parts.status.1 = None;
     parts.stdin = None;
     let relays = relays(plan, &mut parts);
-    let (unmapped, spent) = match prepare(plan, &side, &mut parts) {
+    let Prepared { unmapped, spent, signals } = match prepare(plan, &side, &mut parts) {
         Ok(prepared) => prepared,
         Err(refused) => {
             process::signal_pidfd(number(&side.pidfd), libc::SIGKILL).ok();
             process::wait(Wait::For(side.child)).ok();
             return match refused {
-                Refused::Step(failed) => Ok(not_started(step_failure(failed), clocks, parts)),
+                Refused::Step(failed) => Ok(not_started(step_failure(failed), clocks, parts.groups)),
                 Refused::Error(error) => Err(error),
             };
         }
     };
-    close_all(side.sources.into_iter().map(|source| source.handle).chain(spent));
+    close_all(side.sources.into_iter().map(|source| source.handle).chain(spent).chain(parts.status.1.take()));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
-        signals: number(&parts.signals),
+        signals: number(&signals),
         init: plan.init,
         groups: parts.groups.as_ref(),
         relays,
@@ -182,12 +174,21 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     let verdicts =
         verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
-    Ok(Run { plan, verdicts, reaped, seen, clocks }.outcome(parts, relays, warnings))
+    Ok(Dead { plan, verdicts, reaped, seen, clocks }.outcome(parts.groups, relays, warnings))
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {
     let op = plan.steps.get(step).map(|step| step.op.to_string()).unwrap_or_default();
     format!("{op}: this file system cannot map ids, so its files belong to `nobody` inside")
+}
+
+/// What the parent has when the child can go on.
+struct Prepared {
+    /// The steps whose sources could not have their ids mapped.
+    unmapped: Vec<usize>,
+    /// What is no longer needed.
+    spent: Vec<OwnedFd>,
+    signals: OwnedFd,
 }
 
 enum Refused {
@@ -197,8 +198,9 @@ enum Refused {
 
 /// Does for the child what only the parent can, and lets it go on.
 ///
-/// Returns the steps whose ids are not mapped, and what is no longer needed.
-fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<(Vec<usize>, Vec<OwnedFd>), Refused> {
+/// Signals have been blocked since before the clone, so none is lost; the descriptor is made only now so
+/// that the child has no copy of it.
+fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<Prepared, Refused> {
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
@@ -209,7 +211,8 @@ fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<(
         spent.extend([reader, writer]);
     }
     spent.extend(maps.inside.into_iter().chain(maps.caller));
-    Ok((unmapped, spent))
+    let signals = crate::sys::watch::signals().map_err(|errno| Refused::Error(host("cannot watch signals", errno)))?;
+    Ok(Prepared { unmapped, spent, signals: own(signals) })
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {
@@ -234,162 +237,4 @@ fn reap(child: Pid) -> Result<Reaped> {
 
 fn step_failure((step, errno): StepFailed) -> Failure {
     Failure::Step { step, errno: errno as i32 }
-}
-
-/// The outcome of a run that ended before there was a command.
-fn not_started(failure: Failure, (started_at, started): Clocks, parts: Parts) -> Outcome {
-    let cgroup = cgroup_of(parts.groups.as_ref());
-    let leftovers = parts.groups.map(Groups::remove).unwrap_or_default();
-    let setup = Duration::from_nanos(time::monotonic().saturating_sub(started));
-    let timing =
-        Timing { started_at, finished_at: started_at + setup, wall: Duration::ZERO, setup, teardown: Duration::ZERO };
-    Outcome {
-        ended: Ended::NotStarted(failure),
-        killed_by: None,
-        timing,
-        usage: crate::run::Usage::default(),
-        output: Output::default(),
-        cgroup,
-        leftovers,
-        warnings: Vec::new(),
-    }
-}
-
-fn cgroup_of(groups: Option<&Groups>) -> Option<(Version, String)> {
-    groups.and_then(|groups| groups.groups.first()).map(|group| (group.version, group.path.display().to_string()))
-}
-
-/// A run whose processes are all dead.
-struct Run<'a> {
-    plan: &'a Plan,
-    verdicts: Vec<Verdict>,
-    reaped: Reaped,
-    seen: Seen,
-    clocks: Clocks,
-}
-
-impl Run<'_> {
-    fn outcome(&self, parts: Parts, relays: Vec<Relay>, mut warnings: Vec<String>) -> Outcome {
-        let ending = self.ending();
-        let usage = collect::usage(parts.groups.as_ref(), &self.waited(ending.as_ref()));
-        let (ended, killed_by) = self.ended(ending.as_ref(), &usage);
-        if ending.is_some_and(|ending| ending.full != 0) {
-            warnings.push("the limit `disk` was reached: no room was left when the command ended".to_owned());
-        }
-        let cgroup = cgroup_of(parts.groups.as_ref());
-        let leftovers = parts.groups.map(Groups::remove).unwrap_or_default();
-        Outcome {
-            ended,
-            killed_by,
-            timing: self.timing(ending.as_ref()),
-            usage,
-            output: relay::output(relays),
-            cgroup,
-            leftovers,
-            warnings,
-        }
-    }
-
-    fn ending(&self) -> Option<Ending> {
-        self.verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::Ended(ending) => Some(*ending),
-            _ => None,
-        })
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        self.verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::StepFailed { step, errno } => Some(Failure::Step { step: *step, errno: *errno }),
-            Verdict::ForkFailed { errno } => Some(Failure::Parent { call: ParentCall::Fork, errno: *errno }),
-            Verdict::ExecFailed { errno } => Some(Failure::Exec { errno: *errno }),
-            Verdict::Starting { .. } | Verdict::Ended(_) => None,
-        })
-    }
-
-    /// When the command started, and what the child had used before.
-    fn starting(&self) -> Option<(u64, Rusage)> {
-        self.verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::Starting { at, own } => Some((*at, *own)),
-            _ => None,
-        })
-    }
-
-    /// What ended the run: first what sbx and the kernel did, then what the command says.
-    fn ended(&self, ending: Option<&Ending>, usage: &crate::run::Usage) -> (Ended, Option<Killer>) {
-        if let Some(failure) = self.failure() {
-            return (Ended::NotStarted(failure), None);
-        }
-        if usage.memory.oom_kills.is_some_and(|kills| kills > 0) {
-            return (Ended::OutOfMemory, Some(Killer::Kernel));
-        }
-        match self.seen.stop {
-            Some(Stop::Wall) => return (Ended::WallTimeout, Some(Killer::Sbx)),
-            Some(Stop::CpuTime) => return (Ended::CpuTimeout, Some(Killer::Sbx)),
-            Some(Stop::Output) => return (Ended::OutputLimit, Some(Killer::Sbx)),
-            Some(Stop::OutOfMemory) => return (Ended::OutOfMemory, Some(Killer::Kernel)),
-            Some(Stop::Caller { signal }) => return (Ended::Canceled { signal }, Some(Killer::Caller)),
-            None => {}
-        }
-        let status = match (ending, self.starting()) {
-            (Some(ending), _) => ending.status,
-            // The command is pid 1, or shared the fate of its init.
-            (None, Some(_)) => self.reaped.status,
-            (None, None) => {
-                let signal = libc::WTERMSIG(self.reaped.status);
-                return match self.seen.asked {
-                    Some(asked) => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),
-                    None => (Ended::NotStarted(Failure::Killed { signal }), None),
-                };
-            }
-        };
-        if libc::WIFEXITED(status) {
-            let code = u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX);
-            return (Ended::Exited { code }, None);
-        }
-        let signal = libc::WTERMSIG(status);
-        match self.seen.asked {
-            Some(asked) if asked == signal || signal == libc::SIGKILL => {
-                (Ended::Canceled { signal: asked }, Some(Killer::Caller))
-            }
-            _ => (Ended::Signaled { signal, core_dumped: libc::WCOREDUMP(status) }, None),
-        }
-    }
-
-    fn waited(&self, ending: Option<&Ending>) -> Waited {
-        let all = self.reaped.usage;
-        let (command, own) = match (ending, self.starting()) {
-            (Some(ending), _) => (ending.usage, less(&all, &ending.usage)),
-            (None, Some((_, own))) => (less(&all, &own), own),
-            (None, None) => (Rusage::default(), all),
-        };
-        Waited { command, own, init: self.plan.init, left: ending.map(|ending| ending.left) }
-    }
-
-    fn timing(&self, ending: Option<&Ending>) -> Timing {
-        let (started_at, started) = self.clocks;
-        let now = time::monotonic();
-        let start = ending.map(|ending| ending.started).or(self.starting().map(|(at, _)| at));
-        let end = ending.map_or(now, |ending| ending.ended);
-        let between = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
-        Timing {
-            started_at,
-            finished_at: started_at + between(started, now),
-            wall: start.map_or(Duration::ZERO, |start| between(start, end)),
-            setup: between(started, start.unwrap_or(now)),
-            teardown: if start.is_some() { between(end, now) } else { Duration::ZERO },
-        }
-    }
-}
-
-/// Takes the times and counts of `part` off; the largest memory stays.
-fn less(all: &Rusage, part: &Rusage) -> Rusage {
-    Rusage {
-        user: all.user.saturating_sub(part.user),
-        system: all.system.saturating_sub(part.system),
-        max_rss: all.max_rss,
-        minor_faults: all.minor_faults.saturating_sub(part.minor_faults),
-        major_faults: all.major_faults.saturating_sub(part.major_faults),
-        voluntary: all.voluntary.saturating_sub(part.voluntary),
-        involuntary: all.involuntary.saturating_sub(part.involuntary),
-    }
 }

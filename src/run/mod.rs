@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod collect;
+pub mod conclude;
 pub mod drive;
 pub mod garbage;
 pub mod idmap;

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::plan::{Attributes, Idmap, Op, Opener, Plan, Tree, Write};
+use crate::plan::{Attributes, Devices, Idmap, Op, Opener, Plan, Tree, Write};
 use crate::run::tape::{attribute_bits, path_text};
 use crate::sys::{Errno, Fd, mount, watch};
 
@@ -53,7 +53,8 @@ pub struct Maps {
 /// The first step that failed.
 pub fn dress(sources: &[Source], maps: &Maps) -> Result<Vec<usize>, StepFailed> {
     let mut unmapped = Vec::new();
-    for source in sources {
+    // A device is taken as it is on the host.
+    for source in sources.iter().filter(|source| source.attributes.devices == Devices::Forbidden) {
         let tree = watch::number(&source.handle);
         let bits = attribute_bits(source.attributes);
         let namespace = match source.idmap {

@@ -111,12 +111,14 @@ impl Loop<'_, '_> {
     }
 
     fn timeout(&self) -> Option<u64> {
-        let now = time::monotonic();
         let clocks = [self.wall_at, self.meter_at, self.end_at, self.kill_at];
-        clocks.into_iter().flatten().min().map(|at| at.saturating_sub(now))
+        clocks.into_iter().flatten().min().map(|at| at.saturating_sub(time::monotonic()))
     }
 
     fn clocks(&mut self) {
+        if [self.wall_at, self.meter_at, self.end_at, self.kill_at].iter().all(Option::is_none) {
+            return;
+        }
         let now = time::monotonic();
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         if due(self.wall_at) {

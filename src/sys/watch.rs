@@ -54,9 +54,10 @@ pub fn poll(entries: &mut [Entry], timeout: Option<u64>) -> Sys<()> {
     Ok(())
 }
 
-/// Returns a descriptor from which every blocked signal can be read (signalfd(2)); non-blocking.
+/// Returns a descriptor from which every blocked signal but SIGCHLD can be read (signalfd(2)); non-blocking.
+/// A child's end is seen through its pidfd.
 pub fn signals() -> Sys<Fd> {
-    let all = u64::MAX;
+    let all = !(1u64 << (libc::SIGCHLD - 1));
     let size = size_of::<u64>();
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the mask is one live 64-bit word.
