@@ -125,10 +125,13 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     let (reader, writer) = pipes.mapped.ok_or(Errno::EBADF)?;
     fd::close(writer)?;
     let mut byte = [0u8; 1];
-    if fd::read(reader, &mut byte)? == 0 {
-        process::exit_now(1);
+    loop {
+        match fd::read(reader, &mut byte) {
+            Ok(0) => process::exit_now(1),
+            Err(Errno::EINTR) => {}
+            other => return other.and_then(|_| fd::close(reader)),
+        }
     }
-    fd::close(reader)
 }
 
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is

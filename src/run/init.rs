@@ -111,13 +111,20 @@ fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
 
 fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
     let mut status = None;
-    while let Ok(Some(reaped)) = process::wait(Wait::Ended) {
-        usage.add(&reaped.usage);
-        if reaped.pid == command {
-            status = Some(reaped.status);
+    loop {
+        match process::wait(Wait::Ended) {
+            Ok(Some(reaped)) => {
+                usage.add(&reaped.usage);
+                if reaped.pid == command {
+                    status = Some(reaped.status);
+                }
+            }
+            Err(Errno::EINTR) => {}
+            // Without a child there is nothing that could ever end.
+            Err(_) if status.is_none() => process::exit_now(1),
+            Ok(None) | Err(_) => return status,
         }
     }
-    status
 }
 
 /// The command leads a session and a group of its own, so a signal to the group reaches what a terminal
