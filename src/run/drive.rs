@@ -106,7 +106,7 @@ impl Parts {
             status: (reader, Some(writer)),
             mapped: if waits { Some(pipe()?) } else { None },
             signals: own(signals),
-            stdin: stdio::open(&plan.stdin)?,
+            stdin: stdio::open(plan)?,
             streams,
         })
     }
