@@ -6,24 +6,11 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Invocation};
-use crate::plan::ground::{self, Ground, Grounds};
+use crate::plan::ground::{self, Ground, Grounds, MASKED};
 use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
 use crate::spec::{Mount, Namespace, Secret, Spec, Writable};
 use crate::units::{AbsPath, Bytes, Origin};
-
-/// What of the host's `/etc` is nobody's business, where it exists.
-pub const MASKED: [&str; 9] = [
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/ssl/private",
-    "/etc/krb5.keytab",
-    "/etc/NetworkManager/system-connections",
-];
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 

@@ -27,7 +27,8 @@ use crate::sys::{Errno, Fd, fd, process, time};
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
-    let clocks = (SystemTime::now(), started);
+    let before = Duration::from_nanos(time::monotonic().saturating_sub(started));
+    let clocks = (time::wall() - before, started);
     process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
     // A caller that ignores it would have the kernel reap the child, and its end would be lost.
     process::default_action(libc::SIGCHLD).map_err(|errno| host("cannot watch the child", errno))?;
@@ -45,8 +46,10 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
+            // Freeing it now would have the kernel copy every page of it that the child still reads.
+            let outcome = parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks);
             drop(tape);
-            parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks)
+            outcome
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
@@ -159,9 +162,8 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     parts.status.1 = None;
     parts.stdin = None;
     let relays = relays(plan, &mut parts);
-    let unmapped = prepare(plan, &side, &mut parts);
-    let unmapped = match unmapped {
-        Ok(unmapped) => unmapped,
+    let (unmapped, spent) = match prepare(plan, &side, &mut parts) {
+        Ok(prepared) => prepared,
         Err(refused) => {
             process::signal_pidfd(number(&side.pidfd), libc::SIGKILL).ok();
             process::wait(Wait::For(side.child)).ok();
@@ -171,7 +173,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
             };
         }
     };
-    close_all(side.sources.into_iter().map(|source| source.handle));
+    close_all(side.sources.into_iter().map(|source| source.handle).chain(spent));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
         signals: number(&parts.signals),
@@ -203,19 +205,23 @@ enum Refused {
 }
 
 /// Does for the child what only the parent can, and lets it go on.
-fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<Vec<usize>, Refused> {
-    idmap::write(plan, side.child).map_err(Refused::Error)?;
+///
+/// Returns the steps whose ids are not mapped, and what is no longer needed.
+fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<(Vec<usize>, Vec<OwnedFd>), Refused> {
+    let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
     let unmapped = sources::dress(&side.sources, &maps).map_err(Refused::Step)?;
-    if let Some((_, writer)) = parts.mapped.take() {
+    if let Some((reader, writer)) = parts.mapped.take() {
         match fd::write(number(&writer), b"1") {
             // A child that is gone says so by its end, not here.
             Ok(_) | Err(Errno::EPIPE) => {}
             Err(errno) => return Err(Refused::Error(host("cannot let the sandbox go on", errno))),
         }
+        spent.extend([reader, writer]);
     }
-    Ok(unmapped)
+    spent.extend(maps.inside.into_iter().chain(maps.caller));
+    Ok((unmapped, spent))
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {
@@ -248,7 +254,7 @@ fn not_started(failure: Failure, (started_at, started): Clocks, parts: Parts) ->
     let leftovers = parts.groups.map(Groups::remove).unwrap_or_default();
     let setup = Duration::from_nanos(time::monotonic().saturating_sub(started));
     let timing =
-        Timing { started_at, finished_at: SystemTime::now(), wall: Duration::ZERO, setup, teardown: Duration::ZERO };
+        Timing { started_at, finished_at: started_at + setup, wall: Duration::ZERO, setup, teardown: Duration::ZERO };
     Outcome {
         ended: Ended::NotStarted(failure),
         killed_by: None,
@@ -312,7 +318,7 @@ impl Run<'_> {
         })
     }
 
-    /// When the command that is pid 1 started, and what it had used before as sbx's child.
+    /// When the command started, and what the child had used before.
     fn starting(&self) -> Option<(u64, Rusage)> {
         self.verdicts.iter().find_map(|verdict| match verdict {
             Verdict::Starting { at, own } => Some((*at, *own)),
@@ -336,10 +342,11 @@ impl Run<'_> {
             Some(Stop::Caller { signal }) => return (Ended::Canceled { signal }, Some(Killer::Caller)),
             None => {}
         }
-        let status = match (ending, self.plan.init, self.starting()) {
-            (Some(ending), _, _) => ending.status,
-            (None, Init::Command, Some(_)) => self.reaped.status,
-            (None, _, _) => {
+        let status = match (ending, self.starting()) {
+            (Some(ending), _) => ending.status,
+            // The command is pid 1, or shared the fate of its init.
+            (None, Some(_)) => self.reaped.status,
+            (None, None) => {
                 let signal = libc::WTERMSIG(self.reaped.status);
                 return match self.seen.asked {
                     Some(asked) => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),
@@ -363,8 +370,8 @@ impl Run<'_> {
     fn waited(&self, ending: Option<&Ending>) -> Waited {
         let all = self.reaped.usage;
         let (command, own) = match (ending, self.starting()) {
-            (Some(ending), _) => (ending.usage, less(&all, &ending.usage)),
-            (None, Some((_, own))) => (less(&all, &own), own),
+            (Some(ending), _) => (ending.usage, collect::less(&all, &ending.usage)),
+            (None, Some((_, own))) => (collect::less(&all, &own), own),
             (None, None) => (Rusage::default(), all),
         };
         Waited { command, own, init: self.plan.init, left: ending.map(|ending| ending.left) }
@@ -378,23 +385,10 @@ impl Run<'_> {
         let between = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
         Timing {
             started_at,
-            finished_at: SystemTime::now(),
+            finished_at: started_at + between(started, now),
             wall: start.map_or(Duration::ZERO, |start| between(start, end)),
             setup: between(started, start.unwrap_or(now)),
             teardown: if start.is_some() { between(end, now) } else { Duration::ZERO },
         }
-    }
-}
-
-/// Takes the times and counts of `part` off; the largest memory stays.
-fn less(all: &Rusage, part: &Rusage) -> Rusage {
-    Rusage {
-        user: all.user.saturating_sub(part.user),
-        system: all.system.saturating_sub(part.system),
-        max_rss: all.max_rss,
-        minor_faults: all.minor_faults.saturating_sub(part.minor_faults),
-        major_faults: all.major_faults.saturating_sub(part.major_faults),
-        voluntary: all.voluntary.saturating_sub(part.voluntary),
-        involuntary: all.involuntary.saturating_sub(part.involuntary),
     }
 }

@@ -60,6 +60,9 @@ fn run_init(tape: &mut Tape) -> ! {
         PidNamespace::Host => process::adopt_orphans(),
     });
     let started = time::monotonic();
+    // The kernel may kill this process together with the command (`memory.oom.group`): then this is all the
+    // parent ever hears.
+    verdict::send(STATUS, &Verdict::Starting { at: started, own: process::own_usage() });
     let spawned = prepared.and_then(|()| process::spawn(tape.start.memory, &mut stack, become_child, &tape.start));
     // Freeing it would break the contract; this process never needs the memory again.
     std::mem::forget(stack);
@@ -110,19 +113,18 @@ fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
 }
 
 fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
-    let mut status = None;
     loop {
         match process::wait(Wait::Ended) {
             Ok(Some(reaped)) => {
                 usage.add(&reaped.usage);
                 if reaped.pid == command {
-                    status = Some(reaped.status);
+                    return Some(reaped.status);
                 }
             }
             Err(Errno::EINTR) => {}
             // Without a child there is nothing that could ever end.
-            Err(_) if status.is_none() => process::exit_now(1),
-            Ok(None) | Err(_) => return status,
+            Err(_) => process::exit_now(1),
+            Ok(None) => return None,
         }
     }
 }
@@ -168,11 +170,17 @@ fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
 /// In a pid namespace of its own `-1` is all of the sandbox; elsewhere it would be all of the caller's
 /// processes, so the children are looked up, and theirs become ours as they die.
 fn kill_children(pids: PidNamespace) {
-    if pids == PidNamespace::New {
-        process::kill(Pid(-1), libc::SIGKILL).ok();
-        return;
+    match pids {
+        PidNamespace::New => {
+            process::kill(Pid(-1), libc::SIGKILL).ok();
+        }
+        PidNamespace::Host => kill_listed(),
     }
-    let mut text = [0u8; 4096];
+}
+
+#[inline(never)]
+fn kill_listed() {
+    let mut text = [0u8; 1024];
     let Ok(list) = fd::open(c"/proc/thread-self/children", libc::O_RDONLY, 0) else { return };
     let count = fd::read(list, &mut text).unwrap_or(0);
     fd::close(list).ok();

@@ -2,16 +2,17 @@
 //! that it only has to play it. All allocation of a run's set-up ends here.
 
 use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
 use crate::run::anchor;
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::{Fd, memory, mount};
+use crate::sys::{Fd, memory, mount, start};
 
 /// The stack of the process that becomes the command.
-const STACK: usize = 64 << 10;
+const STACK: usize = 32 << 10;
 
 /// What the child plays. The numbers of `acts` are those of the plan's steps.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub struct Start {
     pub ignored: Vec<i32>,
     pub init: Init,
     pub memory: Memory,
-    pub stack: Vec<u8>,
+    pub stack: Box<[MaybeUninit<u8>]>,
     /// Whether the first process is pid 1 of its own namespace, which takes all others with it.
     pub pid_namespace: PidNamespace,
     /// The file system whose size is limited.
@@ -196,7 +197,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         init: plan.init,
         // A child that shares memory stays in the old time namespace until it execs, and on older kernels beyond.
         memory: if new_time { Memory::Copied } else { Memory::Shared },
-        stack: vec![0; STACK],
+        stack: Box::new_uninit_slice(STACK),
         pid_namespace: match plan.namespaces.contains(&Namespace::Pid) {
             true => PidNamespace::New,
             false => PidNamespace::Host,
@@ -208,7 +209,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         acts: acts.collect::<Result<_>>()?,
         trees: opened.trees,
         start,
-        caller: memory::caller_strings(std::env::args_os().len()),
+        caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
     })
 }

@@ -97,3 +97,9 @@ pub fn reader_gone(fd: Fd) -> Sys<bool> {
         }
     }
 }
+
+/// Takes the close-on-exec flag off `fd`.
+pub fn keep_on_exec(fd: Fd) -> Sys<()> {
+    // SAFETY: fcntl(2) with F_SETFD takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_fcntl, fd.0, libc::F_SETFD, 0) }).map(drop)
+}

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::MaybeUninit;
 
 use super::{Errno, Fd, Sys, check, check_fd};
 
@@ -69,7 +70,7 @@ extern "C" fn start<T>(pointer: *mut c_void) -> c_int {
 
 /// Makes a child that runs `entry(argument)` on `stack` and ends with its result, which keeps to the
 /// contract of [`crate::sys`].
-pub fn spawn<T>(memory: Memory, stack: &mut [u8], entry: fn(&T) -> i32, argument: &T) -> Sys<Pid> {
+pub fn spawn<T>(memory: Memory, stack: &mut [MaybeUninit<u8>], entry: fn(&T) -> i32, argument: &T) -> Sys<Pid> {
     let flags = match memory {
         Memory::Shared => libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
         Memory::Copied => libc::SIGCHLD,

@@ -65,7 +65,6 @@ fn a_link_to_an_inherited_directory_leads_nowhere() {
             let mut shell = Command::new("/bin/sh");
             shell.args(["-c", "exec 7<\"$1\"; exec \"$2\" run --report none \"$3\" -- /bin/sbx --version", "sh"]);
             let output = end(shell.arg(&canary).arg(SBX).arg(&spec).stdin(Stdio::null()));
-            assert_ne!(output.status.code(), Some(0), "{kind}");
             assert_eq!(fs::read_dir(&canary).unwrap().count(), 0, "{kind}: {}", text(&output.stderr));
         }
     }
