@@ -4,9 +4,12 @@
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Invocation;
+use crate::run::anchor;
 use crate::spec::ReportTarget;
 use crate::sys::{Fd, watch};
 
@@ -29,11 +32,12 @@ pub enum Place {
 }
 
 impl Place {
-    /// Opens the place that `target` names.
+    /// Opens the place that `target` names. Below the `writable` directories of the host, where an earlier
+    /// command may have put what it likes, only a regular file with one name is one.
     ///
     /// # Errors
     /// A file that cannot be written, a descriptor that is not open.
-    pub fn open(target: &ReportTarget, invocation: &Invocation) -> Result<Self> {
+    pub fn open(target: &ReportTarget, invocation: &Invocation, writable: &[PathBuf]) -> Result<Self> {
         Ok(match target {
             ReportTarget::None => Self::Nowhere,
             ReportTarget::Stdout => Self::Stdout,
@@ -41,9 +45,8 @@ impl Place {
             ReportTarget::File(path) => {
                 let path = invocation.absolute(path);
                 let name = path.display().to_string();
-                let opened = File::options().write(true).create(true).truncate(false).open(&path);
-                let file =
-                    opened.map_err(|source| Error::io(format_args!("cannot open `{name}` for the report"), &source))?;
+                let file = open_file(&path, writable)
+                    .map_err(|source| Error::io(format_args!("cannot open `{name}` for the report"), &source))?;
                 Self::File { file, name }
             }
             ReportTarget::Fd(number) => {
@@ -78,6 +81,17 @@ impl Place {
         };
         written.map_err(|source| Error::io(format_args!("cannot write the report to {name}"), &source))
     }
+}
+
+fn open_file(path: &Path, writable: &[PathBuf]) -> std::io::Result<File> {
+    let Some((base, rest)) = anchor::split(writable, path) else {
+        return File::options().write(true).create(true).truncate(false).open(path);
+    };
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file =
+        File::from(anchor::open(base, rest, flags).map_err(|errno| std::io::Error::from_raw_os_error(errno as i32))?);
+    let found = file.metadata()?;
+    if found.is_file() && found.nlink() == 1 { Ok(file) } else { Err(std::io::Error::from_raw_os_error(libc::EMLINK)) }
 }
 
 /// Standard output and error are written without the buffers of the runtime.

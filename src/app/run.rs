@@ -15,7 +15,7 @@ use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
 use crate::run::{Ended, Outcome, drive};
-use crate::spec::{HostPath, ReportTarget, Secret, Spec, Writable, value};
+use crate::spec::{Access, HostPath, Mount, ReportTarget, Secret, Spec, Writable, value};
 use crate::units::Origin;
 
 /// What a run printed on standard error, if anything, and its exit status.
@@ -46,7 +46,7 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let capture = if arguments.capture { Capture::Yes } else { Capture::No };
     let invocation =
         invocation(&spec, &arguments.request, &text, (capture, accounting)).map_err(|error| refuse(&error))?;
-    let place = Place::open(&target, &invocation).map_err(|error| refuse(&error))?;
+    let place = Place::open(&target, &invocation, &writable(&spec, &invocation)).map_err(|error| refuse(&error))?;
     let decided = decide(&spec, &invocation, &mut account, &mut stages);
     let happened = decided.and_then(|plan| {
         let outcome = drive::run(&plan, stages.started());
@@ -54,6 +54,15 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     });
     stages.lap("run");
     finish(happened, place, &mut account, stages)
+}
+
+/// Returns the directories of the host that the spec lets the command write to.
+fn writable(spec: &Spec, invocation: &Invocation) -> Vec<PathBuf> {
+    let binds = spec.mounts.iter().filter_map(|mount| match &mount.value {
+        Mount::Bind(bind) if bind.access == Access::ReadWrite => Some(invocation.absolute(&bind.source)),
+        _ => None,
+    });
+    binds.collect()
 }
 
 /// Everything up to the plan.
@@ -94,7 +103,9 @@ fn finish(
             std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes()).ok();
             said.clear();
         }
-        place.write(&line).map_err(|error| Refusal { text: Refusal::new(&error, None).text, status: exit::SBX })?;
+        place
+            .write(&line)
+            .map_err(|error| Refusal { text: said.clone() + &Refusal::new(&error, None).text, status: exit::SBX })?;
     }
     if account.arguments.verbose {
         stages.lap("report");
@@ -183,7 +194,7 @@ pub fn invocation(
     }));
     let variables: BTreeMap<String, String> =
         names.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
-    let has_volumes = spec.mounts.iter().any(|mount| matches!(mount.value, crate::spec::Mount::Volume { .. }));
+    let has_volumes = spec.mounts.iter().any(|mount| matches!(mount.value, Mount::Volume { .. }));
     let volumes = if has_volumes {
         crate::image::Store::of_caller(|name| std::env::var_os(name))?.root().join("volumes")
     } else {
@@ -254,7 +265,8 @@ impl<'a> Account<'a> {
         let Some(text) = &self.arguments.report else { return refusal };
         let subject = self.subject();
         let written = flag_target(text).and_then(|target| {
-            let place = Place::open(&target, &Invocation { base: self.text.base.clone(), ..Invocation::default() })?;
+            let place =
+                Place::open(&target, &Invocation { base: self.text.base.clone(), ..Invocation::default() }, &[])?;
             let line = Report::new(&subject, None, Err(&error)).to_line();
             place.write(
                 &line.map_err(|error| Error::new(Kind::Bug, format!("cannot write the report as JSON: {error}")))?,

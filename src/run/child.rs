@@ -52,8 +52,11 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::SetIds { uid, gid } => process::set_ids(*uid, *gid),
         Act::DieWithParent => die_with_parent(pipes),
         Act::PrivateMounts => mount::make_all_private(),
-        Act::OpenTree { tree, source, attributes } => {
-            let opened = mount::clone_tree(Fd(libc::AT_FDCWD), source)?;
+        Act::OpenTree { tree, below, source, attributes } => {
+            let opened = match below {
+                Some(base) => clone_below(base, source)?,
+                None => mount::clone_tree(Fd(libc::AT_FDCWD), source)?,
+            };
             if let Some(attributes) = attributes {
                 mount::set_attributes(opened, *attributes, None)?;
             }
@@ -86,6 +89,16 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::NoNewPrivileges => security::no_new_privileges(),
         Act::Workdir { path } => enter(path),
     }
+}
+
+/// Both places are of the host and go before anything of the image is looked at.
+fn clone_below(base: &CStr, source: &CStr) -> Sys<Fd> {
+    let base = fd::open(base, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    let place = path::open_beneath(base, source, libc::O_PATH)?;
+    let tree = mount::clone_tree(place, c"")?;
+    fd::close(place)?;
+    fd::close(base)?;
+    Ok(tree)
 }
 
 fn keep(trees: &mut [Option<Fd>], number: usize, opened: Fd) -> Sys<()> {
@@ -125,10 +138,13 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     let (reader, writer) = pipes.mapped.ok_or(Errno::EBADF)?;
     fd::close(writer)?;
     let mut byte = [0u8; 1];
-    if fd::read(reader, &mut byte)? == 0 {
-        process::exit_now(1);
+    loop {
+        match fd::read(reader, &mut byte) {
+            Ok(0) => process::exit_now(1),
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop),
+        }
     }
-    Ok(())
 }
 
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is

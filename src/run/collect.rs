@@ -56,6 +56,20 @@ pub fn usage(groups: Option<&Groups>, waited: &Waited) -> Usage {
     usage
 }
 
+/// Takes the times and counts of `part` off; the largest memory stays.
+#[must_use]
+pub fn less(all: &Rusage, part: &Rusage) -> Rusage {
+    Rusage {
+        user: all.user.saturating_sub(part.user),
+        system: all.system.saturating_sub(part.system),
+        max_rss: all.max_rss,
+        minor_faults: all.minor_faults.saturating_sub(part.minor_faults),
+        major_faults: all.major_faults.saturating_sub(part.major_faults),
+        voluntary: all.voluntary.saturating_sub(part.voluntary),
+        involuntary: all.involuntary.saturating_sub(part.involuntary),
+    }
+}
+
 /// A group also counts processes that nobody waited for, so its sum is the better one. It has the child in
 /// it, v2 from its birth and v1 from when it joined: what that spent on the sandbox is taken off, though never
 /// so much that less is left than wait4(2) knows of. v1 splits the sum by clock ticks, so it is split as

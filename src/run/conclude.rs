@@ -143,8 +143,8 @@ impl Dead<'_> {
     fn waited(&self, ending: Option<&Ending>) -> Waited {
         let all = self.reaped.usage;
         let (command, own) = match (ending, self.starting()) {
-            (Some(ending), _) => (ending.usage, less(&all, &ending.usage)),
-            (None, Some((_, own))) => (less(&all, &own), own),
+            (Some(ending), _) => (ending.usage, collect::less(&all, &ending.usage)),
+            (None, Some((_, own))) => (collect::less(&all, &own), own),
             (None, None) => (Rusage::default(), all),
         };
         Waited { command, own, init: self.plan.init, left: ending.map(|ending| ending.left) }
@@ -163,18 +163,5 @@ impl Dead<'_> {
             setup: between(started, start.unwrap_or(now)),
             teardown: if start.is_some() { between(end, now) } else { Duration::ZERO },
         }
-    }
-}
-
-/// Takes the times and counts of `part` off; the largest memory stays.
-fn less(all: &Rusage, part: &Rusage) -> Rusage {
-    Rusage {
-        user: all.user.saturating_sub(part.user),
-        system: all.system.saturating_sub(part.system),
-        max_rss: all.max_rss,
-        minor_faults: all.minor_faults.saturating_sub(part.minor_faults),
-        major_faults: all.major_faults.saturating_sub(part.major_faults),
-        voluntary: all.voluntary.saturating_sub(part.voluntary),
-        involuntary: all.involuntary.saturating_sub(part.involuntary),
     }
 }

@@ -29,6 +29,8 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     let before = Duration::from_nanos(time::monotonic().saturating_sub(started));
     let clocks = (time::wall() - before, started);
     process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
+    // A caller that ignores it would have the kernel reap the child, and its end would be lost.
+    process::default_action(libc::SIGCHLD).map_err(|errno| host("cannot watch the child", errno))?;
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
     if let Some(plan) = &plan.cgroup {
         // What the last run that was killed here left; one hierarchy shows them all.
@@ -56,7 +58,14 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
 }
 
 fn host(message: &str, errno: Errno) -> Error {
-    Error::new(crate::error::Kind::Host, message).with_errno(errno as i32)
+    let error = Error::new(crate::error::Kind::Host, message).with_errno(errno as i32);
+    match errno {
+        Errno::EMFILE => error.with_hint("sbx needs about 40 open files: raise the limit with `ulimit -n`"),
+        Errno::ENFILE => {
+            error.with_hint("all open files of the machine are in use: raise `fs.file-max` with sysctl(8)")
+        }
+        _ => error,
+    }
 }
 
 /// What the parent holds while the run lives.
@@ -93,7 +102,7 @@ impl Parts {
             groups,
             status: (reader, Some(writer)),
             mapped: if waits { Some(pipe()?) } else { None },
-            stdin: stdio::open(&plan.stdin)?,
+            stdin: stdio::open(plan)?,
             streams,
         })
     }
@@ -206,8 +215,11 @@ fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<P
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
     let unmapped = sources::dress(&side.sources, &maps).map_err(Refused::Step)?;
     if let Some((reader, writer)) = parts.mapped.take() {
-        // A child that is gone says so by its end, not here.
-        fd::write(number(&writer), b"1").ok();
+        match fd::write(number(&writer), b"1") {
+            // A child that is gone says so by its end, not here.
+            Ok(_) | Err(Errno::EPIPE) => {}
+            Err(errno) => return Err(Refused::Error(host("cannot let the sandbox go on", errno))),
+        }
         spent.extend([reader, writer]);
     }
     spent.extend(maps.inside.into_iter().chain(maps.caller));

@@ -113,13 +113,20 @@ fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
 }
 
 fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
-    while let Ok(Some(reaped)) = process::wait(Wait::Ended) {
-        usage.add(&reaped.usage);
-        if reaped.pid == command {
-            return Some(reaped.status);
+    loop {
+        match process::wait(Wait::Ended) {
+            Ok(Some(reaped)) => {
+                usage.add(&reaped.usage);
+                if reaped.pid == command {
+                    return Some(reaped.status);
+                }
+            }
+            Err(Errno::EINTR) => {}
+            // Without a child there is nothing that could ever end.
+            Err(_) => process::exit_now(1),
+            Ok(None) => return None,
         }
     }
-    None
 }
 
 /// The command leads a session and a group of its own, so a signal to the group reaches what a terminal

@@ -1,6 +1,7 @@
 //! What happened, as data. The files beside this one do the deed: they freeze a
 //! plan, clone, play, watch, reap and clean up.
 
+pub mod anchor;
 pub mod cgroup;
 pub mod child;
 pub mod collect;

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::plan::{Attributes, Devices, Idmap, Op, Opener, Plan, Tree, Write};
+use crate::run::anchor;
 use crate::run::tape::{attribute_bits, path_text};
 use crate::sys::{Errno, Fd, mount, watch};
 
@@ -26,10 +27,17 @@ pub type StepFailed = (usize, Errno);
 /// The first step that failed.
 pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
     let mut sources = Vec::new();
+    let writable = anchor::writable(plan);
     for (step, op) in plan.steps.iter().map(|step| &step.op).enumerate() {
         let Op::OpenTree { tree, source, attributes, opener: Opener::Parent(idmap) } = op else { continue };
         let path = path_text(source).map_err(|_| (step, Errno::EINVAL))?;
-        let handle = mount::clone_tree(Fd(libc::AT_FDCWD), &path).map_err(|errno| (step, errno))?;
+        let cloned = match anchor::split(&writable, source) {
+            Some((base, rest)) => {
+                anchor::open(base, rest, libc::O_PATH).and_then(|place| mount::clone_tree(watch::number(&place), c""))
+            }
+            None => mount::clone_tree(Fd(libc::AT_FDCWD), &path),
+        };
+        let handle = cloned.map_err(|errno| (step, errno))?;
         let handle = watch::own(handle);
         sources.push(Source { step, tree: *tree, handle, attributes: *attributes, idmap: *idmap });
     }

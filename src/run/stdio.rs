@@ -4,7 +4,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::StdinPlan;
+use crate::plan::{Plan, StdinPlan};
+use crate::run::anchor;
 use crate::run::tape::path_text;
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, fd, file};
@@ -13,15 +14,21 @@ use crate::sys::{Errno, fd, file};
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
-pub fn open(plan: &StdinPlan) -> Result<Option<OwnedFd>> {
+pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
     refuse_directory(std::io::stdout(), "output")?;
     refuse_directory(std::io::stderr(), "error")?;
-    let path = match plan {
+    let path = match &plan.stdin {
         StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| None),
         StdinPlan::Null => std::path::Path::new("/dev/null"),
         StdinPlan::File(path) => path,
     };
-    let opened = fd::open(&path_text(path)?, libc::O_RDONLY, 0).map(own).map_err(|errno| {
+    let writable = anchor::writable(plan);
+    let opened = match anchor::split(&writable, path) {
+        // A FIFO that a command made must not hold sbx.
+        Some((base, rest)) => anchor::open(base, rest, libc::O_RDONLY | libc::O_NONBLOCK),
+        None => fd::open(&path_text(path)?, libc::O_RDONLY, 0).map(own),
+    };
+    let opened = opened.map_err(|errno| {
         let message = format!("cannot open `{}` as standard input", path.display());
         Error::new(Kind::Io, message).with_errno(errno as i32)
     })?;

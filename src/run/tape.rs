@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
+use crate::run::anchor;
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount, start};
@@ -86,6 +87,8 @@ pub enum Act {
     PrivateMounts,
     OpenTree {
         tree: usize,
+        /// A directory that the command may write to: `source` is below it and walked without links.
+        below: Option<CString>,
         source: CString,
         attributes: Option<u64>,
     },
@@ -218,11 +221,15 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
-        Op::OpenTree { tree, source, attributes, opener: Opener::Child } => Act::OpenTree {
-            tree: usize::from(tree.0),
-            source: path_text(source)?,
-            attributes: (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes)),
-        },
+        Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {
+            let writable = anchor::writable(plan);
+            let (below, source) = match anchor::split(&writable, source) {
+                Some((base, rest)) => (Some(path_text(base)?), path_text(rest)?),
+                None => (None, path_text(source)?),
+            };
+            let attributes = (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes));
+            Act::OpenTree { tree: usize::from(tree.0), below, source, attributes }
+        }
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),
             name: name(*filesystem),

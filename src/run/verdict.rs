@@ -123,7 +123,7 @@ pub fn send(status: Fd, verdict: &Verdict) {
     for (chunk, word) in bytes.chunks_exact_mut(8).zip(verdict.words()) {
         chunk.copy_from_slice(&word.to_ne_bytes());
     }
-    fd::write(status, &bytes).ok();
+    while fd::write(status, &bytes) == Err(Errno::EINTR) {}
 }
 
 /// Reads all messages that are in the pipe, the last one last. All who could write are dead, and a run

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use super::{Fd, Sys, check, check_fd};
+use super::{Errno, Fd, Sys, check, check_fd};
 
 /// Returns the read and the write end of a new pipe, both close-on-exec.
 pub fn pipe() -> Sys<(Fd, Fd)> {
@@ -88,9 +88,14 @@ pub fn waiting(fd: Fd) -> Sys<u64> {
 pub fn reader_gone(fd: Fd) -> Sys<bool> {
     let mut entry = libc::pollfd { fd: fd.0, events: 0, revents: 0 };
     let timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: ppoll(2) reads and writes one pollfd and reads one timespec, both live; a null mask is allowed.
-    let returned = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const timeout, 0, 0) };
-    check(returned).map(|_| entry.revents & libc::POLLERR != 0)
+    loop {
+        // SAFETY: ppoll(2) reads and writes one pollfd and reads one timespec, both live; a null mask is allowed.
+        let returned = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const timeout, 0, 0) };
+        match check(returned) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|_| entry.revents & libc::POLLERR != 0),
+        }
+    }
 }
 
 /// Takes the close-on-exec flag off `fd`.

@@ -81,10 +81,21 @@ pub fn is_full(path: &CStr) -> Sys<bool> {
 
 /// Opens `path` below `root` as if `root` were `/`, never through a magic link (openat2(2), Linux 5.6).
 pub fn open_in_root(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
+    open_resolved(root, path, flags, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens `path` below `root`, following no link and never leaving it (openat2(2), Linux 5.6).
+pub fn open_beneath(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
+    open_resolved(root, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS)
+}
+
+/// What is made has mode 0666, less the umask.
+fn open_resolved(root: Fd, path: &CStr, flags: i32, resolve: u64) -> Sys<Fd> {
     // SAFETY: open_how is plain integers, for which zero is a value.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
-    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    how.mode = if flags & libc::O_CREAT == 0 { 0 } else { 0o666 };
+    how.resolve = resolve;
     let size = size_of::<libc::open_how>();
     // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
     let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };

@@ -1,87 +1,14 @@
-//! What a hostile command, a hostile image or a failing kernel can do to a run: nothing
-//! that leaves the sandbox, and nothing that sbx does not survive, name and clean up.
-//! Each run has a time limit of its own, so that a hang is a failure.
+//! What a command or an image that means harm tries, and what a caller leaves open.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-const SBX: &str = env!("CARGO_BIN_EXE_sbx");
-
-/// Longer than any run here takes on a loaded machine, shorter than patience.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn is_root() -> bool {
-    nix::unistd::getuid().is_root()
-}
-
-/// A directory that every user can enter.
-fn home() -> TempDir {
-    let home = tempfile::Builder::new().prefix("sbx-faults-").tempdir_in("/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    home
-}
-
-fn spec(home: &TempDir, text: &str) -> PathBuf {
-    let path = home.path().join("spec.kdl");
-    fs::write(&path, text).unwrap();
-    path
-}
-
-fn sbx(spec: &Path, command: &[&str]) -> Command {
-    let mut sbx = Command::new(SBX);
-    sbx.args(["run", "--report", "none"]).arg(spec).arg("--").args(command);
-    sbx.stdin(Stdio::null());
-    sbx
-}
-
-/// Runs `command` and fails if it takes longer than [`PATIENCE`].
-fn end(command: &mut Command) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait(child)
-}
-
-fn wait(mut child: Child) -> Output {
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        out.as_mut().map(|out| out.read_to_end(&mut bytes));
-        bytes
-    });
-    let errors = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        err.as_mut().map(|err| err.read_to_end(&mut bytes));
-        bytes
-    });
-    let start = Instant::now();
-    let status = loop {
-        match child.try_wait().unwrap() {
-            Some(status) => break status,
-            None if start.elapsed() > PATIENCE => {
-                child.kill().ok();
-                panic!("sbx hangs: {:?}", child.wait_with_output());
-            }
-            None => std::thread::sleep(Duration::from_millis(2)),
-        }
-    };
-    Output { status, stdout: reader.join().unwrap(), stderr: errors.join().unwrap() }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A run that sbx refuses or cannot finish says why and is neither a panic nor an abort.
-fn assert_refused(output: &Output, status: i32, words: &str) {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{:?}: {said}", output.status);
-    assert!(said.contains(words) && !said.contains("panicked"), "{said}");
-}
+use crate::faults::{PATIENCE, SBX, assert_refused, end, home, is_root, sbx, skip, spec, text, wait};
 
 /// An image with one static program, the test's own `sbx`, and whatever `links` says.
 fn image(home: &TempDir, links: &[(&str, &str)]) -> PathBuf {
@@ -99,7 +26,7 @@ fn image(home: &TempDir, links: &[(&str, &str)]) -> PathBuf {
 #[test]
 fn without_a_user_namespace_root_becomes_another() {
     if !is_root() {
-        return println!("SKIP: only root can do without a user namespace");
+        return skip("only root can do without a user namespace");
     }
     let home = home();
     let spec = spec(&home, "namespaces \"mount\" \"pid\"\nnetwork \"host\"\n");
@@ -138,7 +65,6 @@ fn a_link_to_an_inherited_directory_leads_nowhere() {
             let mut shell = Command::new("/bin/sh");
             shell.args(["-c", "exec 7<\"$1\"; exec \"$2\" run --report none \"$3\" -- /bin/sbx --version", "sh"]);
             let output = end(shell.arg(&canary).arg(SBX).arg(&spec).stdin(Stdio::null()));
-            assert_ne!(output.status.code(), Some(0), "{kind}");
             assert_eq!(fs::read_dir(&canary).unwrap().count(), 0, "{kind}: {}", text(&output.stderr));
         }
     }
@@ -160,7 +86,7 @@ fn a_directory_is_no_standard_stream() {
 #[test]
 fn sbx_with_a_set_id_bit_refuses() {
     if !is_root() {
-        return println!("SKIP: only root can give a program to root");
+        return skip("only root can give a program to root");
     }
     let home = home();
     let copy = home.path().join("sbx");
@@ -176,7 +102,7 @@ fn sbx_with_a_set_id_bit_refuses() {
 #[test]
 fn a_mount_on_a_device_does_not_reach_the_host() {
     if !is_root() {
-        return println!("SKIP: only root opens the devices from outside");
+        return skip("only root opens the devices from outside");
     }
     let home = home();
     let spec = spec(&home, "rootfs \"host\"\ncapabilities \"SYS_ADMIN\"\n");
@@ -235,7 +161,7 @@ fn a_stream_that_was_passed_out_does_not_hold_the_run() {
     fs::set_permissions(&meeting, fs::Permissions::from_mode(0o777)).unwrap();
     let python = Path::new("/usr/bin/python3");
     if !python.exists() {
-        return println!("SKIP: /usr/bin/python3, which passes the descriptor, is not installed");
+        return skip("/usr/bin/python3, which passes the descriptor, is not installed");
     }
     let spec = spec(&home, "rootfs \"host\"\nmounts { bind \"meeting\" \"/meeting\" access=\"rw\" }\n");
     let keep = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n\
@@ -266,4 +192,55 @@ fn signals_from_inside_do_not_keep_the_init_from_reaping() {
                  trap '' HUP; exit 7";
     let output = end(&mut sbx(&spec, &["/bin/sh", "-c", storm]));
     assert!(matches!(output.status.code(), Some(7 | 129)), "{:?} {}", output.status, text(&output.stderr));
+}
+
+/// CVE-2024-42472 of flatpak: what an earlier run left in a directory that it could write to leads nowhere.
+#[test]
+fn links_that_a_command_left_are_not_followed() {
+    let home = home();
+    let out = home.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let secret = home.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("file"), "untouched").unwrap();
+    symlink("../secret", out.join("cache")).unwrap();
+    symlink("../secret/file", out.join("input")).unwrap();
+    symlink("../secret/file", out.join("report")).unwrap();
+    fs::hard_link(secret.join("file"), out.join("second")).unwrap();
+    nix::unistd::mkfifo(&out.join("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let rest = [
+        "mounts { bind \"out\" \"/out\" access=\"rw\"; bind \"out/cache\" \"/cache\" access=\"rw\" }\n",
+        "mounts { bind \"out\" \"/out\" access=\"rw\" }\nstdin \"out/input\"\n",
+    ];
+    for rest in rest {
+        let spec = spec(&home, &format!("rootfs \"host\"\n{rest}"));
+        let output = end(&mut sbx(&spec, &["/bin/sh", "-c", "cat; cat /cache/*"]));
+        assert_refused(&output, 125, "ELOOP");
+        assert_eq!(text(&output.stdout), "", "{rest}");
+    }
+    let plain = "rootfs \"host\"\nmounts { bind \"out\" \"/out\" access=\"rw\" }\n";
+    for (name, errno) in [("report", "ELOOP"), ("second", "EMLINK"), ("fifo", "ENXIO")] {
+        let spec = spec(&home, &format!("{plain}report \"out/{name}\"\n"));
+        let mut run = Command::new(SBX);
+        let output = end(run.arg("run").arg(&spec).args(["--", "/bin/true"]).stdin(Stdio::null()));
+        assert_refused(&output, 125, errno);
+        assert_eq!(fs::read_to_string(secret.join("file")).unwrap(), "untouched", "{name}");
+    }
+    let spec = spec(&home, &format!("{plain}report \"out/new.json\"\n"));
+    let mut run = Command::new(SBX);
+    let output = end(run.arg("run").arg(&spec).args(["--", "/bin/true"]).stdin(Stdio::null()));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(fs::read_to_string(out.join("new.json")).unwrap().contains("sbx.report/1"));
+}
+
+/// What is in the sandbox cannot look into its init, stop it or end it.
+#[test]
+fn the_init_is_out_of_reach() {
+    let home = home();
+    let spec = spec(&home, "rootfs \"host\"\nuser \"root\"\n");
+    let probe = "for f in mem environ maps fd/3; do cat /proc/1/$f 2>/dev/null && echo \"read $f\"; done; \
+                 ls /proc/1/fd /proc/1/cwd/ /proc/1/root/ 2>/dev/null; tr -d '\\0' < /proc/1/cmdline; \
+                 kill -KILL 1; kill -STOP 1; echo alive";
+    let output = end(sbx(&spec, &["/bin/sh", "-c", probe]).env("CALLERS_SECRET", "hunter2"));
+    assert_eq!(text(&output.stdout), "alive\n", "{}", text(&output.stderr));
 }
