@@ -1,7 +1,8 @@
 //! Reads the command line, calls one verb, prints what it says, once.
+#![no_main]
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
 use sbx::app::inspect::Rendering;
 use sbx::app::run::Done;
@@ -9,29 +10,33 @@ use sbx::app::{self, Refusal};
 use sbx::cli::{self, Cli, Form, Verb};
 use sbx::error::exit;
 
-fn main() -> ExitCode {
-    let (arguments, form) = cli::with_verb(std::env::args_os().collect());
+sbx::entry!(run);
+
+fn run(arguments: Vec<OsString>) -> u8 {
+    // What a spec may ask for is what its caller may do: with borrowed rights it would be more (CVE-2016-8659).
+    if sbx::sys::process::is_set_id() {
+        let text =
+            "sbx: refuses to run with set-id bits or file capabilities; remove them with `chmod ug-s` or `setcap -r`\n";
+        std::io::stderr().write_all(text.as_bytes()).ok();
+        return exit::SBX;
+    }
     let done = match Cli::read(arguments) {
-        Ok(cli) => carry_out(&cli, form),
+        Ok((cli, form)) => carry_out(&cli, form),
         Err(error) => {
-            let status = if error.use_stderr() { exit::USAGE } else { 0 };
             // Nobody is left to tell if this cannot be printed.
+            let status = if error.use_stderr() { exit::USAGE } else { 0 };
             cli::advised(error).print().ok();
-            return ExitCode::from(status);
+            return status;
         }
     };
-    let (text, status) = match done {
-        Ok(Done { text, status }) => (text, status),
-        Err(Refusal { text, status }) => (text, status),
-    };
+    let (Ok(Done { text, status }) | Err(Refusal { text, status })) = done;
     if !text.is_empty() {
         std::io::stderr().write_all(text.as_bytes()).ok();
     }
-    ExitCode::from(status)
+    status
 }
 
 fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
-    app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
         Verb::Check { specs } => app::check::check(specs).map(|()| done(0)),

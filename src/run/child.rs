@@ -1,7 +1,7 @@
 //! The child side, between clone and exec: plays the tape, then becomes the command or
 //! its init. It allocates nothing, formats nothing and never returns; an error is the
-//! number of the step and the errno. Descriptors are closed all at once at the end: what
-//! is open until then leads to the sandbox's own trees and nowhere else.
+//! number of the step and the errno. The caller's descriptors are closed first, sbx's own
+//! all at once at the end: what is open until then leads to the sandbox's trees only.
 
 use std::ffi::{CStr, CString};
 
@@ -17,6 +17,10 @@ pub fn play(tape: &mut Tape) -> ! {
     if let Some(strings) = tape.caller {
         memory::erase(strings);
     }
+    if let Err(errno) = close_others(&tape.kept) {
+        verdict::send(tape.pipes.status, &Verdict::ForkFailed { errno: errno as i32 });
+        process::exit_now(1);
+    }
     let Tape { acts, trees, .. } = tape;
     for (step, act) in acts.iter().enumerate() {
         if let Err(errno) = perform(act, trees, &tape.pipes) {
@@ -25,6 +29,19 @@ pub fn play(tape: &mut Tape) -> ! {
         }
     }
     init::become_command(tape)
+}
+
+/// Closes every descriptor from 3 on that is not in `kept`, which is in ascending order.
+fn close_others(kept: &[Fd]) -> Sys<()> {
+    let mut first = 3u32;
+    for fd in kept {
+        let Ok(number) = u32::try_from(fd.0) else { return Err(Errno::EBADF) };
+        if let Some(last) = number.checked_sub(1).filter(|last| *last >= first) {
+            fd::close_range(first, last)?;
+        }
+        first = first.max(number.saturating_add(1));
+    }
+    fd::close_range(first, u32::MAX)
 }
 
 fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
@@ -111,7 +128,7 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     if fd::read(reader, &mut byte)? == 0 {
         process::exit_now(1);
     }
-    fd::close(reader)
+    Ok(())
 }
 
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is

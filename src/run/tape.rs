@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::{Fd, memory, mount};
+use crate::sys::{Fd, memory, mount, start};
 
 /// The stack of the process that becomes the command.
 const STACK: usize = 32 << 10;
@@ -23,6 +23,9 @@ pub struct Tape {
     /// What the child must not carry: the caller's arguments and environment.
     pub caller: Option<memory::Strings>,
     pub pipes: Pipes,
+    /// The descriptors above standard error that the child needs, in ascending order. The others go before
+    /// anything of the image is looked at: a link to `/proc/self/fd/N` would lead out (CVE-2024-21626).
+    pub kept: Vec<Fd>,
 }
 
 /// What connects the child with the parent.
@@ -164,11 +167,22 @@ pub struct Opened {
     pub ignored: Vec<i32>,
 }
 
+fn kept(opened: &Opened) -> Vec<Fd> {
+    let pipes = &opened.pipes;
+    let mut kept: Vec<Fd> = opened.trees.iter().chain(&opened.stdio).filter_map(|fd| *fd).collect();
+    kept.extend([pipes.status, pipes.status_reader]);
+    kept.extend(pipes.mapped.into_iter().flat_map(|(reader, writer)| [reader, writer]));
+    kept.extend(&pipes.tasks);
+    kept.sort_by_key(|fd| fd.0);
+    kept
+}
+
 /// Freezes `plan`.
 ///
 /// # Errors
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
 pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
+    let kept = kept(&opened);
     let acts = plan.steps.iter().map(|step| freeze_step(plan, &step.op).map_err(|error| error.at(step.origin)));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
@@ -188,10 +202,11 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
+        kept,
         acts: acts.collect::<Result<_>>()?,
         trees: opened.trees,
         start,
-        caller: memory::caller_strings(std::env::args_os().len()),
+        caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
     })
 }

@@ -288,12 +288,6 @@ pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
-/// Returns whether execve(2) gave this process another user or group than its caller's.
-#[must_use]
-pub fn is_set_id() -> bool {
-    Uid::current() != Uid::effective() || Gid::current() != Gid::effective()
-}
-
 fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }

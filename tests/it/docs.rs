@@ -48,12 +48,17 @@ enum As {
 /// A directory with the program, the specs of the package and the named specs of README.
 struct Place(tempfile::TempDir);
 
+/// By another process: a test that forks while this one has the copy open for writing would make it ETXTBSY.
+pub(crate) fn copy_program(to: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_sbx")).arg(to).status().unwrap().success());
+}
+
 impl Place {
     fn new() -> Self {
         let place = tempfile::Builder::new().prefix("sbx-docs-").tempdir_in("/tmp").unwrap();
         std::fs::create_dir_all(place.path().join("bin")).unwrap();
         std::fs::create_dir_all(place.path().join("specs")).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_sbx"), place.path().join("bin/sbx")).unwrap();
+        copy_program(&place.path().join("bin/sbx"));
         for path in crate::spec::specs("specs") {
             std::fs::copy(&path, place.path().join("specs").join(path.file_name().unwrap())).unwrap();
         }
