@@ -128,7 +128,7 @@ fn every_spec_has_a_plan_or_a_reason_on_every_machine() {
         let spec = parse(text.as_bytes()).unwrap();
         let mut shown = String::new();
         for (machine, host) in &machines {
-            shown.push_str(&format!("== {machine}\n"));
+            shown.extend(["== ", machine, "\n"]);
             match plan(&spec, host) {
                 Ok(plan) => shown.push_str(&show::show(&plan, name, &text)),
                 Err(error) => {
