@@ -13,13 +13,6 @@ use sbx::error::exit;
 sbx::entry!(run);
 
 fn run(arguments: Vec<OsString>) -> u8 {
-    // What a spec may ask for is what its caller may do: with borrowed rights it would be more (CVE-2016-8659).
-    if sbx::sys::process::is_set_id() {
-        let text =
-            "sbx: refuses to run with set-id bits or file capabilities; remove them with `chmod ug-s` or `setcap -r`\n";
-        std::io::stderr().write_all(text.as_bytes()).ok();
-        return exit::SBX;
-    }
     let done = match Cli::read(arguments) {
         Ok((cli, form)) => carry_out(&cli, form),
         Err(error) => {
@@ -37,6 +30,7 @@ fn run(arguments: Vec<OsString>) -> u8 {
 }
 
 fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
+    app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
         Verb::Check { specs } => app::check::check(specs).map(|()| done(0)),

@@ -55,6 +55,13 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
                 group(&mut groups, hierarchy, controller);
             }
         }
+        // Counting I/O costs nothing where a group for the rest is made anyway; v1 would need one more.
+        if let Ok(hierarchy) = facts.host.cgroups.find(Controller::Io)
+            && hierarchy.version == Version::V2
+            && groups.iter().any(|group| group.parent == hierarchy.parent)
+        {
+            group(&mut groups, hierarchy, Controller::Io);
+        }
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.version));
     decided.cgroup = (!groups.is_empty()).then_some(CgroupPlan { groups });

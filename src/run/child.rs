@@ -197,16 +197,16 @@ fn limit_capabilities(keep: u64) -> Sys<()> {
     }
     if keep == 0 {
         security::lock_securebits()?;
-        return security::set_capabilities(0);
+        return security::set_capabilities(0, 0);
     }
     // Setting the secure bits needs CAP_SETPCAP, which may not be among those kept.
     const SETPCAP: u64 = 1 << 8;
-    security::set_capabilities(keep | SETPCAP)?;
+    security::set_capabilities(keep | SETPCAP, keep)?;
     for number in (0..64u8).filter(|number| keep & (1 << number) != 0) {
         security::raise_ambient(number)?;
     }
     security::lock_securebits()?;
-    security::set_capabilities(keep)
+    security::set_capabilities(keep, keep)
 }
 
 /// A working directory outside the root would be a way out (CVE-2024-21626).

@@ -56,13 +56,15 @@ pub fn usage(groups: Option<&Groups>, waited: &Waited) -> Usage {
     usage
 }
 
-/// A group also counts processes that nobody waited for, so its sum is the better one. A v2 group has had
-/// the child in it from its birth: what that spent on the sandbox is taken off. v1 splits the sum by clock
-/// ticks, so it is split as wait4(2) splits its own (which the kernel scales to the exact sum).
+/// A group also counts processes that nobody waited for, so its sum is the better one. It has the child in
+/// it, v2 from its birth and v1 from when it joined: what that spent on the sandbox is taken off, though never
+/// so much that less is left than wait4(2) knows of. v1 splits the sum by clock ticks, so it is split as
+/// wait4(2) splits its own (which the kernel scales to the exact sum).
 fn times(groups: &Groups, waited: &Waited, usage: &mut Usage) {
     if let Some(group) = groups.with(Controller::Cpuacct).filter(|group| group.version == Version::V1) {
         let Some(total) = number(&group.path, "cpuacct.usage") else { return };
-        let total = total.max((waited.command.user + waited.command.system).saturating_mul(1000));
+        let nanoseconds = |usage: &Rusage| (usage.user + usage.system).saturating_mul(1000);
+        let total = total.saturating_sub(nanoseconds(&waited.own)).max(nanoseconds(&waited.command));
         let (user, both) = (waited.command.user, waited.command.user + waited.command.system);
         let user = if both == 0 { total } else { scale(total, user, both) };
         usage.user = Some(Duration::from_nanos(user));

@@ -302,7 +302,7 @@ impl Run<'_> {
         })
     }
 
-    /// When the command that is pid 1 started, and what it had used before as sbx's child.
+    /// When the command started, and what the child had used before.
     fn starting(&self) -> Option<(u64, Rusage)> {
         self.verdicts.iter().find_map(|verdict| match verdict {
             Verdict::Starting { at, own } => Some((*at, *own)),
@@ -326,10 +326,11 @@ impl Run<'_> {
             Some(Stop::Caller { signal }) => return (Ended::Canceled { signal }, Some(Killer::Caller)),
             None => {}
         }
-        let status = match (ending, self.plan.init, self.starting()) {
-            (Some(ending), _, _) => ending.status,
-            (None, Init::Command, Some(_)) => self.reaped.status,
-            (None, _, _) => {
+        let status = match (ending, self.starting()) {
+            (Some(ending), _) => ending.status,
+            // The command is pid 1, or shared the fate of its init.
+            (None, Some(_)) => self.reaped.status,
+            (None, None) => {
                 let signal = libc::WTERMSIG(self.reaped.status);
                 return match self.seen.asked {
                     Some(asked) => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),

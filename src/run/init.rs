@@ -60,6 +60,9 @@ fn run_init(tape: &mut Tape) -> ! {
         PidNamespace::Host => process::adopt_orphans(),
     });
     let started = time::monotonic();
+    // The kernel may kill this process together with the command (`memory.oom.group`): then this is all the
+    // parent ever hears.
+    verdict::send(STATUS, &Verdict::Starting { at: started, own: process::own_usage() });
     let spawned = prepared.and_then(|()| process::spawn(tape.start.memory, &mut stack, become_child, &tape.start));
     // Freeing it would break the contract; this process never needs the memory again.
     std::mem::forget(stack);

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::plan::{Attributes, Devices, Idmap, Op, Opener, Plan, Tree, Write};
+use crate::plan::{Attributes, Idmap, Op, Opener, Plan, Tree, Write};
 use crate::run::tape::{attribute_bits, path_text};
 use crate::sys::{Errno, Fd, mount, watch};
 
@@ -45,14 +45,15 @@ pub struct Maps {
     pub caller: Option<OwnedFd>,
 }
 
-/// Dresses the trees. A file system that cannot map ids is mounted as it is where the command only reads:
+/// Dresses the trees, those of devices too: a tree of the host is a peer of what it was cloned from until it is
+/// private, and what is mounted on it inside would appear on the host. A file system that cannot map ids is mounted as it is where the command only reads:
 /// it can do less then, not more. Returns the sources for which that is so.
 ///
 /// # Errors
 /// The first step that failed.
 pub fn dress(sources: &[Source], maps: &Maps) -> Result<Vec<usize>, StepFailed> {
     let mut unmapped = Vec::new();
-    for source in sources.iter().filter(|source| source.attributes.devices == Devices::Forbidden) {
+    for source in sources {
         let tree = watch::number(&source.handle);
         let bits = attribute_bits(source.attributes);
         let namespace = match source.idmap {

@@ -18,7 +18,7 @@ pub enum Verdict {
     ForkFailed { errno: i32 },
     /// No candidate could be executed.
     ExecFailed { errno: i32 },
-    /// The next call is execve(2): sent only when the command is pid 1 itself.
+    /// The sandbox stands: the next call starts the command.
     Starting { at: u64, own: Rusage },
     /// The command ended.
     Ended(Ending),

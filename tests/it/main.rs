@@ -5,6 +5,7 @@
 mod docs;
 mod doctor;
 mod example;
+mod faults;
 mod help;
 mod hints;
 mod host;
@@ -18,6 +19,7 @@ mod schema;
 mod spec;
 mod tidy;
 mod value;
+mod vm;
 
 /// Says loudly that something was not tried; with `SBX_MUST_RUN=1` that is a failure.
 #[expect(clippy::print_stderr, reason = "a skip that nobody sees is a lie")]

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2034 # the variables of sbx.sh
 set -eu
 . /vm/lib.sh
-. /vm/sbx.sh
+. /vm/sbx/sbx.sh
 
 sandbox '' true
 expect "no limits" 0 '"kind":"exited"'

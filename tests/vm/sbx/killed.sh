@@ -1,0 +1,36 @@
+#!/bin/sh
+# SIGKILL of sbx at any moment: nothing of the sandbox lives on, and the groups go with
+# the next run or with `sbx gc`.
+set -eu
+. /vm/lib.sh
+. /vm/sbx/sbx.sh
+mode=$(cat /vm/mode)
+# The parent that a run makes for good is no leftover.
+sandbox 'memory "32M"' true
+before=$(cgroups)
+home=$(mktemp -d)
+printf 'rootfs "host"; limits { memory "32M"; pids 9; cpu 1; }\n' >"$home/spec.kdl"
+
+nobody() { ! ps | grep -q 'sleep 4[3]'; }
+left=0
+for moment in 0.02 0.05 0.08 0.11 0.14 0.17 0.2 0.25 0.3 0.6; do
+    sbx run --report none "$home/spec.kdl" -- sh -c 'sleep 43 & setsid sleep 43 & sleep 43' &
+    pid=$!
+    sleep "$moment"
+    kill -9 "$pid"
+    wait "$pid" 2>/dev/null || :
+    until_true "no process after SIGKILL at $moment" nobody
+    [ -z "$(groups)" ] || left=$((left + 1))
+    case $moment in
+    *[02468]) sbx gc >/dev/null || fail "sbx gc" ;;
+    *)
+        sandbox 'memory "32M"; pids 9; cpu 1' true
+        expect "the next run" 0 '"leftovers":[]'
+        ;;
+    esac
+    equal "groups after SIGKILL at $moment" "" "$(groups)"
+done
+rm -r "$home"
+[ "$left" -ge 1 ] || fail "no kill left a group: the test tests nothing"
+equal cgroups "$before" "$(cgroups)"
+echo "$mode: nothing is left of 10 killed runs ($left left a group for a while)"
