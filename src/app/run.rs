@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::app::deliver::Place;
 use crate::app::gather::{self, Effects};
 use crate::app::request::{self, Mistake, Text};
-use crate::app::stages::Stages;
+use crate::app::stages::{Laps, Stages};
 use crate::app::{Refusal, reenter};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
@@ -30,7 +30,7 @@ pub struct Done {
 /// # Errors
 /// What prevented the run, or the delivery of its report.
 pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusal> {
-    let mut stages = Stages::start();
+    let mut stages = Stages::start(if arguments.verbose { Laps::Taken } else { Laps::Ignored });
     let text = Text::read(&arguments.request.spec).map_err(|error| Refusal::new(&error, None))?;
     stages.lap("read");
     let mut account = Account { arguments, text: &text, sha256: None, image: None, rootfs: RootfsMember::default() };

@@ -151,13 +151,13 @@ fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
 }
 
 /// Covers `/` with the tree, so that no directory of the host is needed as a place, steps into it and
-/// swaps roots; the old root then lies on top of the working directory and is detached.
+/// swaps roots; the old root then lies on top of the working directory and is detached. The working directory
+/// is the new root from then on.
 fn pivot(tree: Fd) -> Sys<()> {
     mount::attach(tree, c"/")?;
     path::change_dir_to(tree)?;
     mount::pivot_here()?;
-    mount::detach_here()?;
-    path::change_dir(c"/")
+    mount::detach_here()
 }
 
 /// A file on a file system of its own: made where nobody sees it, then cut out as a tree.

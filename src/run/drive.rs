@@ -27,7 +27,8 @@ use crate::sys::{Errno, Fd, fd, process, time};
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
-    let clocks = (SystemTime::now(), started);
+    let before = Duration::from_nanos(time::monotonic().saturating_sub(started));
+    let clocks = (time::wall() - before, started);
     process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
     if let Some(plan) = &plan.cgroup {
@@ -152,9 +153,8 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     parts.status.1 = None;
     parts.stdin = None;
     let relays = relays(plan, &mut parts);
-    let unmapped = prepare(plan, &side, &mut parts);
-    let unmapped = match unmapped {
-        Ok(unmapped) => unmapped,
+    let (unmapped, spent) = match prepare(plan, &side, &mut parts) {
+        Ok(prepared) => prepared,
         Err(refused) => {
             process::signal_pidfd(number(&side.pidfd), libc::SIGKILL).ok();
             process::wait(Wait::For(side.child)).ok();
@@ -164,7 +164,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
             };
         }
     };
-    close_all(side.sources.into_iter().map(|source| source.handle));
+    close_all(side.sources.into_iter().map(|source| source.handle).chain(spent));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
         signals: number(&parts.signals),
@@ -196,16 +196,20 @@ enum Refused {
 }
 
 /// Does for the child what only the parent can, and lets it go on.
-fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<Vec<usize>, Refused> {
-    idmap::write(plan, side.child).map_err(Refused::Error)?;
+///
+/// Returns the steps whose ids are not mapped, and what is no longer needed.
+fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<(Vec<usize>, Vec<OwnedFd>), Refused> {
+    let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
     let unmapped = sources::dress(&side.sources, &maps).map_err(Refused::Step)?;
-    if let Some((_, writer)) = parts.mapped.take() {
+    if let Some((reader, writer)) = parts.mapped.take() {
         // A child that is gone says so by its end, not here.
         fd::write(number(&writer), b"1").ok();
+        spent.extend([reader, writer]);
     }
-    Ok(unmapped)
+    spent.extend(maps.inside.into_iter().chain(maps.caller));
+    Ok((unmapped, spent))
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {
@@ -238,7 +242,7 @@ fn not_started(failure: Failure, (started_at, started): Clocks, parts: Parts) ->
     let leftovers = parts.groups.map(Groups::remove).unwrap_or_default();
     let setup = Duration::from_nanos(time::monotonic().saturating_sub(started));
     let timing =
-        Timing { started_at, finished_at: SystemTime::now(), wall: Duration::ZERO, setup, teardown: Duration::ZERO };
+        Timing { started_at, finished_at: started_at + setup, wall: Duration::ZERO, setup, teardown: Duration::ZERO };
     Outcome {
         ended: Ended::NotStarted(failure),
         killed_by: None,
@@ -369,7 +373,7 @@ impl Run<'_> {
         let between = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
         Timing {
             started_at,
-            finished_at: SystemTime::now(),
+            finished_at: started_at + between(started, now),
             wall: start.map_or(Duration::ZERO, |start| between(start, end)),
             setup: between(started, start.unwrap_or(now)),
             teardown: if start.is_some() { between(end, now) } else { Duration::ZERO },

@@ -15,32 +15,33 @@ use crate::sys::{Errno, Sys, fd, process, watch};
 /// Where newuidmap(1) and newgidmap(1) are; never looked up in the caller's PATH.
 const HELPER_PLACES: [&str; 3] = ["/usr/bin", "/bin", "/usr/local/bin"];
 
-/// Maps the ids of the child as the plan says.
+/// Maps the ids of the child as the plan says. Returns the files that were written, to be closed when there
+/// is time for it.
 ///
 /// # Errors
 /// The file that could not be written, or the helper that failed and what it said.
-pub fn write(plan: &Plan, child: Pid) -> Result<()> {
+pub fn write(plan: &Plan, child: Pid) -> Result<Vec<OwnedFd>> {
     let identity = &plan.identity;
     match identity.writer {
-        MapWriter::Nobody | MapWriter::Child => Ok(()),
+        MapWriter::Nobody | MapWriter::Child => Ok(Vec::new()),
         MapWriter::Parent => {
-            write_file(child, "uid_map", &identity.uid_map)?;
-            write_file(child, "gid_map", &identity.gid_map)
+            Ok(vec![write_file(child, "uid_map", &identity.uid_map)?, write_file(child, "gid_map", &identity.gid_map)?])
         }
         MapWriter::Helpers => {
             run_helper("newuidmap", child, &identity.uid_map)?;
-            run_helper("newgidmap", child, &identity.gid_map)
+            run_helper("newgidmap", child, &identity.gid_map).map(|()| Vec::new())
         }
     }
 }
 
-fn write_file(child: Pid, file: &str, ranges: &[IdRange]) -> Result<()> {
+fn write_file(child: Pid, file: &str, ranges: &[IdRange]) -> Result<OwnedFd> {
     let path = format!("/proc/{}/{file}", child.0);
     let lines: Vec<String> =
         ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
     let opened = path_text(Path::new(&path))
         .and_then(|text| fd::open(&text, libc::O_WRONLY, 0).map(watch::own).map_err(|errno| refused(&path, errno)))?;
-    fd::write(watch::number(&opened), lines.concat().as_bytes()).map(drop).map_err(|errno| refused(&path, errno))
+    fd::write(watch::number(&opened), lines.concat().as_bytes()).map_err(|errno| refused(&path, errno))?;
+    Ok(opened)
 }
 
 fn refused(path: &str, errno: Errno) -> Error {
@@ -108,9 +109,9 @@ fn namespace_for(identity: &Identity) -> Sys<OwnedFd> {
         Cloned::Parent { child, pidfd } => {
             let range = |outside| [IdRange { inside: 0, outside, count: 1 }];
             let written = write_file(child, "uid_map", &range(identity.outside.uid))
-                .and_then(|()| write_file(child, "gid_map", &range(identity.outside.gid)));
+                .and_then(|_| write_file(child, "gid_map", &range(identity.outside.gid)));
             let namespace = match written {
-                Ok(()) => namespace_of(child),
+                Ok(_) => namespace_of(child),
                 Err(error) => Err(Errno::from_raw(error.errno.unwrap_or(libc::EIO))),
             };
             for end in [reader, writer, pidfd] {

@@ -113,14 +113,13 @@ fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
 }
 
 fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
-    let mut status = None;
     while let Ok(Some(reaped)) = process::wait(Wait::Ended) {
         usage.add(&reaped.usage);
         if reaped.pid == command {
-            status = Some(reaped.status);
+            return Some(reaped.status);
         }
     }
-    status
+    None
 }
 
 /// The command leads a session and a group of its own, so a signal to the group reaches what a terminal
@@ -164,11 +163,17 @@ fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
 /// In a pid namespace of its own `-1` is all of the sandbox; elsewhere it would be all of the caller's
 /// processes, so the children are looked up, and theirs become ours as they die.
 fn kill_children(pids: PidNamespace) {
-    if pids == PidNamespace::New {
-        process::kill(Pid(-1), libc::SIGKILL).ok();
-        return;
+    match pids {
+        PidNamespace::New => {
+            process::kill(Pid(-1), libc::SIGKILL).ok();
+        }
+        PidNamespace::Host => kill_listed(),
     }
-    let mut text = [0u8; 4096];
+}
+
+#[inline(never)]
+fn kill_listed() {
+    let mut text = [0u8; 1024];
     let Ok(list) = fd::open(c"/proc/thread-self/children", libc::O_RDONLY, 0) else { return };
     let count = fd::read(list, &mut text).unwrap_or(0);
     fd::close(list).ok();
