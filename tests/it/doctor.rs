@@ -117,7 +117,7 @@ fn print_examination() {
 /// makes them, or says why it cannot.
 fn examine_after(namespaces: &str, before: &str) -> Option<String> {
     if !caller().is_root() {
-        println!("SKIP needs root to make the machine worse");
+        crate::skip("needs root to make the machine worse");
         return None;
     }
     let exe = std::env::current_exe().expect("path of the test program");

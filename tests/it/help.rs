@@ -87,11 +87,11 @@ fn a_set_id_program_refuses_to_run() {
     let nosuid =
         nix::sys::statvfs::statvfs(place.path()).unwrap().flags().contains(nix::sys::statvfs::FsFlags::ST_NOSUID);
     if !nix::unistd::geteuid().is_root() || nosuid {
-        println!("SKIP a_set_id_program_refuses_to_run: needs root and a /tmp without nosuid");
+        crate::skip("a set-id program needs root to make it, and a /tmp without nosuid");
         return;
     }
     let copy = place.path().join("sbx");
-    std::fs::copy(env!("CARGO_BIN_EXE_sbx"), &copy).unwrap();
+    crate::docs::copy_program(&copy);
     let allow =
         |path: &std::path::Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     allow(place.path(), 0o755);

@@ -130,7 +130,10 @@ fn expand<'a>(prefix: &str, rest: &'a str, paths: &mut BTreeSet<String>) -> &'a 
             }
         }
     }
-    paths.insert(path);
+    // An exported macro lives at the root of the crate, wherever it was written.
+    if !rest.starts_with('!') {
+        paths.insert(path);
+    }
     rest
 }
 
