@@ -1,7 +1,10 @@
 //! The command line: its doc comments are the help, the man page and the completions.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -71,7 +74,17 @@ pub enum Format {
     Report,
 }
 
-#[derive(Debug, Args)]
+// A run is the verb whose start-up time counts, and the definition of all the others takes longer to build than
+// the sandbox's plan.
+/// Run a command in the sandbox of a spec
+#[derive(Debug, Parser)]
+#[command(name = "sbx run", bin_name = "sbx run", max_term_width = 100, after_help = EXIT_CODES)]
+struct RunAlone {
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Args, Default, PartialEq, Eq)]
 pub struct Run {
     #[command(flatten)]
     pub request: Request,
@@ -90,7 +103,7 @@ pub struct Run {
 }
 
 /// A spec and what the command line changes in it.
-#[derive(Debug, Args, Default)]
+#[derive(Debug, Args, Default, PartialEq, Eq)]
 pub struct Request {
     /// The spec; `-` is standard input
     #[arg(value_name = "SPEC")]
@@ -145,12 +158,46 @@ impl Cli {
     pub fn definition() -> clap::Command {
         Self::command()
     }
+
+    /// Reads the whole command line; the first word is the name of the program.
+    ///
+    /// # Errors
+    /// Wrong usage, or a question such as `--help`.
+    pub fn read(arguments: Vec<OsString>) -> Result<(Self, Form), clap::Error> {
+        let (mut arguments, form) = with_verb(arguments);
+        if arguments.get(1).is_none_or(|verb| verb != "run") {
+            return Self::try_parse_from(arguments).map(|cli| (cli, form));
+        }
+        arguments.remove(0);
+        let run = match plain(&arguments) {
+            Some(run) => run,
+            None => RunAlone::try_parse_from(arguments)?.run,
+        };
+        Ok((Self { verb: Verb::Run(run) }, form))
+    }
+}
+
+/// Returns the run of `run SPEC`, with or without `-- COMMAND…`: the form without any flag, which needs no
+/// reader of flags.
+fn plain(words: &[OsString]) -> Option<Run> {
+    let (spec, rest) = words.get(1..)?.split_first()?;
+    let is_flag = spec.as_bytes().first().is_none_or(|byte| *byte == b'-') && spec != "-";
+    let command = match rest.split_first() {
+        None => &[],
+        Some((dashes, command)) if dashes == "--" => command,
+        Some(_) => return None,
+    };
+    if is_flag {
+        return None;
+    }
+    let command = command.iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<_>>()?;
+    let request = Request { spec: spec.into(), command, ..Request::default() };
+    Some(Run { request, ..Run::default() })
 }
 
 /// Returns the arguments with `run` put in where the first one is a path: the form of `#!/usr/bin/env sbx`.
 /// A word with a `/`, or the name of an existing file with a dot in it, is a path.
-#[must_use]
-pub fn with_verb(mut arguments: Vec<std::ffi::OsString>) -> (Vec<std::ffi::OsString>, Form) {
+fn with_verb(mut arguments: Vec<OsString>) -> (Vec<OsString>, Form) {
     let is_path = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
         !first.starts_with('-')
             && (first.contains('/') || (first.contains('.') && std::path::Path::new(first).is_file()))
@@ -163,10 +210,52 @@ pub fn with_verb(mut arguments: Vec<std::ffi::OsString>) -> (Vec<std::ffi::OsStr
     (arguments, Form::Script)
 }
 
+/// Returns the error with a tip where a word stands between the spec and `--`: most who write it mean the command.
+#[must_use]
+pub fn advised(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && !word.starts_with('-')
+    {
+        let tip = format!("the command follows `--`: `sbx run SPEC -- {} …`", word.escape_debug());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 /// How sbx was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Verb,
     /// `sbx FILE ARGUMENT…`: the report is `none` by default.
     Script,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Parser, RunAlone, plain};
+
+    #[test]
+    fn the_plain_form_means_what_the_full_reader_says() {
+        let lines: [&[&str]; 9] = [
+            &["run", "a.kdl"],
+            &["run", "-"],
+            &["run", "a.kdl", "--"],
+            &["run", "a.kdl", "--", "true"],
+            &["run", "a.kdl", "--", "sh", "-c", "x", "--", "--report"],
+            &["run", "--", "a.kdl"],
+            &["run", "--help"],
+            &["run", ""],
+            &["run", "a.kdl", "b", "--", "c"],
+        ];
+        let mut plainly = 0;
+        for line in lines {
+            let words: Vec<_> = line.iter().map(Into::into).collect();
+            if let Some(run) = plain(&words) {
+                plainly += 1;
+                assert_eq!(run, RunAlone::try_parse_from(line).unwrap().run, "{line:?}");
+            }
+        }
+        assert_eq!(plainly, 5);
+    }
 }

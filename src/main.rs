@@ -1,38 +1,36 @@
 //! Reads the command line, calls one verb, prints what it says, once.
-#![expect(clippy::print_stderr, reason = "the one printer")]
+#![no_main]
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
 use sbx::app::inspect::Rendering;
 use sbx::app::run::Done;
 use sbx::app::{self, Refusal};
 use sbx::cli::{self, Cli, Form, Verb};
 use sbx::error::exit;
 
-fn main() -> ExitCode {
-    let (arguments, form) = cli::with_verb(std::env::args_os().collect());
-    let done = match Cli::try_parse_from(arguments) {
-        Ok(cli) => carry_out(&cli, form),
+sbx::entry!(run);
+
+fn run(arguments: Vec<OsString>) -> u8 {
+    let done = match Cli::read(arguments) {
+        Ok((cli, form)) => carry_out(&cli, form),
         Err(error) => {
-            let status = if error.use_stderr() { exit::USAGE } else { 0 };
             // Nobody is left to tell if this cannot be printed.
-            error.print().ok();
-            return ExitCode::from(status);
+            let status = if error.use_stderr() { exit::USAGE } else { 0 };
+            cli::advised(error).print().ok();
+            return status;
         }
     };
-    let (text, status) = match done {
-        Ok(Done { text, status }) => (text, status),
-        Err(Refusal { text, status }) => (text, status),
-    };
+    let (Ok(Done { text, status }) | Err(Refusal { text, status })) = done;
     if !text.is_empty() {
         std::io::stderr().write_all(text.as_bytes()).ok();
     }
-    ExitCode::from(status)
+    status
 }
 
 fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
+    app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
         Verb::Check { specs } => app::check::check(specs).map(|()| done(0)),
@@ -45,12 +43,12 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "sbx", &mut script);
+            clap_complete::generate(*shell, &mut Cli::definition(), "sbx", &mut script);
             print(&script)
         }
         Verb::Man => {
             let mut page = Vec::new();
-            let made = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            let made = clap_mangen::Man::new(Cli::definition()).render(&mut page);
             made.map_err(|error| Refusal::of_text(format!("sbx: cannot make the man page: {error}\n")))?;
             print(&page)
         }

@@ -72,12 +72,10 @@ fn image(spec: &Spec, invocation: &Invocation) -> Result<Option<Image>> {
         RootfsSource::Tar(_) => Source::Tar(&path),
         _ => Source::Path(&path),
     };
-    let store = Store::of_caller(|name| std::env::var_os(name));
-    // A directory needs no store: a caller without a home can have one.
-    let store = if path.is_dir() { store.unwrap_or_else(|_| Store::new("/nonexistent")) } else { store? };
+    let store = || Store::of_caller(|name| std::env::var_os(name));
     let mut bar = Bar::new(&path);
     let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
-    image::locate(source, digest, &store, &mut |progress| bar.show(progress)).map(Some)
+    image::locate(source, digest, store, &mut |progress| bar.show(progress)).map(Some)
 }
 
 fn base(spec: &Spec, image: Option<&Image>) -> Result<Base> {

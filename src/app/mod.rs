@@ -13,7 +13,7 @@ pub mod request;
 pub mod run;
 pub mod stages;
 
-use crate::error::{Error, exit};
+use crate::error::{Error, Kind, exit};
 
 /// Why a verb ended without doing its part: already in the words that a person reads.
 #[derive(Debug)]
@@ -36,6 +36,19 @@ impl Refusal {
     pub fn of_text(text: String) -> Self {
         Self { text, status: exit::SBX }
     }
+}
+
+/// A set-id sbx would open files for its caller that the caller cannot open.
+///
+/// # Errors
+/// The program has the set-user-id or set-group-id bit, and its owner is not the caller.
+pub fn refuse_set_id() -> Result<(), Refusal> {
+    if !crate::sys::process::is_set_id() {
+        return Ok(());
+    }
+    let error =
+        Error::new(Kind::Host, "this program is set-id, and would act for its caller with the rights of its owner");
+    Err(Refusal::new(&error.with_hint("take the bit away: `chmod ug-s` on it"), None))
 }
 
 /// Returns whether standard error wants colours: a terminal, and nothing like NO_COLOR says otherwise.

@@ -1,18 +1,19 @@
 //! Reads a spec and applies what the command line changes: from here on there is one
 //! `Spec`, whoever said what.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::app::edit;
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::report::SpecText;
+use crate::run::tape::path_text;
 use crate::spec::diagnostic::{self, Finding};
 use crate::spec::{Spec, parse};
+use crate::sys::{Errno, Fd, fd, watch};
 
 /// The largest spec that is read at all; the language's own limit is smaller and says so better.
-const READ_MAX: u64 = 4 << 20;
+const READ_MAX: usize = 4 << 20;
 
 /// The text of a spec and where it came from.
 #[derive(Debug, Clone)]
@@ -35,14 +36,16 @@ impl Text {
         let name = path.to_string_lossy().into_owned();
         let failed =
             |source: &std::io::Error| Error::io(format_args!("cannot read the spec `{}`", name.escape_debug()), source);
-        let mut bytes = Vec::new();
         let standard = path.as_os_str() == "-";
-        let read = if standard {
-            std::io::stdin().take(READ_MAX).read_to_end(&mut bytes)
-        } else {
-            std::fs::File::open(path).and_then(|file| file.take(READ_MAX).read_to_end(&mut bytes))
-        };
-        read.map_err(|source| failed(&source))?;
+        let opened = match standard {
+            true => Ok(None),
+            false => path_text(path)
+                .and_then(|text| fd::open(&text, libc::O_RDONLY, 0).map_err(|errno| failed(&errno.into())))
+                .map(Some),
+        }?;
+        let opened = opened.map(watch::own);
+        let source = opened.as_ref().map_or(Fd(0), watch::number);
+        let bytes = read_all(source).map_err(|errno| failed(&errno.into()))?;
         let parent = if standard { Path::new(".") } else { path.parent().unwrap_or(Path::new(".")) };
         let base = base(parent).map_err(|source| failed(&source))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -64,6 +67,21 @@ impl Text {
         };
         diagnostic::render(&self.name, &self.text, findings, colour)
     }
+}
+
+/// Reads to the end, or as far as any spec may go.
+fn read_all(source: Fd) -> std::result::Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    let mut piece = [0u8; 8192];
+    while bytes.len() < READ_MAX {
+        match fd::read(source, &mut piece) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Returns the absolute path of a directory without asking what it is: the working directory is only

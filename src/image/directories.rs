@@ -2,7 +2,6 @@
 //! what each directory gets at the end. It never leaves the root of the tree.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -11,32 +10,13 @@ use std::rc::Rc;
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
 use crate::image::members::Member;
-use crate::image::place::{Ownership, PATH, Tree, relative};
-use crate::sys::file::{self, Access, Errno, Owner, Time};
+use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
+use crate::sys::file::{self, Access, Errno, Owner};
 
 /// Bytes of memory for the names of directories; half a million of 256 bytes.
 const NAMES: usize = 128 << 20;
 /// As many links as the kernel follows, path_resolution(7).
 const LINKS: usize = 40;
-
-/// What a tree remembers of its directories.
-#[derive(Default)]
-pub(super) struct Directories {
-    /// The parent of the last member: most archives stay in a directory for a while.
-    pub(super) last: Option<(Vec<u8>, Rc<OwnedFd>)>,
-    /// What directories get at the end, by inode: until then, members still have to get in.
-    pub(super) pending: HashMap<u64, Pending>,
-    /// Bytes of all names that were noted.
-    held: usize,
-}
-
-pub(super) struct Pending {
-    /// From the root, as the archive spelt it.
-    name: Vec<u8>,
-    mode: u32,
-    owner: Owner,
-    time: Option<Time>,
-}
 
 impl Tree {
     /// Gives all directories what the archive says they have, and writes the tree back.

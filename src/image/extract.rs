@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result};
 use crate::image::decode::{self, Packed};
 use crate::image::members::Members;
-use crate::image::place::{Ownership, Tree};
+use crate::image::tree::{Ownership, Tree};
 use crate::image::{Bounds, Progress, Skipped, Step};
 
 /// Extracts `file`, which is `total` bytes long, into the empty directory `root`, and

@@ -7,14 +7,14 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use crate::error::{self, Error, Result};
-use crate::image::place::Ownership;
 use crate::image::remember::{self, Digest, Stamp};
 use crate::image::store::{Kept, Store};
+use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, Skipped, Source, extract};
 use crate::sys::file::{self, Access, effective_uid};
 
-/// Returns the directory to mount for `source`. An archive is extracted into `store` when
-/// it is not there; meanwhile `progress` is called every 256 KiB or so.
+/// Returns the directory to mount for `source`. An archive is extracted into the store when
+/// it is not there (a directory needs none, so it is not looked up then); meanwhile `progress` is called every 256 KiB or so.
 ///
 /// `wanted_digest`, 64 lower-case hexadecimal digits, is the SHA-256 that the archive must
 /// have. Many calls for one file, in any number of processes, extract it once.
@@ -25,7 +25,7 @@ use crate::sys::file::{self, Access, effective_uid};
 pub fn locate(
     source: Source<'_>,
     wanted_digest: Option<&str>,
-    store: &Store,
+    store: impl FnOnce() -> Result<Store>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
     if let Some(digest) = wanted_digest {
@@ -42,7 +42,7 @@ pub fn locate(
     let wrong = |what: &str| Err(Error::new(error::Kind::Spec, format!("the rootfs `{}` {what}", path.display())));
     match source {
         Source::Path(_) | Source::Directory(_) if found.is_dir() => directory(path, wanted_digest),
-        Source::Path(_) | Source::Tar(_) if found.is_file() => archive(path, wanted_digest, store, progress),
+        Source::Path(_) | Source::Tar(_) if found.is_file() => archive(path, wanted_digest, &store()?, progress),
         Source::Tar(_) if found.is_dir() => wrong("is a directory, not an archive"),
         Source::Directory(_) => wrong("is not a directory"),
         _ if found.file_type().is_block_device() => wrong("is a block device; mount it and name the directory"),

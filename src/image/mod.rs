@@ -13,6 +13,7 @@ mod place;
 mod remember;
 mod remove;
 mod store;
+mod tree;
 
 use std::path::{Path, PathBuf};
 

@@ -2,42 +2,17 @@
 //! parent, resolved as if that directory were `/`. Nothing outside of it is ever touched,
 //! whatever links the archive plants, and no member is written through one.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::directories::Directories;
 use crate::image::members::{Member, MemberKind, Members};
+use crate::image::tree::{Directories, Ownership, PATH, Tree, relative};
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{self, Access, Errno, FileType, Owner};
-
-/// `PATH_MAX` of path_resolution(7), the final NUL included.
-pub(super) const PATH: usize = 4096;
-
-/// Who owns the files of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ownership {
-    /// Whom the archive says.
-    Archive,
-    /// The caller, who has no right to give files away.
-    Caller,
-}
-
-/// A tree in the making. Directories are open to their owner until [`Tree::finish`].
-pub(super) struct Tree {
-    /// Only for messages.
-    pub(super) path: PathBuf,
-    pub(super) root: Rc<OwnedFd>,
-    pub(super) ownership: Ownership,
-    bounds: Bounds,
-    pub(super) directories: Directories,
-    made: u64,
-    written: u64,
-    pub(super) skipped: Skipped,
-}
 
 /// Where one member goes.
 struct Spot<'a> {
@@ -349,14 +324,6 @@ fn parts(name: &[u8]) -> Result<Vec<&[u8]>> {
     match parts.contains(&&b".."[..]) {
         true => Err(refused("holds `..`")),
         false => Ok(parts),
-    }
-}
-
-/// Returns the parts as a path that can be opened from the root.
-pub(super) fn relative(parts: &[&[u8]]) -> OsString {
-    match parts {
-        [] => OsString::from("."),
-        _ => OsString::from_vec(parts.join(&b'/')),
     }
 }
 

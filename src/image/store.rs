@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::place::Ownership;
+use crate::image::tree::Ownership;
 use crate::image::{Bounds, Leftover, Skipped, remove};
 use crate::sys::file::effective_uid;
 

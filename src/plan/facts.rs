@@ -37,10 +37,12 @@ impl Invocation {
     /// Returns the absolute path on the host that `path` of the spec names.
     #[must_use]
     pub fn absolute(&self, path: &HostPath) -> PathBuf {
-        match (path.0.strip_prefix("~/"), &self.home) {
+        let joined = match (path.0.strip_prefix("~/"), &self.home) {
             (Some(rest), Some(home)) => home.join(rest),
             _ => self.base.join(&path.0),
-        }
+        };
+        // Without the `.` of `bind "."`, which a person would see in plans and messages.
+        joined.components().collect()
     }
 }
 

@@ -10,6 +10,19 @@ use crate::units::{AbsPath, Spanned};
 /// The paths that the base fills, in the order in which it does.
 pub const BASE_MOUNTS: [&str; 4] = ["/proc", "/dev", "/tmp", "/run"];
 
+/// What of the host's `/etc` is nobody's business, where it exists.
+pub const MASKED: [&str; 9] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/ssl/private",
+    "/etc/krb5.keytab",
+    "/etc/NetworkManager/system-connections",
+];
+
 /// What a path lies on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ground {
@@ -121,10 +134,7 @@ pub fn survey(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question
         }
     }
     questions.extend(
-        crate::plan::root::MASKED
-            .iter()
-            .map(|path| Question::Host(PathBuf::from(path)))
-            .filter(|_| matches!(base, Base::Host(_))),
+        MASKED.iter().map(|path| Question::Host(PathBuf::from(path))).filter(|_| matches!(base, Base::Host(_))),
     );
     questions.sort();
     questions.dedup();

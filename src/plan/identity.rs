@@ -24,6 +24,10 @@ pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<I
         Origin::Default,
     );
     let user = spec.user.as_ref().unwrap_or(&default);
+    if let (false, Some(kept)) = (namespaces.contains(&Namespace::User), spec.capabilities.first()) {
+        let message = "without a user namespace a capability would be one over the host";
+        return Err(Error::new(Kind::Spec, message).with_hint("add `user` to `namespaces`").at(kept.origin));
+    }
     let inside = inside(&user.value.who, facts).map_err(|error| error.at(user.origin))?;
     let identity = match (namespaces.contains(&Namespace::User), facts.host.caller.is_root()) {
         (true, true) => mapped_by_root(inside, user.value.ids),

@@ -4,6 +4,7 @@
 pub mod exec;
 pub mod facts;
 pub mod ground;
+pub mod group;
 pub mod identity;
 pub mod limits;
 pub mod mounts;
@@ -12,10 +13,11 @@ pub mod root;
 pub mod show;
 pub mod steps;
 
+pub use group::{CgroupPlan, Group, Setting, Value};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::{Controller, Version};
 use crate::spec::{Capability, Init, Namespace, Resource};
 use crate::units::{AbsPath, Bytes, MilliCores, Origin};
 
@@ -185,7 +187,8 @@ pub enum Idmap {
     Caller,
 }
 
-/// Flags of mount_setattr(2); `nosuid` is always set.
+/// Flags of mount_setattr(2); `nosuid` is always set. A device is taken as it is on the host: its mount
+/// is one file that can neither be executed nor mounted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     pub write: Write,
@@ -279,59 +282,6 @@ pub enum MapWriter {
     Parent,
     /// newuidmap(1) and newgidmap(1) map the caller's subordinate ids.
     Helpers,
-}
-
-/// The groups of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupPlan {
-    /// One for each hierarchy; a v2 one comes first.
-    pub groups: Vec<Group>,
-}
-
-/// A group that is made below `parent` and removed at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    pub version: Version,
-    pub parent: PathBuf,
-    pub preparation: crate::host::Preparation,
-    pub controllers: Vec<Controller>,
-    /// In this order, before anything joins.
-    pub settings: Vec<Setting>,
-}
-
-/// One write to a file of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    pub file: String,
-    pub value: Value,
-    /// The feature of `limits` that it serves.
-    pub feature: &'static str,
-    pub origin: Origin,
-}
-
-/// What is written to a file of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    Text(String),
-    /// What the same file of the parent says.
-    OfParent,
-}
-
-impl Value {
-    /// Returns the text, or words for where it comes from.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            Self::OfParent => "as the parent",
-        }
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
 }
 
 /// What the child becomes. `candidates` are tried in turn, as execvp(3) does.

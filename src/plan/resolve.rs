@@ -27,7 +27,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let mut steps = Steps::new(privilege);
 
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
-    let opening = opening(spec, &identity, &namespaces);
+    let opening = opening(spec, &identity, &namespaces, privilege);
     let mut exec_plan = None;
     if namespaces.contains(&Namespace::Mount) {
         let made = root::build(inputs, &root, &mut steps)?;
@@ -84,7 +84,7 @@ fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
 }
 
 /// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
-fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace]) -> Vec<Step> {
+fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace], privilege: Privilege) -> Vec<Step> {
     let mut steps = Vec::with_capacity(8);
     let mut add = |op, origin| steps.push(Step { op, origin });
     if namespaces.contains(&Namespace::Mount) {
@@ -105,10 +105,11 @@ fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace]) -> Vec<St
         add(Op::MapIds, origin);
     }
     // A child that mapped the caller's own id has it already, and may not change its groups.
+    // Without a user namespace root becomes another, whether the spec names a user or not; nobody else can.
     let change = match identity.writer {
         MapWriter::Child => false,
         MapWriter::Parent | MapWriter::Helpers => true,
-        MapWriter::Nobody => identity.outside.uid != 0 && identity.inside == identity.outside && spec.user.is_some(),
+        MapWriter::Nobody => privilege == Privilege::Root,
     };
     if change {
         add(Op::SetIds, origin);
@@ -140,7 +141,10 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
     add(Op::Capabilities { keep }, spec.capabilities.first().map_or(Origin::Default, |first| first.origin));
     add(Op::NoNewPrivileges, Origin::Default);
     let origin = spec.workdir.as_ref().map_or(Origin::Default, |workdir| workdir.origin);
-    add(Op::Workdir { path: workdir }, origin);
+    // The new root is the working directory already.
+    if workdir != AbsPath::root() || !namespaces.contains(&Namespace::Mount) {
+        add(Op::Workdir { path: workdir }, origin);
+    }
     steps
 }
 

@@ -6,24 +6,11 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Invocation};
-use crate::plan::ground::{self, Ground, Grounds};
+use crate::plan::ground::{self, Ground, Grounds, MASKED};
 use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
 use crate::spec::{Mount, Namespace, Secret, Spec, Writable};
 use crate::units::{AbsPath, Bytes, Origin};
-
-/// What of the host's `/etc` is nobody's business, where it exists.
-pub const MASKED: [&str; 9] = [
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/ssl/private",
-    "/etc/krb5.keytab",
-    "/etc/NetworkManager/system-connections",
-];
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -296,7 +283,7 @@ fn devices(steps: &mut Steps) {
         options: options.to_owned(),
         attributes: DATA,
     };
-    steps.inside(mount("/dev", Filesystem::Tmpfs, "mode=755,size=64k,nr_inodes=256"), origin);
+    steps.inside(mount("/dev", Filesystem::Tmpfs, "mode=755,size=64m,nr_inodes=4096"), origin);
     for name in DEVICES {
         let path = inside(&format!("/dev/{name}"));
         let view = View { attributes: DEVICE, idmap: Idmap::None };
@@ -307,11 +294,11 @@ fn devices(steps: &mut Steps) {
     for (path, target) in DEVICE_LINKS {
         steps.inside(Op::MakeSymlink { path: inside(path), target: target.to_owned() }, origin);
     }
-    for path in ["/dev/pts", "/dev/shm"] {
-        steps.inside(Op::MakeDir { path: inside(path), mode: 0o755 }, origin);
+    // A directory of `/dev` is as good as one more file system, and its bound is the same.
+    for (path, mode) in [("/dev/pts", 0o755), ("/dev/shm", 0o1777)] {
+        steps.inside(Op::MakeDir { path: inside(path), mode }, origin);
     }
     steps.inside(mount("/dev/pts", Filesystem::Devpts, "newinstance,ptmxmode=0666,mode=620"), origin);
-    steps.inside(mount("/dev/shm", Filesystem::Tmpfs, "mode=1777,size=64m"), origin);
 }
 
 fn mask_host_secrets(facts: &Facts, steps: &mut Steps) {

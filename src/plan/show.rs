@@ -147,15 +147,15 @@ impl Attributes {
             Write::ReadOnly => "ro",
             Write::ReadWrite => "rw",
         };
-        let devices = match self.devices {
-            Devices::Forbidden => Some("nodev"),
-            Devices::Allowed => None,
-        };
         let exec = match self.exec {
             spec::Exec::Forbidden => Some("noexec"),
             spec::Exec::Allowed => None,
         };
-        [Some(write), Some("nosuid"), devices, exec].into_iter().flatten()
+        let flags = match self.devices {
+            Devices::Forbidden => [Some(write), Some("nosuid"), Some("nodev"), exec],
+            Devices::Allowed => [Some("dev"), None, None, None],
+        };
+        flags.into_iter().flatten()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The child side, between clone and exec: plays the tape, then becomes the command or
 //! its init. It allocates nothing, formats nothing and never returns; an error is the
-//! number of the step and the errno.
+//! number of the step and the errno. The caller's descriptors are closed first, sbx's own
+//! all at once at the end: what is open until then leads to the sandbox's trees only.
 
 use std::ffi::{CStr, CString};
 
@@ -16,6 +17,10 @@ pub fn play(tape: &mut Tape) -> ! {
     if let Some(strings) = tape.caller {
         memory::erase(strings);
     }
+    if let Err(errno) = close_others(&tape.kept) {
+        verdict::send(tape.pipes.status, &Verdict::ForkFailed { errno: errno as i32 });
+        process::exit_now(1);
+    }
     let Tape { acts, trees, .. } = tape;
     for (step, act) in acts.iter().enumerate() {
         if let Err(errno) = perform(act, trees, &tape.pipes) {
@@ -24,6 +29,19 @@ pub fn play(tape: &mut Tape) -> ! {
         }
     }
     init::become_command(tape)
+}
+
+/// Closes every descriptor from 3 on that is not in `kept`, which is in ascending order.
+fn close_others(kept: &[Fd]) -> Sys<()> {
+    let mut first = 3u32;
+    for fd in kept {
+        let Ok(number) = u32::try_from(fd.0) else { return Err(Errno::EBADF) };
+        if let Some(last) = number.checked_sub(1).filter(|last| *last >= first) {
+            fd::close_range(first, last)?;
+        }
+        first = first.max(number.saturating_add(1));
+    }
+    fd::close_range(first, u32::MAX)
 }
 
 fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
@@ -36,7 +54,9 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::PrivateMounts => mount::make_all_private(),
         Act::OpenTree { tree, source, attributes } => {
             let opened = mount::clone_tree(Fd(libc::AT_FDCWD), source)?;
-            mount::set_attributes(opened, *attributes, None)?;
+            if let Some(attributes) = attributes {
+                mount::set_attributes(opened, *attributes, None)?;
+            }
             keep(trees, *tree, opened)
         }
         Act::NewFilesystem { tree, name, options, attributes } => {
@@ -44,23 +64,13 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
             for (key, value) in options {
                 mount::set_option(context, key, value)?;
             }
-            let made = mount::make_mount(context, *attributes)?;
-            fd::close(context)?;
-            keep(trees, *tree, made)
+            keep(trees, *tree, mount::make_mount(context, *attributes)?)
         }
         Act::NewFile { tree, mode, content } => keep(trees, *tree, new_file(*mode, content)?),
         Act::Stage { tree, directories } => stage(taken(trees, *tree)?, directories),
-        Act::AttachStaged { tree, directory } => {
-            let opened = taken(trees, *tree)?;
-            mount::attach(opened, directory)?;
-            fd::close(opened)
-        }
+        Act::AttachStaged { tree, directory } => mount::attach(taken(trees, *tree)?, directory),
         Act::Pivot { tree } => pivot(taken(trees, *tree)?),
-        Act::Attach { tree, destination } => {
-            let opened = taken(trees, *tree)?;
-            mount::attach(opened, destination)?;
-            fd::close(opened)
-        }
+        Act::Attach { tree, destination } => mount::attach(taken(trees, *tree)?, destination),
         Act::Mount { name, destination, flags, options } => mount::mount(name, destination, *flags, options),
         Act::MakeDir { path, mode } => tolerate(path::make_dir(path, *mode)),
         Act::MakeFile { path, mode } => tolerate(path::make_file(path, *mode)),
@@ -118,7 +128,7 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     if fd::read(reader, &mut byte)? == 0 {
         process::exit_now(1);
     }
-    fd::close(reader)
+    Ok(())
 }
 
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is
@@ -137,7 +147,6 @@ fn die_with_parent(pipes: &Pipes) -> Sys<()> {
 fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
     mount::attach(tree, c"/proc")?;
     path::change_dir_to(tree)?;
-    fd::close(tree)?;
     directories.iter().try_for_each(|name| path::make_dir(name, 0o755))
 }
 
@@ -148,8 +157,7 @@ fn pivot(tree: Fd) -> Sys<()> {
     path::change_dir_to(tree)?;
     mount::pivot_here()?;
     mount::detach_here()?;
-    path::change_dir(c"/")?;
-    fd::close(tree)
+    path::change_dir(c"/")
 }
 
 /// A file on a file system of its own: made where nobody sees it, then cut out as a tree.
@@ -157,7 +165,6 @@ fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
     const NAME: &CStr = c"file";
     let context = mount::open_filesystem(c"tmpfs")?;
     let home = mount::make_mount(context, mount::NO_SUID | mount::NO_DEV)?;
-    fd::close(context)?;
     let opened = fd::open_at(home, NAME, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
     let mut rest = content;
     while !rest.is_empty() {
@@ -166,9 +173,7 @@ fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
     }
     path::change_mode_of(opened, mode)?;
     fd::close(opened)?;
-    let tree = mount::clone_tree(home, NAME)?;
-    fd::close(home)?;
-    Ok(tree)
+    mount::clone_tree(home, NAME)
 }
 
 /// Offsets can only be set before the first process enters, so this one stays outside and its
@@ -192,16 +197,16 @@ fn limit_capabilities(keep: u64) -> Sys<()> {
     }
     if keep == 0 {
         security::lock_securebits()?;
-        return security::set_capabilities(0);
+        return security::set_capabilities(0, 0);
     }
     // Setting the secure bits needs CAP_SETPCAP, which may not be among those kept.
     const SETPCAP: u64 = 1 << 8;
-    security::set_capabilities(keep | SETPCAP)?;
+    security::set_capabilities(keep | SETPCAP, keep)?;
     for number in (0..64u8).filter(|number| keep & (1 << number) != 0) {
         security::raise_ambient(number)?;
     }
     security::lock_securebits()?;
-    security::set_capabilities(keep)
+    security::set_capabilities(keep, keep)
 }
 
 /// A working directory outside the root would be a way out (CVE-2024-21626).

@@ -6,18 +6,18 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::host::Version;
-use crate::plan::{Plan, StdinPlan};
+use crate::plan::Plan;
 use crate::run::cgroup::{self, Groups};
 use crate::run::collect::{self, Waited};
-use crate::run::relay::Relay;
+use crate::run::relay::{self, Relay};
 use crate::run::sources::{self, Source, StepFailed};
-use crate::run::tape::{Opened, Pipes, freeze, path_text};
+use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::run::watch::{self, Seen, Stop, Watched};
-use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, Truncated, child, garbage, idmap, init};
-use crate::spec::Namespace;
+use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, child, garbage, idmap, init, stdio};
+use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Rusage, Wait};
-use crate::sys::watch::{number, own};
+use crate::sys::watch::{close_all, number, own};
 use crate::sys::{Errno, Fd, fd, process, time};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `started` is when sbx started,
@@ -43,8 +43,10 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
+            // Freeing it now would have the kernel copy every page of it that the child still reads.
+            let outcome = parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks);
             drop(tape);
-            parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks)
+            outcome
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
@@ -97,7 +99,7 @@ impl Parts {
             status: (reader, Some(writer)),
             mapped: if waits { Some(pipe()?) } else { None },
             signals: own(signals),
-            stdin: stdin(&plan.stdin)?,
+            stdin: stdio::open(&plan.stdin)?,
             streams,
         })
     }
@@ -118,35 +120,15 @@ impl Parts {
                 status_reader: number(&self.status.0),
                 mapped: self.mapped.as_ref().map(|(reader, writer)| (number(reader), number(writer))),
                 tasks: self.groups.as_ref().map(Groups::tasks).unwrap_or_default(),
-                death_signal: if plan.namespaces.contains(&Namespace::Pid) { libc::SIGKILL } else { init::END },
+                death_signal: match (plan.namespaces.contains(&Namespace::Pid), plan.init) {
+                    (false, Init::Reaper) => init::END,
+                    // A command that is the first process itself may ignore anything else.
+                    (true, _) | (false, Init::Command) => libc::SIGKILL,
+                },
             },
-            ignored: ignored_signals()?,
+            ignored: stdio::ignored_signals()?,
         })
     }
-}
-
-fn stdin(plan: &StdinPlan) -> Result<Option<OwnedFd>> {
-    let path = match plan {
-        StdinPlan::Inherit => return Ok(None),
-        StdinPlan::Null => std::path::Path::new("/dev/null"),
-        StdinPlan::File(path) => path,
-    };
-    let opened = fd::open(&path_text(path)?, libc::O_RDONLY, 0);
-    opened.map(|fd| Some(own(fd))).map_err(|errno| {
-        let message = format!("cannot open `{}` as standard input", path.display());
-        Error::new(crate::error::Kind::Io, message).with_errno(errno as i32)
-    })
-}
-
-/// Reads which signals this process ignores: `SigIgn` of proc_pid_status(5). The Rust runtime ignores
-/// SIGPIPE, and a shell or nohup(1) others; the command starts with the default actions.
-fn ignored_signals() -> Result<Vec<i32>> {
-    let path = "/proc/self/status";
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::io(format_args!("cannot read `{path}`"), &source))?;
-    let mask = text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    let mask = mask.ok_or_else(|| Error::new(crate::error::Kind::Host, format!("`{path}` has no `SigIgn`")))?;
-    Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
 }
 
 /// A new time namespace is entered later, by unshare(2); so is the cgroup namespace of a run with groups,
@@ -182,7 +164,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
             };
         }
     };
-    drop(side.sources);
+    close_all(side.sources.into_iter().map(|source| source.handle));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
         signals: number(&parts.signals),
@@ -190,8 +172,11 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         groups: parts.groups.as_ref(),
         relays,
     };
-    let seen =
-        watch::until_end(&plan.watch, &mut watched).map_err(|errno| host("cannot wait for the command", errno))?;
+    let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| {
+        process::signal_pidfd(watched.pidfd, libc::SIGKILL).ok();
+        process::wait(Wait::For(side.child)).ok();
+        host("cannot wait for the command", errno)
+    })?;
     let relays = std::mem::take(&mut watched.relays);
     let reaped = reap(side.child)?;
     let verdicts =
@@ -294,7 +279,7 @@ impl Run<'_> {
             killed_by,
             timing: self.timing(ending.as_ref()),
             usage,
-            output: output(relays),
+            output: relay::output(relays),
             cgroup,
             leftovers,
             warnings,
@@ -403,24 +388,4 @@ fn less(all: &Rusage, part: &Rusage) -> Rusage {
         voluntary: all.voluntary.saturating_sub(part.voluntary),
         involuntary: all.involuntary.saturating_sub(part.involuntary),
     }
-}
-
-fn output(relays: Vec<Relay>) -> Output {
-    let mut output = Output::default();
-    let mut streams = relays.into_iter();
-    let mut take = || {
-        streams.next().map(|relay| {
-            let bytes = relay.bytes();
-            let (kept, truncated) = relay.into_kept();
-            (bytes, kept, truncated)
-        })
-    };
-    if let (Some(out), Some(err)) = (take(), take()) {
-        output.stdout_bytes = Some(out.0);
-        output.stderr_bytes = Some(err.0);
-        output.truncated = if out.2 == Truncated::Yes { Truncated::Yes } else { err.2 };
-        output.stdout = out.1;
-        output.stderr = err.1;
-    }
-    output
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{IdRange, Identity, Idmap, MapWriter, Plan};
 use crate::run::sources::{Maps, Source, wants};
+use crate::run::tape::path_text;
 use crate::sys::process::{Cloned, Pid};
 use crate::sys::{Errno, Sys, fd, process, watch};
 
@@ -37,8 +38,13 @@ fn write_file(child: Pid, file: &str, ranges: &[IdRange]) -> Result<()> {
     let path = format!("/proc/{}/{file}", child.0);
     let lines: Vec<String> =
         ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
-    std::fs::write(&path, lines.concat())
-        .map_err(|source| Error::io(format_args!("cannot write `{path}`"), &source).with_kind(Kind::Host))
+    let opened = path_text(Path::new(&path))
+        .and_then(|text| fd::open(&text, libc::O_WRONLY, 0).map(watch::own).map_err(|errno| refused(&path, errno)))?;
+    fd::write(watch::number(&opened), lines.concat().as_bytes()).map(drop).map_err(|errno| refused(&path, errno))
+}
+
+fn refused(path: &str, errno: Errno) -> Error {
+    Error::new(Kind::Host, format!("cannot write `{path}`")).with_errno(errno as i32)
 }
 
 fn run_helper(name: &str, child: Pid, ranges: &[IdRange]) -> Result<()> {

@@ -98,17 +98,16 @@ fn become_child(start: &Start) -> i32 {
 fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
     loop {
         match process::next_signal() {
-            Ok(libc::SIGCHLD) => {
-                if let Some(status) = reap_ended(command, usage) {
-                    return status;
-                }
-            }
             Ok(END) => {
                 process::kill(Pid(-command.0), libc::SIGKILL).ok();
                 process::kill(command, libc::SIGKILL).ok();
             }
-            Ok(signal) => forward(signal, command),
-            Err(_) => {}
+            Ok(signal) if signal != libc::SIGCHLD => forward(signal, command),
+            Ok(_) | Err(_) => {}
+        }
+        // After every signal: lower numbers come first, so a stream of SIGHUP would hide SIGCHLD for ever.
+        if let Some(status) = reap_ended(command, usage) {
+            return status;
         }
     }
 }
@@ -146,13 +145,18 @@ fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
     }
     loop {
         kill_children(pids);
-        match process::wait(Wait::Any) {
-            Ok(Some(reaped)) => {
-                usage.add(&reaped.usage);
-                left += 1;
+        // Those that died together are reaped together: killing again costs a walk over all that are left.
+        let mut which = Wait::Any;
+        loop {
+            match process::wait(which) {
+                Ok(Some(reaped)) => {
+                    usage.add(&reaped.usage);
+                    left += 1;
+                }
+                Ok(None) | Err(Errno::EINTR) => break,
+                Err(_) => return left,
             }
-            Ok(None) | Err(Errno::EINTR) => {}
-            Err(_) => return left,
+            which = Wait::Ended;
         }
     }
 }

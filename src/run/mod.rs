@@ -11,6 +11,7 @@ pub mod init;
 pub mod meter;
 pub mod relay;
 pub mod sources;
+pub mod stdio;
 pub mod tape;
 pub mod verdict;
 pub mod watch;

@@ -4,8 +4,8 @@
 use std::os::fd::OwnedFd;
 
 use crate::plan::Capture;
-use crate::run::{CAPTURE_MAX, Truncated};
-use crate::sys::watch::{Entry, number};
+use crate::run::{CAPTURE_MAX, Output, Truncated};
+use crate::sys::watch::{Entry, number, poll};
 use crate::sys::{Errno, Fd, fd};
 
 /// What is read at once.
@@ -24,6 +24,8 @@ pub struct Relay {
     kept: Vec<u8>,
     capture: Capture,
     truncated: Truncated,
+    /// What is still to be read, once nothing is added that counts.
+    rest: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Relay {
     pub fn new(source: OwnedFd, target: Fd, capture: Capture) -> Self {
         let target = if capture == Capture::Yes { Target::Nowhere } else { Target::Fd(target) };
         let (pending, kept) = (Vec::new(), Vec::new());
-        Self { source: Some(source), target, pending, bytes: 0, kept, capture, truncated: Truncated::No }
+        Self { source: Some(source), target, pending, bytes: 0, kept, capture, truncated: Truncated::No, rest: None }
     }
 
     /// Returns what to wait for: something to read, or room for what was read. `None` at the end.
@@ -64,6 +66,29 @@ impl Relay {
         if self.pending.is_empty() { self.read(room) } else { self.write() }
     }
 
+    /// Says that all of the sandbox is dead: what is in the pipe is all that is read. Its end need not come,
+    /// because the writing end may have been passed out of the sandbox (SCM_RIGHTS of unix(7)).
+    pub fn finish(&mut self) {
+        let Some(source) = &self.source else { return };
+        self.rest = Some(fd::waiting(number(source)).unwrap_or(0));
+        self.end_if_read();
+    }
+
+    /// Gives up what its reader does not take.
+    pub fn abandon(&mut self) {
+        if self.entry().is_some() {
+            self.truncated = Truncated::Yes;
+        }
+        self.pending.clear();
+        self.source = None;
+    }
+
+    fn end_if_read(&mut self) {
+        if self.rest == Some(0) {
+            self.source = None;
+        }
+    }
+
     /// Returns how many bytes the command has written.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -78,11 +103,14 @@ impl Relay {
 
     fn read(&mut self, room: u64) {
         let Some(source) = &self.source else { return };
-        let mut chunk = vec![0; CHUNK];
+        let size = self.rest.map_or(CHUNK, |rest| usize::try_from(rest).unwrap_or(CHUNK).min(CHUNK));
+        let mut chunk = vec![0; size];
         match fd::read(number(source), &mut chunk) {
             Ok(0) => self.source = None,
             Ok(count) => {
                 chunk.truncate(count);
+                self.rest = self.rest.map(|rest| rest.saturating_sub(u64::try_from(count).unwrap_or(rest)));
+                self.end_if_read();
                 self.take(chunk, room);
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
@@ -109,9 +137,14 @@ impl Relay {
         }
     }
 
-    /// A reader that is gone is the command's to notice when it writes: its pipe is closed.
+    /// A reader that is gone is the command's to notice when it writes: its pipe is closed. The other stream
+    /// may lead to the same pipe and have filled it just now, and a write that blocks stops all clocks.
     fn write(&mut self) {
         let Target::Fd(target) = self.target else { return };
+        let mut room = [Entry::writable(target)];
+        if poll(&mut room, Some(0)).is_err() || room[0].seen == 0 {
+            return;
+        }
         let part = &self.pending[..self.pending.len().min(ATOMIC)];
         match fd::write(target, part) {
             Ok(count) => drop(self.pending.drain(..count)),
@@ -123,4 +156,26 @@ impl Relay {
             }
         }
     }
+}
+
+/// Returns what both streams, standard output first, say in the report.
+#[must_use]
+pub fn output(relays: Vec<Relay>) -> Output {
+    let mut output = Output::default();
+    let mut streams = relays.into_iter();
+    let mut take = || {
+        streams.next().map(|relay| {
+            let bytes = relay.bytes();
+            let (kept, truncated) = relay.into_kept();
+            (bytes, kept, truncated)
+        })
+    };
+    if let (Some(out), Some(err)) = (take(), take()) {
+        output.stdout_bytes = Some(out.0);
+        output.stderr_bytes = Some(err.0);
+        output.truncated = if out.2 == Truncated::Yes { Truncated::Yes } else { err.2 };
+        output.stdout = out.1;
+        output.stderr = err.1;
+    }
+    output
 }

@@ -45,7 +45,8 @@ pub struct Maps {
     pub caller: Option<OwnedFd>,
 }
 
-/// Dresses the trees. A file system that cannot map ids is mounted as it is where the command only reads:
+/// Dresses the trees, those of devices too: a tree of the host is a peer of what it was cloned from until it is
+/// private, and what is mounted on it inside would appear on the host. A file system that cannot map ids is mounted as it is where the command only reads:
 /// it can do less then, not more. Returns the sources for which that is so.
 ///
 /// # Errors

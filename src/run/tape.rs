@@ -2,15 +2,16 @@
 //! that it only has to play it. All allocation of a run's set-up ends here.
 
 use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::{Fd, memory, mount};
+use crate::sys::{Fd, memory, mount, start};
 
 /// The stack of the process that becomes the command.
-const STACK: usize = 64 << 10;
+const STACK: usize = 32 << 10;
 
 /// What the child plays. The numbers of `acts` are those of the plan's steps.
 #[derive(Debug)]
@@ -22,6 +23,9 @@ pub struct Tape {
     /// What the child must not carry: the caller's arguments and environment.
     pub caller: Option<memory::Strings>,
     pub pipes: Pipes,
+    /// The descriptors above standard error that the child needs, in ascending order. The others go before
+    /// anything of the image is looked at: a link to `/proc/self/fd/N` would lead out (CVE-2024-21626).
+    pub kept: Vec<Fd>,
 }
 
 /// What connects the child with the parent.
@@ -51,7 +55,7 @@ pub struct Start {
     pub ignored: Vec<i32>,
     pub init: Init,
     pub memory: Memory,
-    pub stack: Vec<u8>,
+    pub stack: Box<[MaybeUninit<u8>]>,
     /// Whether the first process is pid 1 of its own namespace, which takes all others with it.
     pub pid_namespace: PidNamespace,
     /// The file system whose size is limited.
@@ -83,7 +87,7 @@ pub enum Act {
     OpenTree {
         tree: usize,
         source: CString,
-        attributes: u64,
+        attributes: Option<u64>,
     },
     NewFilesystem {
         tree: usize,
@@ -163,11 +167,22 @@ pub struct Opened {
     pub ignored: Vec<i32>,
 }
 
+fn kept(opened: &Opened) -> Vec<Fd> {
+    let pipes = &opened.pipes;
+    let mut kept: Vec<Fd> = opened.trees.iter().chain(&opened.stdio).filter_map(|fd| *fd).collect();
+    kept.extend([pipes.status, pipes.status_reader]);
+    kept.extend(pipes.mapped.into_iter().flat_map(|(reader, writer)| [reader, writer]));
+    kept.extend(&pipes.tasks);
+    kept.sort_by_key(|fd| fd.0);
+    kept
+}
+
 /// Freezes `plan`.
 ///
 /// # Errors
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
 pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
+    let kept = kept(&opened);
     let acts = plan.steps.iter().map(|step| freeze_step(plan, &step.op).map_err(|error| error.at(step.origin)));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
@@ -179,7 +194,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         init: plan.init,
         // A child that shares memory stays in the old time namespace until it execs, and on older kernels beyond.
         memory: if new_time { Memory::Copied } else { Memory::Shared },
-        stack: vec![0; STACK],
+        stack: Box::new_uninit_slice(STACK),
         pid_namespace: match plan.namespaces.contains(&Namespace::Pid) {
             true => PidNamespace::New,
             false => PidNamespace::Host,
@@ -187,10 +202,11 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
+        kept,
         acts: acts.collect::<Result<_>>()?,
         trees: opened.trees,
         start,
-        caller: memory::caller_strings(std::env::args_os().len()),
+        caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
     })
 }
@@ -205,7 +221,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => Act::OpenTree {
             tree: usize::from(tree.0),
             source: path_text(source)?,
-            attributes: attribute_bits(*attributes),
+            attributes: (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes)),
         },
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),

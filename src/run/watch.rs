@@ -226,16 +226,26 @@ impl Loop<'_, '_> {
         }
     }
 
-    /// All writers are dead: what is left in the pipes is read to its end, as far as the reader of sbx's own
-    /// output takes it. A signal that asks again ends the waiting for a reader that does not read.
+    /// All of the sandbox is dead: what is left in the pipes is passed on, as far as the reader of sbx's own
+    /// output takes it. A run that was ended does not wait for a reader that does not read, nor does one
+    /// whose time is up; a signal that asks to end stops the waiting too.
     fn drain(&mut self) -> Result<(), Errno> {
+        self.watched.relays.iter_mut().for_each(Relay::finish);
+        let until = match self.seen.stop {
+            Some(_) => Some(time::monotonic().saturating_add(LAST_CALL)),
+            None => self.wall_at.map(|at| at.saturating_add(LAST_CALL)),
+        };
         loop {
             let mut entries: Vec<Entry> = self.watched.relays.iter().filter_map(Relay::entry).collect();
             if entries.is_empty() {
                 return Ok(());
             }
+            let now = time::monotonic();
+            if until.is_some_and(|until| until <= now) {
+                break;
+            }
             entries.push(Entry::readable(self.watched.signals));
-            match poll(&mut entries, None) {
+            match poll(&mut entries, until.map(|until| until.saturating_sub(now))) {
                 Ok(()) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
@@ -243,7 +253,7 @@ impl Loop<'_, '_> {
             if signals
                 && take_signal(self.watched.signals).is_ok_and(|signal| matches!(signal, libc::SIGINT | libc::SIGTERM))
             {
-                return Ok(());
+                break;
             }
             for entry in entries {
                 if entry.seen != 0 {
@@ -251,6 +261,8 @@ impl Loop<'_, '_> {
                 }
             }
         }
+        self.watched.relays.iter_mut().for_each(Relay::abandon);
+        Ok(())
     }
 }
 

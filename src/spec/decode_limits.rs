@@ -120,12 +120,10 @@ fn memory(reader: &mut Reader<'_, '_>) -> Option<Memory> {
 }
 
 fn cpu(reader: &mut Reader<'_, '_>) -> Option<Cpu> {
-    let cores = match reader.optional_argument() {
-        Some(entry) => Some(cores(reader, entry)?),
-        None => None,
-    };
+    let argument = reader.optional_argument();
+    let cores = argument.and_then(|entry| cores(reader, entry));
     let weight = reader.property_number("weight", 1..=10_000).and_then(|it| u32::try_from(it).ok());
-    if cores.is_none() && reader.property("weight").is_none() {
+    if argument.is_none() && reader.property("weight").is_none() {
         let finding = Finding::new(reader.node.span, "`cpu` needs a number of cores or `weight=`");
         reader.out.push(finding.label("nothing is limited"));
     }

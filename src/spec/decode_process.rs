@@ -56,7 +56,7 @@ fn env(reader: Reader<'_, '_>, spec: &mut Spec) {
         if let Err(message) = value::variable_name(name) {
             reader.out.push(Finding::new(entry.span, message).label("not a name"));
         }
-        let value = reader.read(entry, value::c_text, "quote it");
+        let value = reader.read(entry, value::c_text, "a text in quotes");
         let variable = value.map(|value| Variable { name: name.clone().into_owned(), value });
         spec.env.extend(variable.map(|it| Spanned::new(it, Origin::Spec(entry.span))));
     }
@@ -113,7 +113,7 @@ fn command(reader: &mut Reader<'_, '_>) -> Option<Command> {
     let entries = reader.arguments("a program");
     let mut argv = Vec::with_capacity(entries.len());
     for entry in entries {
-        argv.push(reader.read(entry, value::c_text, "quote it"));
+        argv.push(reader.read(entry, value::c_text, "a text in quotes"));
     }
     let argv: Vec<String> = argv.into_iter().collect::<Option<_>>()?;
     if argv.first().is_some_and(String::is_empty) {

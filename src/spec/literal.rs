@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use kdl::{KdlEntry, KdlValue};
 
+use crate::spec::character::{is_newline, is_space};
 use crate::spec::diagnostic::{Finding, Findings};
-use crate::spec::scan::{Escapes, Form, Kind, Lines, Token, is_newline, is_space};
+use crate::spec::scan::{Escapes, Form, Kind, Lines, Token};
 use crate::units::Span;
 
 /// A value of KDL, `Bad` where a finding has already been made of it.
@@ -31,6 +32,8 @@ pub(crate) struct Literals<'t> {
 /// How many bytes the kdl crate reads of one spec: some 100 ms. Long texts are
 /// written as raw strings, which it does not need to see.
 const MAX_INTRICATE: usize = 1 << 16;
+/// What a token costs the crate whatever its length, in bytes.
+const INTRICATE_EACH: usize = 16;
 
 impl<'t> Literals<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
@@ -42,6 +45,7 @@ impl<'t> Literals<'t> {
         let source = &self.text[token.span.start..token.span.end];
         match token.kind {
             Kind::Text(form) => self.string(source, form, token.span, out),
+            Kind::Broken => Value::Bad,
             _ => self.word(source, token.span, out),
         }
     }
@@ -85,10 +89,6 @@ impl<'t> Literals<'t> {
                 Some(text) => Value::Text(Cow::Owned(text)),
                 None => self.intricate(source, span, out),
             },
-            Form { escapes: Escapes::None, lines: Lines::One, .. } if body.contains(is_newline) => {
-                out.push(Finding::new(span, "a string of one line contains a line break").label("broken line"));
-                Value::Bad
-            }
             Form { escapes: Escapes::None, lines: Lines::One, .. } => Value::Text(Cow::Borrowed(body)),
             Form { escapes: Escapes::Some, lines: Lines::Many, .. } => self.intricate(source, span, out),
             Form { escapes: Escapes::None, lines: Lines::Many, hashes } => {
@@ -105,8 +105,8 @@ impl<'t> Literals<'t> {
 
     /// Lets the kdl crate read `source`. A lone value cannot lead it into recursion.
     fn intricate(&mut self, source: &'t str, span: Span, out: &mut Findings) -> Value<'t> {
-        let Some(left) = self.budget.checked_sub(source.len()) else {
-            let message = format!("more than {} KiB of the spec are strings with escapes", MAX_INTRICATE >> 10);
+        let Some(left) = self.budget.checked_sub(source.len() + INTRICATE_EACH) else {
+            let message = "too much of the spec are strings with escapes";
             out.push(
                 Finding::new(span, message).label("this one").help("write it as a raw string: `#\"\"\"` … `\"\"\"#`"),
             );
@@ -139,20 +139,48 @@ fn explain(source: &str, span: Span, error: &kdl::KdlError) -> Finding {
         return Finding::new(span, format!("`{source}` is not a keyword")).label("unknown keyword").help(help);
     }
     if !source.starts_with('"') && !source.starts_with('#') {
+        if source.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+            return Finding::new(span, "the number is too large").label("more than 127 bits");
+        }
         let finding = Finding::new(span, format!("`{source}` is neither a number nor a word")).label("not a number");
         return finding.help(format!("quote it: `\"{source}\"`"));
     }
+    if let Some((at, length)) = bad_escape(source) {
+        let place = Span { start: span.start + at, end: span.start + at + length };
+        let escape = &source[at..at + length];
+        let finding = Finding::new(place, format!("`{escape}` is not an escape")).label("not an escape");
+        return finding.help("write `\\\\` for `\\`, or a raw string: `#\"…\"#`");
+    }
     let first = error.diagnostics.first();
     let message = first.and_then(|it| it.message.as_deref()).unwrap_or("this string cannot be read");
-    let (start, length) = first.map_or((0, source.len()), |it| (it.span.offset(), it.span.len()));
-    let start = start.min(source.len());
-    let end = (start + length.max(1)).min(source.len());
-    let place = Span { start: span.start + start, end: span.start + end };
-    let finding = Finding::new(place, lower_first(message)).label("in this string");
+    let finding = Finding::new(span, lower_first(message)).label("in this string");
     match first.and_then(|it| it.help.as_deref()) {
         Some(help) => finding.help(lower_first(help.trim_end_matches('.'))),
-        None => finding.help("the escapes are `\\n \\r \\t \\s \\b \\f \\\\ \\\" \\u{…}`"),
+        None => finding,
     }
+}
+
+/// Returns where the first escape is that KDL does not have, and its length.
+fn bad_escape(source: &str) -> Option<(usize, usize)> {
+    let mut at = 0;
+    while let Some(found) = source[at..].find('\\') {
+        at += found;
+        let escaped = source[at + 1..].chars().next()?;
+        match escaped {
+            'u' => {
+                let rest = source[at + 2..].strip_prefix('{').unwrap_or("");
+                let digits = rest.find('}').map_or("", |close| &rest[..close]);
+                let known = (1..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if !known || u32::from_str_radix(digits, 16).ok().and_then(char::from_u32).is_none() {
+                    return Some((at, if known { digits.len() + 4 } else { 2 }));
+                }
+            }
+            c if "nrtsbf\\\"".contains(c) || is_space(c) || is_newline(c) => {}
+            c => return Some((at, 1 + c.len_utf8())),
+        }
+        at += 1 + escaped.len_utf8();
+    }
+    None
 }
 
 fn all_digits(text: &str) -> bool {

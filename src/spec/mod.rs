@@ -3,6 +3,7 @@
 
 mod agree;
 mod capability;
+mod character;
 mod decode;
 mod decode_limits;
 mod decode_mounts;

@@ -126,6 +126,8 @@ const STRICTER: &[(&str, &str)] = &[
     // The crate needs no end between a node that `/-` leaves out and its neighbours.
     ("a node ends with its block", "/-"),
     ("only a block can stand here", "/-"),
+    // The crate lets `/-` follow `/-`.
+    ("stands before nothing", "/-"),
 ];
 
 fn ours(text: &str) -> std::result::Result<Vec<Node<'_>>, Vec<Finding>> {

@@ -225,7 +225,7 @@ impl<'n, 't> Reader<'n, 't> {
     pub(crate) fn choice<T: Copy>(&mut self, entry: &Entry<'_>, choices: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(entry)?;
         let found = choices.iter().find(|(word, _)| *word == text);
-        if found.is_none() {
+        if found.is_none() && !self.out.is_full() {
             let words = choices.iter().map(|(word, _)| *word);
             self.unknown(entry.value_span, format!("unknown value `{}`", shorten(text)), text, words);
         }
@@ -248,6 +248,9 @@ impl<'n, 't> Reader<'n, 't> {
         }
         let mut seen: Vec<&str> = Vec::new();
         for (entry, name) in node.entries.iter().filter_map(|entry| Some((entry, entry.name.as_deref()?))) {
+            if out.is_full() {
+                break;
+            }
             if !asked.contains(&name) {
                 let message = format!("`{}` has no property `{}`", node.name, shorten(name));
                 out.push(unknown(entry.span, message, name, asked.iter().copied()));

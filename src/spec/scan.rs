@@ -5,6 +5,7 @@
 //! on `*` in block comments and on stray `}`, and takes exponential time on nested
 //! slashdash (kdl-rs issue 177): the crate is only ever shown single tokens.
 
+use crate::spec::character::{breaks_line, is_newline, is_space, is_word, reject_invisible};
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::units::Span;
 
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     Word,
     /// Any of the string forms with quotes, well delimited.
     Text(Form),
+    /// Something that a finding has already been made of.
+    Broken,
     Equals,
     Open,
     Close,
@@ -93,46 +96,6 @@ pub(crate) fn scan(text: &str, out: &mut Findings) -> Vec<Token> {
     scanner.tokens
 }
 
-/// Code points that change what a reader sees are refused wherever they stand: KDL
-/// refuses most of them in strings only, and a comment can hide a line as well.
-fn reject_invisible(text: &str, out: &mut Findings) {
-    let suspicious = |byte: u8| (byte < 0x20 && !matches!(byte, b'\t'..=b'\r')) || byte == 0x7f || byte >= 0xe2;
-    if !text.bytes().any(suspicious) {
-        return;
-    }
-    for (at, c) in text.char_indices() {
-        let refused = matches!(c, '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{200e}' | '\u{200f}'
-            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            || (c == '\u{feff}' && at > 0);
-        if refused {
-            let span = Span { start: at, end: at + c.len_utf8() };
-            let finding = Finding::new(span, format!("the character U+{:04X} is not allowed", u32::from(c)))
-                .label("invisible character")
-                .help("in a quoted string it can be written as `\\u{…}`");
-            out.push(finding);
-        }
-        if out.is_full() {
-            return;
-        }
-    }
-}
-
-pub(crate) fn is_newline(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-pub(crate) fn is_space(c: char) -> bool {
-    matches!(c, '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
-}
-
-fn is_word(c: char) -> bool {
-    match c {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => true,
-        '\\' | '/' | '(' | ')' | '{' | '}' | '[' | ']' | ';' | '"' | '#' | '=' => false,
-        c => !is_space(c) && !is_newline(c) && !matches!(c, '\0'..='\u{1f}' | '\u{7f}' | '\u{feff}'),
-    }
-}
-
 #[derive(Debug, PartialEq, Eq)]
 enum Flow {
     Continue,
@@ -199,20 +162,20 @@ impl<'t> Scanner<'t> {
         Flow::Continue
     }
 
+    /// Reports `c`, and takes what it is glued to as well: that would only be reported again.
     fn stray(&mut self, c: char, out: &mut Findings) {
-        let start = self.at;
-        self.skip(c.len_utf8());
         // The invisible ones are reported already, for the whole text.
-        if matches!(c, ')' | '[' | ']' | '/' | '#') {
-            let mut finding =
-                Finding::new(self.span_from(start), format!("unexpected `{c}`")).label("not part of a word");
-            if matches!(c, '/' | '#') {
-                finding = finding.help("a path or a text with such characters stands in quotes");
-            }
-            out.push(finding);
-            // What it is glued to would only be reported again.
-            self.at += self.rest().find(|c| !is_word(c) && c != '/').unwrap_or(self.rest().len());
+        if !matches!(c, ')' | '[' | ']' | '/' | '#') {
+            return self.skip(c.len_utf8());
         }
+        let span = Span { start: self.at, end: self.at + c.len_utf8() };
+        let mut finding = Finding::new(span, format!("unexpected `{c}`")).label("not part of a word");
+        if matches!(c, '/' | '#') {
+            finding = finding.help("a path or a text with such characters stands in quotes");
+        }
+        out.push(finding);
+        let rest = &self.rest()[1..];
+        self.emit(Kind::Broken, 1 + rest.find(|c| !is_word(c) && c != '/' && c != '#').unwrap_or(rest.len()));
     }
 
     /// `(type)`: allowed by KDL, without meaning here.
@@ -306,10 +269,7 @@ impl<'t> Scanner<'t> {
         }
         match rest[hashes..].find(|c| !is_word(c)).unwrap_or(rest.len() - hashes) {
             length if hashes == 1 && length > 0 => self.emit(Kind::Word, 1 + length),
-            _ => {
-                self.at += hashes - 1;
-                self.stray('#', out);
-            }
+            _ => self.stray('#', out),
         }
         Flow::Continue
     }
@@ -335,12 +295,12 @@ impl<'t> Scanner<'t> {
             match bytes.get(at) {
                 None => break None,
                 Some(b'\\') => {
-                    let space = bytes[at + 1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-                    (at, escapes) = (at + 1 + space.count().max(1), Escapes::Some);
+                    let space = self.text[at + 1..].chars().take_while(|c| is_space(*c) || is_newline(*c));
+                    (at, escapes) = (at + 1 + space.map(char::len_utf8).sum::<usize>().max(1), Escapes::Some);
                 }
                 Some(b'"') if lines == Lines::One || bytes[at..].starts_with(b"\"\"\"") => break Some(at),
                 // A string of one line ends with it, unless the newline is escaped.
-                Some(b'\n' | b'\r') if lines == Lines::One => break None,
+                Some(_) if lines == Lines::One && breaks_line(&bytes[at..]) => break None,
                 Some(_) => at += 1,
             }
         };
@@ -357,12 +317,13 @@ impl<'t> Scanner<'t> {
         let span = Span { start, end: start + form.hashes + quotes(form.lines) };
         let finding = Finding::new(span, "this string is never closed").label("opened here");
         if form.lines == Lines::Many {
+            self.emit(Kind::Broken, self.text.len() - start);
             out.push(finding.help("close it with the same quotes on a line of their own"));
             return Flow::Stop;
         }
         out.push(finding.help("a text of several lines stands between `\"\"\"`, or `#\"\"\"` and `\"\"\"#`"));
         let end = self.line_end();
-        self.skip(end - start);
+        self.emit(Kind::Broken, end - start);
         Flow::Continue
     }
 }
@@ -370,11 +331,12 @@ impl<'t> Scanner<'t> {
 /// Returns where `close` begins in the first line of `text`.
 fn close_in_line(text: &str, close: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'"' if bytes[at..].starts_with(close.as_bytes()) => return Some(at),
-            b'\n' | b'\r' => return None,
-            _ => {}
+    for at in 0..bytes.len() {
+        if breaks_line(&bytes[at..]) {
+            return None;
+        }
+        if bytes[at] == b'"' && bytes[at..].starts_with(close.as_bytes()) {
+            return Some(at);
         }
     }
     None

@@ -48,6 +48,10 @@ pub(crate) fn grow<'t>(text: &'t str, tokens: &[Token], out: &mut Findings) -> V
     grower.nodes
 }
 
+fn starts_entry(kind: Kind) -> bool {
+    matches!(kind, Kind::Word | Kind::Text(_) | Kind::Broken | Kind::Slashdash)
+}
+
 /// Whether `/-` stands before something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -89,12 +93,14 @@ impl<'t> Grower<'t, '_> {
         match token.kind {
             Kind::Newline => self.at += 1,
             Kind::Close => return self.end_block(token, out),
-            Kind::Word | Kind::Text(_) => return self.node(Fate::Kept, out),
+            Kind::Word | Kind::Text(_) | Kind::Broken => return self.node(Fate::Kept, out),
             Kind::Slashdash => {
                 self.at += 1;
                 self.skip_newlines();
                 match self.peek() {
-                    Some(Token { kind: Kind::Word | Kind::Text(_), .. }) => return self.node(Fate::Dropped, out),
+                    Some(Token { kind: Kind::Word | Kind::Text(_) | Kind::Broken, .. }) => {
+                        return self.node(Fate::Dropped, out);
+                    }
                     _ => out.push(Finding::new(token.span, "`/-` stands before nothing").label("nothing to leave out")),
                 }
             }
@@ -141,9 +147,7 @@ impl<'t> Grower<'t, '_> {
             }
         };
         let mut node = Node { name, name_span: token.span, span: token.span, entries: Vec::new(), children: None };
-        while let Some(entry) =
-            self.peek().filter(|token| matches!(token.kind, Kind::Word | Kind::Text(_) | Kind::Slashdash))
-        {
+        while let Some(entry) = self.peek().filter(|token| starts_entry(token.kind) && !out.is_full()) {
             if entry.joint == Joint::Touching {
                 let finding =
                     Finding::new(entry.span, "a space is missing before this").label("touches what is before it");
@@ -180,7 +184,7 @@ impl<'t> Grower<'t, '_> {
             self.skip_newlines();
             fate = Fate::Dropped;
             token = match self.peek() {
-                Some(next) if matches!(next.kind, Kind::Word | Kind::Text(_)) => next,
+                Some(next) if matches!(next.kind, Kind::Word | Kind::Text(_) | Kind::Broken) => next,
                 _ => {
                     out.push(Finding::new(first.span, "`/-` stands before nothing").label("nothing to leave out"));
                     return None;
@@ -205,7 +209,8 @@ impl<'t> Grower<'t, '_> {
                 Cow::Borrowed("")
             }
         };
-        let Some(token) = self.peek().filter(|token| matches!(token.kind, Kind::Word | Kind::Text(_))) else {
+        let Some(token) = self.peek().filter(|token| matches!(token.kind, Kind::Word | Kind::Text(_) | Kind::Broken))
+        else {
             out.push(
                 Finding::new(key.span, format!("the property `{name}` has no value")).label("nothing after its `=`"),
             );

@@ -83,6 +83,14 @@ pub fn duplicate_cloexec(source: Fd, target: Fd) -> Sys<()> {
     check(returned).map(drop)
 }
 
+/// Returns how many bytes of a pipe have not been read (FIONREAD of pipe(7)).
+pub fn waiting(fd: Fd) -> Sys<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, which is live.
+    let returned = unsafe { libc::syscall(libc::SYS_ioctl, fd.0, libc::FIONREAD, &raw mut count) };
+    check(returned).map(|_| u64::try_from(count).unwrap_or(0))
+}
+
 /// Returns whether the reading end of the pipe whose writing end is `fd` is gone (POLLERR of pipe(7)).
 pub fn reader_gone(fd: Fd) -> Sys<bool> {
     let mut entry = libc::pollfd { fd: fd.0, events: 0, revents: 0 };
@@ -90,4 +98,10 @@ pub fn reader_gone(fd: Fd) -> Sys<bool> {
     // SAFETY: ppoll(2) reads and writes one pollfd and reads one timespec, both live; a null mask is allowed.
     let returned = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const timeout, 0, 0) };
     check(returned).map(|_| entry.revents & libc::POLLERR != 0)
+}
+
+/// Takes the close-on-exec flag off `fd`.
+pub fn keep_on_exec(fd: Fd) -> Sys<()> {
+    // SAFETY: fcntl(2) with F_SETFD takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_fcntl, fd.0, libc::F_SETFD, 0) }).map(drop)
 }

@@ -20,6 +20,7 @@ pub mod path;
 pub mod probe;
 pub mod process;
 pub mod security;
+pub mod start;
 pub mod time;
 pub mod watch;
 

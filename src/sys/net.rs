@@ -1,9 +1,10 @@
 //! The loopback interface.
 #![expect(unsafe_code, reason = "system calls")]
 
-use super::{Fd, Sys, check, check_fd, fd};
+use super::{Fd, Sys, check, check_fd};
 
-/// Brings `lo` of this network namespace up (SIOCSIFFLAGS of netdevice(7)).
+/// Brings `lo` of this network namespace up (SIOCSIFFLAGS of netdevice(7)). The socket stays open; a child
+/// closes everything before it execs.
 pub fn loopback_up() -> Sys<()> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
     // SAFETY: socket(2) touches no memory.
@@ -15,7 +16,5 @@ pub fn loopback_up() -> Sys<()> {
     request.ifr_ifru.ifru_flags = 0x41; // IFF_UP | IFF_RUNNING
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which is live.
     let returned = unsafe { libc::syscall(libc::SYS_ioctl, socket.0, libc::SIOCSIFFLAGS, &raw const request) };
-    let result = check(returned).map(drop);
-    fd::close(socket)?;
-    result
+    check(returned).map(drop)
 }

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::MaybeUninit;
 
 use super::{Errno, Fd, Sys, check, check_fd};
 
@@ -69,7 +70,7 @@ extern "C" fn start<T>(pointer: *mut c_void) -> c_int {
 
 /// Makes a child that runs `entry(argument)` on `stack` and ends with its result, which keeps to the
 /// contract of [`crate::sys`].
-pub fn spawn<T>(memory: Memory, stack: &mut [u8], entry: fn(&T) -> i32, argument: &T) -> Sys<Pid> {
+pub fn spawn<T>(memory: Memory, stack: &mut [MaybeUninit<u8>], entry: fn(&T) -> i32, argument: &T) -> Sys<Pid> {
     let flags = match memory {
         Memory::Shared => libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
         Memory::Copied => libc::SIGCHLD,
@@ -221,6 +222,14 @@ pub fn signal_pidfd(pidfd: Fd, signal: i32) -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.0, signal, 0, 0) }).map(drop)
 }
 
+/// Returns whether execve(2) gave this process rights that its caller does not have: set-id bits or file
+/// capabilities (AT_SECURE of getauxval(3)).
+#[must_use]
+pub fn is_set_id() -> bool {
+    // SAFETY: getauxval(3) reads the vector that the kernel put above the stack.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Blocks every signal; returns the mask that was.
 pub fn block_signals() -> Sys<u64> {
     change_mask(u64::MAX)
@@ -279,8 +288,12 @@ pub fn adopt_orphans() -> Sys<()> {
 }
 
 /// Sets real, effective and saved ids, the group first, after dropping the supplementary groups.
-/// The raw calls change this thread only, which is all there is.
+/// The raw calls change this thread only, which is all there is. The capabilities stay: whoever calls this
+/// still has a sandbox to build and gives them up afterwards (SECBIT_NO_SETUID_FIXUP of capabilities(7)).
 pub fn set_ids(uid: u32, gid: u32) -> Sys<()> {
+    const NO_SETUID_FIXUP: u64 = 1 << 2;
+    // SAFETY: prctl(2) with PR_SET_SECUREBITS takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) })?;
     // SAFETY: an empty list needs no memory.
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0, 0) })?;
     // SAFETY: setresgid(2) takes integers only.

@@ -27,13 +27,14 @@ pub fn raise_ambient(capability: u8) -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, raise, number, 0, 0) }).map(drop)
 }
 
-/// Sets the effective, permitted and inheritable sets to `mask` (capset(2)).
-pub fn set_capabilities(mask: u64) -> Sys<()> {
+/// Sets the effective and permitted sets to `held` and the inheritable set, which the bounding set limits,
+/// to `inheritable` (capset(2)).
+pub fn set_capabilities(held: u64, inheritable: u64) -> Sys<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
-    let (low, high) = (u32::try_from(mask & 0xffff_ffff), u32::try_from(mask >> 32));
-    let (Ok(low), Ok(high)) = (low, high) else { return Err(Errno::EINVAL) };
-    let data = [low, low, low, high, high, high];
+    let half = |mask: u64| u32::try_from(mask & 0xffff_ffff).map_err(|_| Errno::EINVAL);
+    let (low, high) = (half(held)?, half(held >> 32)?);
+    let data = [low, low, half(inheritable)?, high, high, half(inheritable >> 32)?];
     // SAFETY: capset(2) reads a header of two words and, in version 3, two structs of three words.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }

@@ -1,7 +1,7 @@
 //! Waiting for several things at once: signals, processes, pipes, counters.
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use super::{Errno, Fd, Sys, check, check_fd};
 
@@ -101,4 +101,16 @@ pub fn number(owned: &OwnedFd) -> Fd {
 pub fn copy(fd: Fd) -> Sys<OwnedFd> {
     // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC takes integers only.
     check_fd(unsafe { libc::syscall(libc::SYS_fcntl, fd.0, libc::F_DUPFD_CLOEXEC, 3) }).map(own)
+}
+
+/// Closes many descriptors, with one call for each unbroken run of numbers.
+pub fn close_all(owned: impl Iterator<Item = OwnedFd>) {
+    let mut numbers: Vec<u32> = owned.filter_map(|fd| u32::try_from(fd.into_raw_fd()).ok()).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|left, right| left + 1 == *right) {
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            // Only a kernel without the call answers an error, and this one made mounts with newer ones.
+            super::fd::close_range(*first, *last).ok();
+        }
+    }
 }

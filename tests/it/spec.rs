@@ -6,7 +6,7 @@ use sbx::spec::diagnostic::{Colour, render};
 use sbx::spec::parse::parse;
 
 /// Returns the specs of a directory of the package, in the order of their names.
-fn specs(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn specs(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = std::fs::read_dir(&directory).expect("the directory is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("its entries can be read").path()).collect();
@@ -18,7 +18,7 @@ fn specs(directory: &str) -> Vec<PathBuf> {
 
 /// Runs `compare` with snapshots in the package's own directory. Nothing is written
 /// unless `INSTA_UPDATE` asks for it.
-fn with_snapshots(compare: impl FnOnce()) {
+pub(crate) fn with_snapshots(compare: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots"));
     settings.set_prepend_module_to_snapshot(false);

@@ -54,7 +54,7 @@ impl Arena {
 
     pub(crate) fn locate_bounded(&self, bytes: &[u8], bounds: Bounds) -> Result<Image> {
         let path = self.archive("archive", bytes);
-        let image = locate(Source::Tar(&path), None, &self.store().with_bounds(bounds), &mut |_| {});
+        let image = locate(Source::Tar(&path), None, || Ok(self.store().with_bounds(bounds)), &mut |_| {});
         self.check_canary();
         if image.is_err() {
             assert_eq!(self.left_in("tmp"), Vec::<String>::new(), "a failed extraction left something");
@@ -289,7 +289,7 @@ pub(crate) fn name(bytes: &[u8]) -> &OsStr {
 /// Returns the steps that a call of `locate` went through.
 pub(crate) fn steps(path: &Path, digest: Option<&str>, store: &Store) -> (Result<Image>, Vec<Step>) {
     let mut steps = Vec::new();
-    let image = locate(Source::Path(path), digest, store, &mut |progress| {
+    let image = locate(Source::Path(path), digest, || Ok(store.clone()), &mut |progress| {
         assert!(progress.read <= progress.total, "{progress:?}");
         if steps.last() != Some(&progress.step) {
             steps.push(progress.step);

@@ -139,10 +139,10 @@ fn sources_of_the_wrong_kind_are_told_apart() {
         (Source::Tar(&file), Some(&digest.replace('0', "A")), "is not a SHA-256 digest"),
         (Source::Tar(&file), Some("../../../../etc/passwd"), "is not a SHA-256 digest"),
     ] {
-        let message = locate(source, digest, &store, &mut |_| {}).unwrap_err().to_string();
+        let message = locate(source, digest, || Ok(store.clone()), &mut |_| {}).unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
     }
-    let image = locate(Source::Path(&canary), None, &store, &mut |_| panic!("read something")).unwrap();
+    let image = locate(Source::Path(&canary), None, || Ok(store.clone()), &mut |_| panic!("read something")).unwrap();
     assert_eq!((image.root.as_path(), image.digest), (canary.as_path(), None));
     assert!(!arena.path("store").exists(), "a directory needs no store");
 }

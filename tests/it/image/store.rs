@@ -103,7 +103,7 @@ fn a_killed_extraction_leaves_nothing_that_counts() {
     if killed == 0 {
         skip("no kill fell into an extraction");
     }
-    let image = locate(Source::Tar(&archive), None, &arena.store(), &mut |_| {}).unwrap();
+    let image = locate(Source::Tar(&archive), None, || Ok(arena.store()), &mut |_| {}).unwrap();
     assert_eq!((arena.left_in("tar").len(), arena.left_in("tmp")), (1, Vec::new()));
     if is_root() {
         assert!(image.root.join("closed/d119/f5999").exists());
@@ -117,7 +117,7 @@ fn collect_spares_what_is_in_use_and_survives_anything_else() {
     let archive = arena.archive("sample.tar", &sample());
     assert_eq!(arena.store().collect().unwrap(), []);
     let mut during = None;
-    locate(Source::Tar(&archive), None, &arena.store(), &mut |_| {
+    locate(Source::Tar(&archive), None, || Ok(arena.store()), &mut |_| {
         during.get_or_insert_with(|| (arena.store().collect().unwrap(), arena.left_in("tmp").len()));
     })
     .unwrap();
@@ -231,7 +231,7 @@ fn a_full_disk_is_told_and_left_clean() {
             return;
         }
         let store = Store::new(small.join("store"));
-        let outcome = locate(Source::Tar(&archive), None, &store, &mut |_| {});
+        let outcome = locate(Source::Tar(&archive), None, || Ok(store.clone()), &mut |_| {});
         let left = (store.collect(), std::fs::read_dir(small.join("store/tmp")).map(Iterator::count));
         let kept = std::fs::read_dir(small.join("store/tar")).map(Iterator::count);
         run(arena.directory.path(), "umount", &[small.to_str().unwrap()]);

@@ -1,0 +1,64 @@
+//! A tree in the making, as data: what `place` puts members into and `directories`
+//! keeps open until the end. It does nothing by itself.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::image::{Bounds, Skipped};
+use crate::sys::file::{Owner, Time};
+
+/// `PATH_MAX` of path_resolution(7), the final NUL included.
+pub(super) const PATH: usize = 4096;
+
+/// Who owns the files of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ownership {
+    /// Whom the archive says.
+    Archive,
+    /// The caller, who has no right to give files away.
+    Caller,
+}
+
+/// A tree in the making. Directories are open to their owner until its end.
+pub(super) struct Tree {
+    /// Only for messages.
+    pub(super) path: PathBuf,
+    pub(super) root: Rc<OwnedFd>,
+    pub(super) ownership: Ownership,
+    pub(super) bounds: Bounds,
+    pub(super) directories: Directories,
+    pub(super) made: u64,
+    pub(super) written: u64,
+    pub(super) skipped: Skipped,
+}
+
+/// What a tree remembers of its directories.
+#[derive(Default)]
+pub(super) struct Directories {
+    /// The parent of the last member: most archives stay in a directory for a while.
+    pub(super) last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    /// What directories get at the end, by inode: until then, members still have to get in.
+    pub(super) pending: HashMap<u64, Pending>,
+    /// Bytes of all names that were noted.
+    pub(super) held: usize,
+}
+
+pub(super) struct Pending {
+    /// From the root, as the archive spelt it.
+    pub(super) name: Vec<u8>,
+    pub(super) mode: u32,
+    pub(super) owner: Owner,
+    pub(super) time: Option<Time>,
+}
+
+/// Returns the parts as a path that can be opened from the root.
+pub(super) fn relative(parts: &[&[u8]]) -> OsString {
+    match parts {
+        [] => OsString::from("."),
+        _ => OsString::from_vec(parts.join(&b'/')),
+    }
+}

@@ -1,0 +1,59 @@
+//! What the command inherits of its caller: the three standard streams and the actions
+//! of signals. Nothing here outlives the caller's own descriptors.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::StdinPlan;
+use crate::run::tape::path_text;
+use crate::sys::watch::{number, own};
+use crate::sys::{Errno, fd, file};
+
+/// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
+///
+/// # Errors
+/// A file that cannot be opened; a stream that is a directory.
+pub fn open(plan: &StdinPlan) -> Result<Option<OwnedFd>> {
+    refuse_directory(std::io::stdout(), "output")?;
+    refuse_directory(std::io::stderr(), "error")?;
+    let path = match plan {
+        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| None),
+        StdinPlan::Null => std::path::Path::new("/dev/null"),
+        StdinPlan::File(path) => path,
+    };
+    let opened = fd::open(&path_text(path)?, libc::O_RDONLY, 0).map(own).map_err(|errno| {
+        let message = format!("cannot open `{}` as standard input", path.display());
+        Error::new(Kind::Io, message).with_errno(errno as i32)
+    })?;
+    refuse_directory(&opened, "input").map(|()| Some(opened))
+}
+
+/// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
+fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
+    match file::stat(stream) {
+        Ok(found) if found.kind == file::FileType::Directory => {
+            let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
+            Err(Error::new(Kind::Usage, message)
+                .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
+        }
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno as i32)),
+    }
+}
+
+/// Reads which signals this process ignores: `SigIgn` of proc_pid_status(5). The Rust runtime ignores
+/// SIGPIPE, and a shell or nohup(1) others; the command starts with the default actions.
+///
+/// # Errors
+/// A procfs that is not there or cannot be understood.
+pub fn ignored_signals() -> Result<Vec<i32>> {
+    let failed = |errno| Error::new(Kind::Host, "cannot read `/proc/self/status`").with_errno(errno as i32);
+    let status = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own).map_err(failed)?;
+    // One read gives all of a file of procfs that fits.
+    let mut bytes = [0u8; 4096];
+    let count = fd::read(number(&status), &mut bytes).map_err(failed)?;
+    let text = String::from_utf8_lossy(bytes.get(..count).unwrap_or_default());
+    let mask = text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let mask = mask.ok_or_else(|| failed(Errno::EBADMSG))?;
+    Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
+}
