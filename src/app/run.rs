@@ -69,7 +69,7 @@ fn writable(spec: &Spec, invocation: &Invocation) -> Vec<PathBuf> {
 fn decide(spec: &Spec, invocation: &Invocation, account: &mut Account<'_>, stages: &mut Stages) -> Result<Plan> {
     let gathered = gather::gather(spec, invocation, Effects::Prepare)?;
     account.found(spec, &gathered.facts.base, gathered.image);
-    reenter::in_scope_if_needed(spec, &gathered.facts.host)?;
+    reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
     let plan = resolve::resolve(spec, &gathered.facts, invocation)?;
     stages.lap("resolve");

@@ -276,7 +276,9 @@ fn common_ancestor(one: &Path, other: &Path) -> PathBuf {
 }
 
 fn refuse_all(errno: Option<i32>) -> Cgroups {
-    Cgroups { refusals: vec![refusal::none(errno)], ..Cgroups::default() }
+    // Where /proc is missing nothing can be said about cgroups.
+    let refusal = if Path::new("/proc/self").exists() { refusal::none(errno) } else { refusal::no_proc(errno) };
+    Cgroups { refusals: vec![refusal], ..Cgroups::default() }
 }
 
 /// Reads what is so for one v2 directory. What cannot be read counts as not there.

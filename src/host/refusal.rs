@@ -211,6 +211,17 @@ pub fn none(errno: Option<i32>) -> Refusal {
     }
 }
 
+/// Returns the refusal of every controller where sbx cannot ask which groups it is in.
+#[must_use]
+pub fn no_proc(errno: Option<i32>) -> Refusal {
+    Refusal {
+        controllers: Controller::ALL.to_vec(),
+        why: "no proc file system is mounted at `/proc`".to_owned(),
+        errno,
+        hint: "`mount -t proc proc /proc`".to_owned(),
+    }
+}
+
 /// Returns the refusal of a v2 parent that the spec names.
 #[must_use]
 pub fn given(barrier: Barrier, parent: &Path, meeting: &Path, controllers: &[Controller]) -> Refusal {

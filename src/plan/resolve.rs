@@ -120,9 +120,14 @@ fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace], privilege
 
 /// Everything that weakens the child itself comes when nothing else needs its rights.
 fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
-    let Inputs { spec, namespaces, .. } = inputs;
+    let Inputs { spec, namespaces, facts, .. } = inputs;
     let mut steps = Vec::with_capacity(8);
     let mut add = |op, origin| steps.push(Step { op, origin });
+    // What the parent opened is a peer of the host's mounts until now: without this a mount that a capable
+    // command makes over a device would appear on the host.
+    if facts.host.caller.is_root() && namespaces.contains(&Namespace::Mount) {
+        add(Op::PrivateMounts, Origin::Default);
+    }
     if cgroup == Cgroup::Made {
         add(Op::JoinCgroup, Origin::Default);
         if namespaces.contains(&Namespace::Cgroup) {

@@ -47,6 +47,11 @@ const APPARMOR: Row = (
      `abi <abi/4.0>, profile sbx /path/to/sbx flags=(unconfined) { userns, }` in /etc/apparmor.d/sbx and `apparmor_parser -r` on it",
 );
 const MOUNT_MAX: Row = (Kind::Host, "the namespace holds as many mounts as the sysctl fs.mount-max allows: raise it");
+const NAMESPACES: Row = (
+    Kind::Host,
+    "no more namespaces are allowed: raise the sysctl user.max_user_namespaces (and user.max_mnt_namespaces, \
+     user.max_cgroup_namespaces and the like), or nest fewer than 32",
+);
 const SYMLINK: Row =
     (Kind::Spec, "the path leads through too many symbolic links, or through one where none is allowed");
 const PROCESSES: Row = (
@@ -63,11 +68,7 @@ fn on_clone(errno: Errno) -> Option<Row> {
              kernel.apparmor_restrict_unprivileged_userns (should be 0); in a container start it with \
              `--security-opt seccomp=unconfined`, as Docker's seccomp profile forbids them; in a chroot they cannot be had",
         ),
-        Errno::ENOSPC => (
-            Kind::Host,
-            "no more namespaces are allowed: raise the sysctl user.max_user_namespaces (and user.max_mnt_namespaces \
-             and the like), or nest fewer than 32",
-        ),
+        Errno::ENOSPC => NAMESPACES,
         Errno::EUSERS => (
             Kind::Host,
             "no more user namespaces are allowed: raise the sysctl user.max_user_namespaces, or nest fewer than 32",
@@ -142,6 +143,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
         )),
         Op::UnshareTime { .. } => on_time(errno),
+        Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
         _ => None,
     }
 }
@@ -258,6 +260,7 @@ fn on_time(errno: Errno) -> Option<Row> {
         Errno::EINVAL | Errno::ENOENT => {
             (Kind::Host, "this kernel has no time namespaces: it needs Linux 5.6 and CONFIG_TIME_NS")
         }
+        Errno::ENOSPC => NAMESPACES,
         Errno::ERANGE => (Kind::Spec, "the offset puts a clock below zero or beyond 146 years: choose a smaller one"),
         Errno::EPERM | Errno::EACCES => APPARMOR,
         _ => return None,

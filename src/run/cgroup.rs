@@ -70,9 +70,14 @@ fn make_one(group: &Group, name: &str) -> Result<LiveGroup> {
 
 fn make_directory(path: &Path) -> Result<()> {
     std::fs::create_dir(path).map_err(|source| {
-        Error::io(format_args!("cannot make the cgroup `{}`", path.display()), &source)
-            .with_kind(Kind::Host)
-            .with_hint("see `sbx doctor` for where groups can be made here")
+        Error::io(format_args!("cannot make the cgroup `{}`", path.display()), &source).with_kind(Kind::Host).with_hint(
+            match source.raw_os_error() {
+                Some(libc::EAGAIN) => {
+                    "a group above allows no more groups: raise its `cgroup.max.descendants` or `cgroup.max.depth`"
+                }
+                _ => "see `sbx doctor` for where groups can be made here",
+            },
+        )
     })
 }
 

@@ -35,6 +35,13 @@ pub fn splice(source: Fd, target: Fd, count: usize) -> Sys<usize> {
     check(returned.try_into().unwrap_or(-1)).map(|count| usize::try_from(count).unwrap_or(0))
 }
 
+/// Returns a new empty file that is in memory only; close-on-exec. Read-write, at its beginning.
+pub fn memory_file(name: &CStr) -> Sys<Fd> {
+    // SAFETY: memfd_create(2) reads a NUL-terminated name.
+    let returned = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    check(returned.into()).map(|_| Fd(returned))
+}
+
 /// Opens `path` relative to `directory` with `flags` of open(2); close-on-exec.
 pub fn open_at(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Sys<Fd> {
     let flags = flags | libc::O_CLOEXEC;

@@ -54,7 +54,7 @@ expect "swap is forbidden" 137 '"kind":"out_of_memory"'
 sandbox 'memory "32M" swap="64M"' dd if=/dev/zero of=/dev/null bs=64M count=1
 expect "swap is allowed" 0
 if v2; then
-    sandbox 'memory "96M" high="16M" swap="64M"' sh -c 'head -c 32M /dev/zero | tail -n 1 >/dev/null'
+    sandbox 'memory "96M" high="16M" swap="64M"' sh -c 'head -c 33554432 /dev/zero | tail -n 1 >/dev/null'
     expect "the mark" 0
     between "peak with a mark" 15000000 24000000 "$(number peak_bytes)"
 fi

@@ -34,6 +34,29 @@ echo 1 >$switch
 user_without '' true
 expect "with the switches on" 0
 
+# without FILE VALUE LIMITS PART...: as root, while the file has the value.
+without() {
+    file=$1 old=$(cat "$1")
+    echo "$2" >"$file"
+    sandbox "$3" true
+    echo "$old" >"$file"
+    shift 3
+    refuses "$file" "$@"
+}
+without /proc/sys/user/max_user_namespaces 0 '' user.max_user_namespaces
+without /proc/sys/user/max_cgroup_namespaces 0 'memory "32M"' user.max_cgroup_namespaces
+without /sys/fs/cgroup/cgroup.max.descendants 0 'memory "32M"' cgroup.max.descendants
+equal "groups left" "" "$(groups)"
+
+# Nothing can be said about cgroups, and nothing else is claimed.
+no_proc() {
+    unshare -m sh -c 'umount -l /proc && exec "$@"' sh "$@"
+}
+runner=no_proc
+sandbox 'memory "32M"' true
+refuses "no /proc" "no proc file system is mounted" "mount -t proc"
+runner=
+
 # A container's view, as Docker makes it.
 read_only_cgroups() {
     unshare -m sh -c 'mount -o bind,remount,ro /sys/fs/cgroup && exec "$@"' sh "$@"

@@ -12,7 +12,7 @@ until_true "no scope of the tests before" test "$(scopes)" = 0
 before=$(scopes)
 
 sandbox '' sh -c 'exit 7'
-expect "no limits, no scope" 7 '"cgroup":null'
+expect "no limits, no scope" 7 '"cgroup":{"version":null'
 sandbox 'memory "32M"; pids 9; cpu 0.5' sh -c 'exit 8'
 expect "limits in a scope" 8 '.scope/sbx-' '"weakened":[]' '"source":"cgroup2"'
 until_true "no scope left" none_left
@@ -28,6 +28,19 @@ equal stderr err "$(cat err)"
 has_part "the report" "$(cat report)" '"exit_code":3' '"version":2'
 sbx run --report stdout spec.kdl -- true >out
 has_part "the report on stdout" "$(cat out)" '"schema":"sbx.report/1"'
+# A spec that can be read only once is not lost on the way: its limit holds.
+sbx run --report report - -- tail -n 1 /dev/zero <spec.kdl >/dev/null 2>&1 && status=0 || status=$?
+equal "status of a spec on standard input" 137 "$status"
+cat spec.kdl | sbx run --report report - -- tail -n 1 /dev/zero >/dev/null 2>&1 && status=0 || status=$?
+equal "status of a spec in a pipe" 137 "$status"
+bash -c 'sbx run --report report <(cat spec.kdl) -- tail -n 1 /dev/zero' >/dev/null 2>&1 && status=0 || status=$?
+equal "status of a spec in a pipe with a name" 137 "$status"
+mkfifo fifo
+cat spec.kdl >fifo &
+sbx run --report report fifo -- true 2>err && status=0 || status=$?
+equal "status of a spec in a fifo" 125 "$status"
+has_part "a spec in a fifo" "$(cat err)" "cannot be read a second time"
+
 sbx run --report none spec.kdl -- printenv >out
 if grep -q '^SBX_SCOPE' out; then fail "the guard of the scope is in the sandbox's environment"; fi
 
