@@ -32,6 +32,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
         Act::AwaitMaps => await_maps(pipes),
         Act::SetIds { uid, gid } => process::set_ids(*uid, *gid),
+        Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(pipes),
         Act::PrivateMounts => mount::make_all_private(),
         Act::OpenTree { tree, source, attributes } => {
@@ -121,6 +122,13 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     fd::close(reader)
 }
 
+/// Without a user namespace the rights to mount are root's own: they go with the capabilities, at the end.
+fn leave_root(uid: u32, gid: u32) -> Sys<()> {
+    security::keep_permitted()?;
+    process::set_ids(uid, gid)?;
+    security::raise_permitted()
+}
+
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is
 /// the only reader left once this process has closed its own copy.
 fn die_with_parent(pipes: &Pipes) -> Sys<()> {
@@ -192,16 +200,16 @@ fn limit_capabilities(keep: u64) -> Sys<()> {
     }
     if keep == 0 {
         security::lock_securebits()?;
-        return security::set_capabilities(0);
+        return security::set_capabilities(0, 0);
     }
     // Setting the secure bits needs CAP_SETPCAP, which may not be among those kept.
     const SETPCAP: u64 = 1 << 8;
-    security::set_capabilities(keep | SETPCAP)?;
+    security::set_capabilities(keep | SETPCAP, keep)?;
     for number in (0..64u8).filter(|number| keep & (1 << number) != 0) {
         security::raise_ambient(number)?;
     }
     security::lock_securebits()?;
-    security::set_capabilities(keep)
+    security::set_capabilities(keep, keep)
 }
 
 /// A working directory outside the root would be a way out (CVE-2024-21626).
