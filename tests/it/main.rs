@@ -4,11 +4,16 @@
 
 mod doctor;
 mod example;
+mod fixture;
+mod harness;
 mod hints;
 mod host;
 mod host_live;
+mod identity;
 mod image;
+mod namespaces;
 mod plan_show;
 mod report;
+mod rootfs;
 mod schema;
 mod spec;
