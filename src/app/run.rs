@@ -33,7 +33,8 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let mut stages = Stages::start(if arguments.verbose { Laps::Taken } else { Laps::Ignored });
     let text = Text::read(&arguments.request.spec).map_err(|error| Refusal::new(&error, None))?;
     stages.lap("read");
-    let mut account = Account { arguments, text: &text, sha256: None, image: None, rootfs: RootfsMember::default() };
+    let mut account =
+        Account { arguments, text: &text, sha256: None, image: None, digest: None, rootfs: RootfsMember::default() };
     let spec = match request::spec(&text, &arguments.request) {
         Ok(spec) => spec,
         Err(mistake) => return Err(account.mistaken(&mistake)),
@@ -217,6 +218,8 @@ struct Account<'a> {
     text: &'a Text,
     sha256: Option<String>,
     image: Option<Image>,
+    /// Of the image, in the form in which a spec pins it.
+    digest: Option<String>,
     rootfs: RootfsMember<'a>,
 }
 
@@ -235,6 +238,7 @@ impl<'a> Account<'a> {
             Writable::Ephemeral => "ephemeral",
             Writable::Persist => "persist",
         });
+        self.digest = image.as_ref().and_then(|image| Some(format!("sha256:{}", image.digest.as_ref()?)));
         self.image = image;
     }
 
@@ -246,11 +250,7 @@ impl<'a> Account<'a> {
             sha256: self.sha256.as_deref(),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             command: &self.arguments.request.command,
-            rootfs: RootfsMember {
-                source,
-                digest: self.image.as_ref().and_then(|image| image.digest.as_deref()),
-                ..self.rootfs.clone()
-            },
+            rootfs: RootfsMember { source, digest: self.digest.as_deref(), ..self.rootfs.clone() },
         }
     }
 

@@ -32,6 +32,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<I
     let identity = match (namespaces.contains(&Namespace::User), facts.host.caller.is_root()) {
         (true, true) => mapped_by_root(inside, user.value.ids),
         (true, false) => mapped_by_caller(inside, user.value.ids, facts),
+        (false, _) if !spec.capabilities.is_empty() => Err(capabilities_of_host()),
         (false, _) => unmapped(user, facts),
     };
     identity.map_err(|error| error.at(user.origin))
@@ -102,6 +103,11 @@ fn around(own: u32, caller: u32, first: u32, count: u32) -> Vec<IdRange> {
         ranges.push(IdRange { inside: next, outside: first + below, count: rest });
     }
     ranges
+}
+
+fn capabilities_of_host() -> Error {
+    Error::new(Kind::Spec, "without a user namespace the `capabilities` would be those of the host")
+        .with_hint("add `user` to `namespaces`")
 }
 
 fn unmapped(user: &Spanned<User>, facts: &Facts) -> Result<Identity> {

@@ -27,7 +27,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let mut steps = Steps::new(privilege);
 
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
-    let opening = opening(spec, &identity, &namespaces, privilege);
+    let opening = opening(inputs, &identity);
     let mut exec_plan = None;
     if namespaces.contains(&Namespace::Mount) {
         let made = root::build(inputs, &root, &mut steps)?;
@@ -84,11 +84,18 @@ fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
 }
 
 /// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
-fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace], privilege: Privilege) -> Vec<Step> {
+fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
+    let Inputs { spec, facts, namespaces, .. } = inputs;
     let mut steps = Vec::with_capacity(8);
     let mut add = |op, origin| steps.push(Step { op, origin });
     if namespaces.contains(&Namespace::Mount) {
         add(Op::PrivateMounts, Origin::Default);
+    }
+    // Once the ids have changed the kernel no longer lets this process write its own offsets.
+    if let Some(written) = spec.namespaces.as_ref().filter(|written| written.value.new.contains(&Namespace::Time)) {
+        let offset = |clock: &Option<crate::units::Spanned<i64>>| clock.as_ref().map_or(0, |offset| offset.value);
+        let (monotonic, boottime) = (offset(&written.value.monotonic), offset(&written.value.boottime));
+        add(Op::UnshareTime { monotonic, boottime }, written.origin);
     }
     if namespaces.contains(&Namespace::Uts) {
         let (name, origin) = spec
@@ -109,7 +116,8 @@ fn opening(spec: &Spec, identity: &Identity, namespaces: &[Namespace], privilege
     let change = match identity.writer {
         MapWriter::Child => false,
         MapWriter::Parent | MapWriter::Helpers => true,
-        MapWriter::Nobody => privilege == Privilege::Root,
+        // Without a user namespace only root changes, and root always has to.
+        MapWriter::Nobody => facts.host.caller.is_root(),
     };
     if change {
         add(Op::SetIds, origin);
@@ -133,11 +141,6 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
         if namespaces.contains(&Namespace::Cgroup) {
             add(Op::UnshareCgroup, Origin::Default);
         }
-    }
-    if let Some(written) = spec.namespaces.as_ref().filter(|written| written.value.new.contains(&Namespace::Time)) {
-        let offset = |clock: &Option<crate::units::Spanned<i64>>| clock.as_ref().map_or(0, |offset| offset.value);
-        let (monotonic, boottime) = (offset(&written.value.monotonic), offset(&written.value.boottime));
-        add(Op::UnshareTime { monotonic, boottime }, written.origin);
     }
     for limit in &spec.limits.rlimits {
         add(Op::Rlimit { resource: limit.value.resource, value: limit.value.value }, limit.origin);

@@ -50,6 +50,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
         Act::AwaitMaps => await_maps(pipes),
         Act::SetIds { uid, gid } => process::set_ids(*uid, *gid),
+        Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(pipes),
         Act::PrivateMounts => mount::make_all_private(),
         Act::OpenTree { tree, below, source, attributes } => {
@@ -145,6 +146,13 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
             other => return other.map(drop),
         }
     }
+}
+
+/// Without a user namespace the rights to mount are root's own: they go with the capabilities, at the end.
+fn leave_root(uid: u32, gid: u32) -> Sys<()> {
+    security::keep_permitted()?;
+    process::set_ids(uid, gid)?;
+    security::raise_permitted()
 }
 
 /// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is

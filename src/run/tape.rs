@@ -5,7 +5,9 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Attributes, Content, Devices, Filesystem, Op, Opener, Plan, Variable, VariableValue, Write};
+use crate::plan::{
+    Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
+};
 use crate::run::anchor;
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
@@ -80,6 +82,11 @@ pub enum Act {
     },
     AwaitMaps,
     SetIds {
+        uid: u32,
+        gid: u32,
+    },
+    /// The same from the host's root, without a user namespace.
+    LeaveRoot {
         uid: u32,
         gid: u32,
     },
@@ -217,7 +224,13 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
 fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
-        Op::SetIds => Act::SetIds { uid: plan.identity.inside.uid, gid: plan.identity.inside.gid },
+        Op::SetIds => {
+            let (uid, gid) = (plan.identity.inside.uid, plan.identity.inside.gid);
+            match plan.identity.writer {
+                MapWriter::Nobody => Act::LeaveRoot { uid, gid },
+                _ => Act::SetIds { uid, gid },
+            }
+        }
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
@@ -275,7 +288,6 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
 }
 
 fn freeze_maps(plan: &Plan) -> Result<Act> {
-    use crate::plan::MapWriter;
     let lines = |ranges: &[crate::plan::IdRange]| {
         let lines: Vec<String> =
             ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();

@@ -27,15 +27,34 @@ pub fn raise_ambient(capability: u8) -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, raise, number, 0, 0) }).map(drop)
 }
 
-/// Sets the effective and permitted sets to `held` and the inheritable set, which the bounding set limits,
-/// to `inheritable` (capset(2)).
-pub fn set_capabilities(held: u64, inheritable: u64) -> Sys<()> {
-    const VERSION_3: u32 = 0x2008_0522;
+/// The words of both halves that capset(2) knows as version 3.
+const VERSION_3: u32 = 0x2008_0522;
+
+/// Sets the effective and permitted sets to `mask` and the inheritable one to `inheritable`, which may not
+/// have what has left the bounding set (capset(2)).
+pub fn set_capabilities(mask: u64, inheritable: u64) -> Sys<()> {
     let header = [VERSION_3, 0];
-    let half = |mask: u64| u32::try_from(mask & 0xffff_ffff).map_err(|_| Errno::EINVAL);
-    let (low, high) = (half(held)?, half(held >> 32)?);
-    let data = [low, low, half(inheritable)?, high, high, half(inheritable >> 32)?];
+    let low = |set: u64| u32::try_from(set & 0xffff_ffff).map_err(|_| Errno::EINVAL);
+    let high = |set: u64| u32::try_from(set >> 32).map_err(|_| Errno::EINVAL);
+    let data = [low(mask)?, low(mask)?, low(inheritable)?, high(mask)?, high(mask)?, high(inheritable)?];
     // SAFETY: capset(2) reads a header of two words and, in version 3, two structs of three words.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
+}
+
+/// Has the next change from root to another id keep the permitted set (PR_SET_KEEPCAPS).
+pub fn keep_permitted() -> Sys<()> {
+    // SAFETY: prctl(2) with PR_SET_KEEPCAPS takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }).map(drop)
+}
+
+/// Makes all that is permitted effective.
+pub fn raise_permitted() -> Sys<()> {
+    let header = [VERSION_3, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: capget(2) reads a header of two words and writes, in version 3, two structs of three words.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
+    (data[0], data[3]) = (data[1], data[4]);
+    // SAFETY: capset(2) reads the same.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
 
