@@ -14,7 +14,7 @@ use crate::host::{Host, ScopeCommand};
 use crate::plan::facts::Accounting;
 use crate::spec::{Feature, Spec};
 use crate::sys::process::{Pointers, execute};
-use crate::sys::{Fd, fd, watch};
+use crate::sys::{Fd, fd, start, watch};
 
 /// Becomes `systemd-run … sbx …` if a limit of `spec` has no group here and a scope can give one.
 ///
@@ -64,7 +64,7 @@ fn become_scope(scope: &ScopeCommand) -> Error {
     let mut words = vec![program.clone()];
     words.extend(scope.arguments.iter().map(|word| bytes(word.as_ref())));
     words.push(bytes(own.as_os_str()));
-    words.extend(std::env::args_os().skip(1).map(|word| bytes(&word)));
+    words.extend(start::arguments().iter().skip(1).map(|word| bytes(word)));
     let mut env: Vec<CString> = Vec::new();
     for (name, value) in
         std::env::vars_os().filter(|(name, _)| scope.environment.iter().all(|(set, _)| set.as_str() != name))

@@ -5,12 +5,16 @@
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Fd, fd, watch};
 
 /// argc, which nothing else remembers.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// The address of argv: without the runtime's own `main` musl leaves `std::env::args_os` empty.
+static VECTOR: OnceLock<usize> = OnceLock::new();
 
 /// Makes `$main`, a function from the arguments to the exit status, the program.
 #[macro_export]
@@ -32,16 +36,26 @@ pub unsafe fn start(count: c_int, arguments: *const *const c_char, main: fn(Vec<
     let count = usize::try_from(count).unwrap_or(0);
     COUNT.store(count, Ordering::Relaxed);
     open_standard_streams();
-    let words = (0..count).map(|index| {
-        // SAFETY: index < count, so this stays inside the array that the caller promises.
-        let place = unsafe { arguments.add(index) };
+    VECTOR.get_or_init(|| arguments.expose_provenance());
+    main(self::arguments()).into()
+}
+
+/// Returns the words of the command line, the name of the program first; none in a process that was not
+/// started by [`entry!`].
+#[must_use]
+pub fn arguments() -> Vec<OsString> {
+    let Some(address) = VECTOR.get() else { return Vec::new() };
+    let vector = std::ptr::with_exposed_provenance::<*const c_char>(*address);
+    let words = (0..argument_count()).map(|index| {
+        // SAFETY: index < argc, so this stays inside the array that the C runtime handed over.
+        let place = unsafe { vector.add(index) };
         // SAFETY: and it holds a pointer.
         let word = unsafe { *place };
         // SAFETY: each of them points to a NUL-terminated string that lives as long as the process.
         let word = unsafe { CStr::from_ptr(word) };
         OsStr::from_bytes(word.to_bytes()).to_owned()
     });
-    main(words.collect()).into()
+    words.collect()
 }
 
 /// Returns argc.
