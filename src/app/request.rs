@@ -7,7 +7,7 @@ use crate::app::edit;
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::report::SpecText;
-use crate::run::tape::path_text;
+use crate::run::c_text::path_text;
 use crate::spec::diagnostic::{self, Finding};
 use crate::spec::{Spec, parse};
 use crate::sys::{Errno, Fd, fd, watch};

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::plan::{Devices, Op, Plan, Write};
-use crate::run::tape::path_text;
+use crate::run::c_text::path_text;
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, Sys, fd, path};
 

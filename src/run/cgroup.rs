@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::delegation::LEAF;
 use crate::host::{Controller, Preparation, Version};
 use crate::plan::{CgroupPlan, Group, Setting, Value};
-use crate::run::tape::path_text;
+use crate::run::c_text::path_text;
 use crate::sys::{Errno, Fd, fd, process, watch};
 
 /// What the name of every group begins with; the process id of sbx follows.

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::plan::{MapWriter, Plan};
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started};
 use crate::run::relay::Relay;
-use crate::run::sources::{self, Source, StepFailed};
+use crate::run::sources::{self, Maps, Source, StepFailed};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
@@ -41,6 +41,12 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
     };
+    // A child without ids to wait for goes on at once, so its sources have to be ready.
+    if plan.identity.writer == MapWriter::Nobody
+        && let Err(failed) = sources::dress(&sources, &Maps { inside: None, caller: None })
+    {
+        return Ok(not_started(step_failure(failed), clocks, parts.groups));
+    }
     let mut tape = freeze(plan, parts.opened(plan, &sources)?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
@@ -96,7 +102,7 @@ impl Parts {
         };
         let (reader, writer) = pipe()?;
         let waits = plan.steps.iter().any(|step| matches!(step.op, crate::plan::Op::MapIds))
-            && plan.identity.writer != crate::plan::MapWriter::Child;
+            && plan.identity.writer != MapWriter::Child;
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
         Ok(Self {
             groups,
@@ -213,7 +219,10 @@ fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<P
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
-    let unmapped = sources::dress(&side.sources, &maps).map_err(Refused::Step)?;
+    let unmapped = match plan.identity.writer {
+        MapWriter::Nobody => Vec::new(),
+        _ => sources::dress(&side.sources, &maps).map_err(Refused::Step)?,
+    };
     if let Some((reader, writer)) = parts.mapped.take() {
         match fd::write(number(&writer), b"1") {
             // A child that is gone says so by its end, not here.

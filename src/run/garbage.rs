@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::Cgroups;
+use crate::run::c_text::path_text;
 use crate::run::cgroup::{PREFIX, empty_and_remove};
-use crate::run::tape::path_text;
 use crate::sys::{Errno, fd, process, watch};
 
 /// A group that was left behind.

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::{IdRange, Identity, Idmap, MapWriter, Plan};
+use crate::run::c_text::path_text;
 use crate::run::sources::{Maps, Source, wants};
-use crate::run::tape::path_text;
 use crate::sys::process::{Cloned, Pid};
 use crate::sys::{Errno, Sys, fd, process, watch};
 

@@ -2,6 +2,7 @@
 //! plan, clone, play, watch, reap and clean up.
 
 pub mod anchor;
+pub mod c_text;
 pub mod cgroup;
 pub mod child;
 pub mod collect;

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use crate::plan::{Attributes, Devices, Idmap, Op, Opener, Plan, Tree, Write};
 use crate::run::anchor;
-use crate::run::tape::{attribute_bits, path_text};
+use crate::run::c_text::path_text;
+use crate::run::tape::attribute_bits;
 use crate::sys::{Errno, Fd, mount, watch};
 
 /// A tree that is open but not yet dressed with its attributes.

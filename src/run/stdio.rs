@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::anchor;
-use crate::run::tape::path_text;
+use crate::run::c_text::path_text;
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, fd, file};
 

@@ -9,6 +9,7 @@ use crate::plan::{
     Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
 };
 use crate::run::anchor;
+use crate::run::c_text::{path_text, text};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount, start};
@@ -326,21 +327,6 @@ fn variable(variable: &Variable) -> Result<CString> {
     CString::new(format!("{}={value}", variable.name)).map_err(|_| {
         Error::new(Kind::Spec, format!("the variable `{}` contains a NUL character", variable.name.escape_debug()))
     })
-}
-
-fn text(text: &str) -> Result<CString> {
-    CString::new(text)
-        .map_err(|_| Error::new(Kind::Spec, format!("`{}` contains a NUL character", text.escape_debug())))
-}
-
-/// Returns `path` as the kernel takes it.
-///
-/// # Errors
-/// A path with a NUL character.
-pub fn path_text(path: &std::path::Path) -> Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::new(Kind::Spec, format!("`{}` contains a NUL character", path.display())))
 }
 
 fn name(filesystem: Filesystem) -> &'static CStr {
