@@ -1,6 +1,7 @@
 //! The command line: its doc comments are the help, the man page and the completions.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -177,6 +178,21 @@ impl Cli {
     }
 }
 
+/// Writes the man page: the program, then the options of each verb.
+///
+/// # Errors
+/// Those of `page`.
+pub fn man(page: &mut Vec<u8>) -> std::io::Result<()> {
+    let definition = Cli::definition();
+    clap_mangen::Man::new(definition.clone()).render(page)?;
+    for verb in definition.get_subcommands().filter(|verb| verb.get_arguments().next().is_some()) {
+        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, ".SH \"SBX {}\"\n{about}", verb.get_name().to_uppercase())?;
+        clap_mangen::Man::new(verb.clone()).render_options_section(page)?;
+    }
+    Ok(())
+}
+
 /// Returns the run of `run SPEC`, with or without `-- COMMAND…`: the form without any flag, which needs no
 /// reader of flags.
 fn plain(words: &[OsString]) -> Option<Run> {
@@ -206,7 +222,10 @@ fn with_verb(mut arguments: Vec<OsString>) -> (Vec<OsString>, Form) {
         return (arguments, Form::Verb);
     }
     arguments.insert(1, "run".into());
-    arguments.insert(3, "--".into());
+    // A script's own first argument may be anything; who writes the dashes means them as everywhere else.
+    if arguments.get(3).is_none_or(|word| word != "--") {
+        arguments.insert(3, "--".into());
+    }
     (arguments, Form::Script)
 }
 

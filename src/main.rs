@@ -48,8 +48,8 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::Man => {
             let mut page = Vec::new();
-            let made = clap_mangen::Man::new(Cli::definition()).render(&mut page);
-            made.map_err(|error| Refusal::of_text(format!("sbx: cannot make the man page: {error}\n")))?;
+            cli::man(&mut page)
+                .map_err(|error| Refusal::of_text(format!("sbx: cannot make the man page: {error}\n")))?;
             print(&page)
         }
     }

@@ -2,7 +2,6 @@
 //! that can be made. What has to exist before a run is made here, and only for a run.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -10,12 +9,10 @@ use crate::app::progress::Bar;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Controller, Host, subordinate};
-use crate::image::{self, Image, Lookup, Source, Store};
+use crate::image::{self, Found, Image, Lookup, Source, Store};
 use crate::plan::facts::{Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, Question, Subordinate};
 use crate::plan::ground;
 use crate::spec::{HostPath, Ids, Mount, RootfsSource, Spec, Who};
-use crate::sys::Errno;
-use crate::sys::file;
 use crate::units::{AbsPath, Origin, Spanned};
 
 /// The names in the root directory that belong to the system (hier(7)).
@@ -123,40 +120,26 @@ fn prepare(spec: &Spec, invocation: &Invocation) -> Result<()> {
 }
 
 fn answer(question: &Question, image: Option<&Image>) -> FileKind {
-    match question {
-        Question::Host(path) => kind_of(std::fs::metadata(path).map(|found| found.is_dir())),
-        Question::Image(path) => image.map_or(FileKind::Missing, |image| in_image(&image.root, path)),
+    match (question, image) {
+        (Question::Host(path), _) => on_host(path),
+        (Question::Image(path), Some(image)) => match image::look(&image.root, path) {
+            Found::Directory => FileKind::Directory,
+            Found::File => FileKind::File,
+            Found::Missing => FileKind::Missing,
+            Found::Unknown(errno) => FileKind::Unknown(errno),
+        },
+        (Question::Image(_), None) => FileKind::Missing,
     }
 }
 
-fn kind_of(found: std::io::Result<bool>) -> FileKind {
-    match found {
-        Ok(true) => FileKind::Directory,
-        Ok(false) => FileKind::File,
+fn on_host(path: &Path) -> FileKind {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => FileKind::Directory,
+        Ok(_) => FileKind::File,
         Err(source) => match source.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => FileKind::Missing,
             errno => FileKind::Unknown(errno.unwrap_or(libc::EIO)),
         },
-    }
-}
-
-/// A single name in the image's root directory that is no link needs no walk inside the image.
-fn in_image(root: &Path, path: &AbsPath) -> FileKind {
-    let rest = path.as_str().trim_start_matches('/');
-    if !rest.contains('/') {
-        let found = std::fs::symlink_metadata(root.join(rest));
-        if found.as_ref().map_or(true, |found| !found.is_symlink()) {
-            return kind_of(found.map(|found| found.is_dir()));
-        }
-    }
-    let opened =
-        std::fs::File::open(root).map_err(|source| Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)));
-    let found = opened.and_then(|root| file::open_in_root(&root, OsStr::new(path.as_str()), file::Access::Place));
-    match found.and_then(|place| file::stat(&place)) {
-        Ok(stat) if stat.kind == file::FileType::Directory => FileKind::Directory,
-        Ok(_) => FileKind::File,
-        Err(Errno::ENOENT | Errno::ENOTDIR) => FileKind::Missing,
-        Err(errno) => FileKind::Unknown(errno as i32),
     }
 }
 

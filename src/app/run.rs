@@ -40,6 +40,10 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
         Err(mistake) => return Err(account.mistaken(&mistake)),
     };
     stages.lap("parse");
+    if let Some(label) = arguments.label.iter().find(|label| label.find('=').is_none_or(|at| at == 0)) {
+        let message = format!("`--label {}`: must be NAME=VALUE", label.escape_debug());
+        return Err(Refusal::new(&Error::new(Kind::Usage, message), None));
+    }
     let target = target(arguments, &spec, form);
     let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
     let target = target.map_err(|error| refuse(&error))?;

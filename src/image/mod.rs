@@ -6,8 +6,8 @@ mod decode;
 mod directories;
 mod extract;
 mod locate;
+mod look;
 mod members;
-mod missing;
 mod pax;
 mod place;
 mod remember;
@@ -21,7 +21,7 @@ use crate::units::AbsPath;
 
 pub use account::account;
 pub use locate::locate;
-pub use missing::missing;
+pub use look::{Found, look};
 pub use store::Store;
 
 /// What was asked for. The paths are absolute, in the host's tree.
