@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use crate::harness::{NOBODY, Who, skip};
 
@@ -65,7 +66,9 @@ fn make() -> PathBuf {
     }
     let stale = format!("sbx-it-{uid}-");
     for entry in std::fs::read_dir(&all).unwrap().filter_map(Result::ok) {
-        if entry.file_name().to_string_lossy().starts_with(&stale) {
+        // The tests of another checkout may be running on a younger one.
+        let age = entry.metadata().ok().and_then(|found| found.modified().ok()?.elapsed().ok()).unwrap_or_default();
+        if entry.file_name().to_string_lossy().starts_with(&stale) && age > Duration::from_secs(86_400) {
             std::fs::remove_dir_all(entry.path()).ok();
         }
     }
