@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::host::Version;
-use crate::plan::{Plan, StdinPlan};
+use crate::plan::{MapWriter, Plan, StdinPlan};
 use crate::run::cgroup::{self, Groups};
 use crate::run::collect::{self, Waited};
 use crate::run::relay::Relay;
@@ -89,7 +89,7 @@ impl Parts {
         };
         let (reader, writer) = pipe()?;
         let waits = plan.steps.iter().any(|step| matches!(step.op, crate::plan::Op::MapIds))
-            && plan.identity.writer != crate::plan::MapWriter::Child;
+            && plan.identity.writer != MapWriter::Child;
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
         let signals = crate::sys::watch::signals().map_err(|errno| host("cannot watch signals", errno))?;
         Ok(Self {
@@ -210,8 +210,11 @@ enum Refused {
     Error(Error),
 }
 
-/// Does for the child what only the parent can, and lets it go on.
+/// Does for the child what only the parent can, and lets it go on. A child that does not wait gets nothing.
 fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<Vec<usize>, Refused> {
+    if plan.identity.writer == MapWriter::Nobody {
+        return Ok(Vec::new());
+    }
     idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;

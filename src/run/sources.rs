@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::plan::{Attributes, Idmap, Op, Opener, Plan, Tree, Write};
+use crate::plan::{Attributes, Idmap, MapWriter, Op, Opener, Plan, Tree, Write};
 use crate::run::tape::{attribute_bits, path_text};
 use crate::sys::{Errno, Fd, mount, watch};
 
@@ -32,6 +32,10 @@ pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
         let handle = mount::clone_tree(Fd(libc::AT_FDCWD), &path).map_err(|errno| (step, errno))?;
         let handle = watch::own(handle);
         sources.push(Source { step, tree: *tree, handle, attributes: *attributes, idmap: *idmap });
+    }
+    // A child without ids to map does not wait: what it attaches has to be dressed before it is born.
+    if plan.identity.writer == MapWriter::Nobody {
+        dress(&sources, &Maps { inside: None, caller: None })?;
     }
     Ok(sources)
 }
