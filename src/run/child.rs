@@ -4,9 +4,9 @@
 
 use std::ffi::{CStr, CString};
 
-use crate::run::init;
 use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
+use crate::run::{fail, init};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -16,9 +16,10 @@ pub fn play(tape: &mut Tape) -> ! {
     if let Some(strings) = tape.caller {
         memory::erase(strings);
     }
-    let Tape { acts, trees, .. } = tape;
+    let Tape { acts, trees, failing, .. } = tape;
     for (step, act) in acts.iter().enumerate() {
-        if let Err(errno) = perform(act, trees, &tape.pipes) {
+        let done = if *failing == Some(step) { Err(fail::ERRNO) } else { perform(act, trees, &tape.pipes) };
+        if let Err(errno) = done {
             verdict::send(tape.pipes.status, &Verdict::step_failed(step, errno));
             process::exit_now(1);
         }

@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod child;
 pub mod collect;
 pub mod drive;
+pub mod fail;
 pub mod garbage;
 pub mod idmap;
 pub mod init;

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::plan::{Attributes, Idmap, MapWriter, Op, Opener, Plan, Tree, Write};
+use crate::run::fail;
 use crate::run::tape::{attribute_bits, path_text};
 use crate::sys::{Errno, Fd, mount, watch};
 
@@ -28,6 +29,9 @@ pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
     let mut sources = Vec::new();
     for (step, op) in plan.steps.iter().map(|step| &step.op).enumerate() {
         let Op::OpenTree { tree, source, attributes, opener: Opener::Parent(idmap) } = op else { continue };
+        if fail::step() == Some(step) {
+            return Err((step, fail::ERRNO));
+        }
         let path = path_text(source).map_err(|_| (step, Errno::EINVAL))?;
         let handle = mount::clone_tree(Fd(libc::AT_FDCWD), &path).map_err(|errno| (step, errno))?;
         let handle = watch::own(handle);

@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{
     Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
 };
+use crate::run::fail;
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount};
@@ -24,6 +25,8 @@ pub struct Tape {
     /// What the child must not carry: the caller's arguments and environment.
     pub caller: Option<memory::Strings>,
     pub pipes: Pipes,
+    /// The step that fails instead of being done: a test of a debug build.
+    pub failing: Option<usize>,
 }
 
 /// What connects the child with the parent.
@@ -199,6 +202,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         start,
         caller: memory::caller_strings(std::env::args_os().len()),
         pipes: opened.pipes,
+        failing: fail::step(),
     })
 }
 
