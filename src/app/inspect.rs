@@ -8,6 +8,7 @@ use crate::error::{Error, Kind};
 use crate::plan::facts::Accounting;
 use crate::plan::{Capture, resolve, show};
 use crate::report::plan_json;
+use crate::spec::ReportTarget;
 
 /// How a plan is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,12 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
         Mistake::Findings(findings) => Refusal::of_text(text.draw(&findings)),
         Mistake::Error(error) => refuse(&error),
     })?;
-    let invocation = run::invocation(&spec, request, &text, (Capture::No, Accounting::NotWanted));
+    // As `sbx run` without flags would: only a spec that wants no report wants no figures.
+    let accounting = match spec.report.as_ref().map(|target| &target.value) {
+        Some(ReportTarget::None) => Accounting::NotWanted,
+        _ => Accounting::IfAvailable,
+    };
+    let invocation = run::invocation(&spec, request, &text, (Capture::No, accounting));
     let invocation = invocation.map_err(|error| refuse(&error))?;
     let gathered = gather::gather(&spec, &invocation, Effects::None).map_err(|error| refuse(&error))?;
     let plan = resolve::resolve(&spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;

@@ -5,9 +5,9 @@
 
 use std::ffi::{CStr, CString};
 
-use crate::run::init;
 use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
+use crate::run::{fail, init};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -21,9 +21,10 @@ pub fn play(tape: &mut Tape) -> ! {
         verdict::send(tape.pipes.status, &Verdict::ForkFailed { errno: errno as i32 });
         process::exit_now(1);
     }
-    let Tape { acts, trees, .. } = tape;
+    let Tape { acts, trees, failing, .. } = tape;
     for (step, act) in acts.iter().enumerate() {
-        if let Err(errno) = perform(act, trees, &tape.pipes) {
+        let done = if *failing == Some(step) { Err(fail::ERRNO) } else { perform(act, trees, &tape.pipes) };
+        if let Err(errno) = done {
             verdict::send(tape.pipes.status, &Verdict::step_failed(step, errno));
             process::exit_now(1);
         }

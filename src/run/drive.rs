@@ -9,7 +9,7 @@ use crate::plan::{MapWriter, Plan};
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started};
 use crate::run::relay::Relay;
-use crate::run::sources::{self, Maps, Source, StepFailed};
+use crate::run::sources::{self, Source, StepFailed};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
@@ -41,12 +41,6 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
     };
-    // A child without ids to wait for goes on at once, so its sources have to be ready.
-    if plan.identity.writer == MapWriter::Nobody
-        && let Err(failed) = sources::dress(&sources, &Maps { inside: None, caller: None })
-    {
-        return Ok(not_started(step_failure(failed), clocks, parts.groups));
-    }
     let mut tape = freeze(plan, parts.opened(plan, &sources)?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),

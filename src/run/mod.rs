@@ -8,6 +8,7 @@ pub mod child;
 pub mod collect;
 pub mod conclude;
 pub mod drive;
+pub mod fail;
 pub mod garbage;
 pub mod idmap;
 pub mod init;

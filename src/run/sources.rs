@@ -3,10 +3,10 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::plan::{Attributes, Devices, Idmap, Op, Opener, Plan, Tree, Write};
-use crate::run::anchor;
+use crate::plan::{Attributes, Devices, Idmap, MapWriter, Op, Opener, Plan, Tree, Write};
 use crate::run::c_text::path_text;
 use crate::run::tape::attribute_bits;
+use crate::run::{anchor, fail};
 use crate::sys::{Errno, Fd, mount, watch};
 
 /// A tree that is open but not yet dressed with its attributes.
@@ -31,6 +31,9 @@ pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
     let writable = anchor::writable(plan);
     for (step, op) in plan.steps.iter().map(|step| &step.op).enumerate() {
         let Op::OpenTree { tree, source, attributes, opener: Opener::Parent(idmap) } = op else { continue };
+        if fail::step() == Some(step) {
+            return Err((step, fail::ERRNO));
+        }
         let path = path_text(source).map_err(|_| (step, Errno::EINVAL))?;
         let cloned = match anchor::split(&writable, source) {
             Some((base, rest)) => {
@@ -41,6 +44,10 @@ pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
         let handle = cloned.map_err(|errno| (step, errno))?;
         let handle = watch::own(handle);
         sources.push(Source { step, tree: *tree, handle, attributes: *attributes, idmap: *idmap });
+    }
+    // A child without ids to map does not wait: what it attaches has to be dressed before it is born.
+    if plan.identity.writer == MapWriter::Nobody {
+        dress(&sources, &Maps { inside: None, caller: None })?;
     }
     Ok(sources)
 }

@@ -8,8 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{
     Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
 };
-use crate::run::anchor;
 use crate::run::c_text::{path_text, text};
+use crate::run::{anchor, fail};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount, start};
@@ -30,6 +30,8 @@ pub struct Tape {
     /// The descriptors above standard error that the child needs, in ascending order. The others go before
     /// anything of the image is looked at: a link to `/proc/self/fd/N` would lead out (CVE-2024-21626).
     pub kept: Vec<Fd>,
+    /// The step that fails instead of being done: a test of a debug build.
+    pub failing: Option<usize>,
 }
 
 /// What connects the child with the parent.
@@ -219,6 +221,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         start,
         caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
+        failing: fail::step(),
     })
 }
 

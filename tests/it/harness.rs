@@ -1,8 +1,8 @@
 //! Runs the built binary as root and as nobody, and after each run looks whether the host
 //! is as it was. Never reaches into the crate: what is tested here is the program.
-#![expect(clippy::print_stderr, reason = "a skip is loud")]
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::aftermath::{groups_of, mounts, processes_of};
 use crate::fixture;
 
 /// The overflow id: owns nothing, may do nothing.
@@ -68,7 +69,8 @@ pub(crate) fn skip(reason: &str) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     assert!(std::env::var_os("SBX_MUST_RUN").is_none_or(|value| value != "1"), "SKIP: {reason}");
-    eprintln!("SKIP: {reason} (number {count})");
+    // Past the capture of the test harness, which would keep it for failures.
+    std::io::stderr().write_all(format!("SKIP: {reason} (number {count})\n").as_bytes()).ok();
 }
 
 /// A directory of one identity with a spec in it, and how sbx is to be called on it.
@@ -213,12 +215,16 @@ impl Sbx {
 
     /// Starts sbx and returns at once.
     pub(crate) fn start(&self) -> Running<'_> {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, variables: &[(&str, &str)]) -> Running<'_> {
         let before = mounts();
         let words = self.words();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.path(""));
         command.env("SBX_STORE", self.path("store")).envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(self.path("")).process_group(0);
+        command.envs(variables.iter().copied()).current_dir(self.path("")).process_group(0);
         if nix::unistd::geteuid().is_root() && self.who == Who::Nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -235,6 +241,11 @@ impl Sbx {
     /// Runs sbx to its end and checks the host.
     pub(crate) fn run(&self) -> Ran {
         self.start().wait()
+    }
+
+    /// The same with one more variable of sbx itself.
+    pub(crate) fn run_with(&self, name: &str, value: &str) -> Ran {
+        self.start_with(&[(name, value)]).wait()
     }
 }
 
@@ -369,41 +380,4 @@ impl Ran {
         assert_eq!(self.stdout, "", "{self:?}");
         assert_eq!(self.kind(), "setup_failed", "{self:?}");
     }
-}
-
-fn mounts() -> BTreeSet<String> {
-    std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(str::to_owned).collect()
-}
-
-/// Returns the processes in sbx's own process group (its init), or with the mark of the run (the command's).
-fn processes_of(pid: u32, mark: &str) -> Vec<String> {
-    let mark = format!("SBX_IT_MARK={mark}");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
-        let Ok(number) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let group = stat.rsplit_once(')').and_then(|(_, rest)| rest.split(' ').nth(3)?.parse::<u32>().ok());
-        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let marked = environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
-        if group == Some(pid) || marked {
-            found.push(format!("{number}: {stat}"));
-        }
-    }
-    found
-}
-
-/// Returns the groups that sbx with this process id made and that are there.
-pub(crate) fn groups_of(pid: u32) -> Vec<PathBuf> {
-    let prefix = format!("sbx-{pid}-");
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut places = BTreeSet::new();
-    for line in mounts().iter().filter(|line| line.contains(" - cgroup")) {
-        let mount = PathBuf::from(line.split(' ').nth(4).unwrap());
-        for path in own.lines().filter_map(|line| line.splitn(3, ':').nth(2)) {
-            places.insert(mount.join(path.trim_start_matches('/')));
-        }
-        places.insert(mount);
-    }
-    let entries = places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().filter_map(Result::ok);
-    entries.filter(|it| it.file_name().to_string_lossy().starts_with(&prefix)).map(|it| it.path()).collect()
 }

@@ -2,8 +2,12 @@
 //! folder for each floor and each promise.
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
+mod aftermath;
+mod cli;
+mod command;
 mod docs;
 mod doctor;
+mod each_step;
 mod example;
 mod faults;
 mod fixture;
@@ -15,6 +19,9 @@ mod host_live;
 mod hostile;
 mod identity;
 mod image;
+mod limits;
+mod manners;
+mod mounts;
 mod namespaces;
 mod plan;
 mod plan_show;
@@ -23,6 +30,7 @@ mod rootfs;
 mod schema;
 mod spec;
 mod tidy;
+mod truth;
 mod value;
 mod vm;
 
