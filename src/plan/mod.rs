@@ -64,6 +64,8 @@ pub enum Op {
     DieWithParent,
     /// Makes every mount private, so that nothing travels to the host or back.
     PrivateMounts,
+    /// Makes every mount of the sandbox private and `nosuid`, whatever it was on the host.
+    SealMounts,
     /// Clones the mounts at a host path into a detached tree.
     OpenTree {
         tree: Tree,

@@ -128,13 +128,13 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
 
 /// Everything that weakens the child itself comes when nothing else needs its rights.
 fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
-    let Inputs { spec, namespaces, facts, .. } = inputs;
+    let Inputs { spec, namespaces, .. } = inputs;
     let mut steps = Vec::with_capacity(8);
     let mut add = |op, origin| steps.push(Step { op, origin });
-    // What the parent opened is a peer of the host's mounts until now: without this a mount that a capable
-    // command makes over a device would appear on the host.
-    if facts.host.caller.is_root() && namespaces.contains(&Namespace::Mount) {
-        add(Op::PrivateMounts, Origin::Default);
+    // A device that the parent opened is a peer of the host's mounts until now: without this a mount that a
+    // capable command makes over it would appear on the host.
+    if namespaces.contains(&Namespace::Mount) {
+        add(Op::SealMounts, Origin::Default);
     }
     if cgroup == Cgroup::Made {
         add(Op::JoinCgroup, Origin::Default);

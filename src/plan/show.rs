@@ -55,6 +55,7 @@ impl Op {
             Self::SetIds => "set-ids",
             Self::DieWithParent => "die-with-parent",
             Self::PrivateMounts => "private-mounts",
+            Self::SealMounts => "seal-mounts",
             Self::OpenTree { .. } => "open-tree",
             Self::NewFilesystem { .. } => "new-filesystem",
             Self::NewFile { .. } => "new-file",
@@ -125,6 +126,7 @@ impl fmt::Display for Op {
             | Self::SetIds
             | Self::DieWithParent
             | Self::PrivateMounts
+            | Self::SealMounts
             | Self::Pivot { .. }
             | Self::JoinCgroup
             | Self::UnshareCgroup

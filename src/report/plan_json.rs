@@ -167,6 +167,7 @@ fn fields(op: &Op) -> Value {
         | Op::SetIds
         | Op::DieWithParent
         | Op::PrivateMounts
+        | Op::SealMounts
         | Op::JoinCgroup
         | Op::UnshareCgroup
         | Op::LoopbackUp

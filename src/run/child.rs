@@ -54,6 +54,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(pipes),
         Act::PrivateMounts => mount::make_all_private(),
+        Act::SealMounts => mount::seal_all(),
         Act::OpenTree { tree, below, source, attributes } => {
             let opened = match below {
                 Some(base) => clone_below(base, source)?,

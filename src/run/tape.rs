@@ -95,6 +95,7 @@ pub enum Act {
     },
     DieWithParent,
     PrivateMounts,
+    SealMounts,
     OpenTree {
         tree: usize,
         /// A directory that the command may write to: `source` is below it and walked without links.
@@ -237,6 +238,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         }
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
+        Op::SealMounts => Act::SealMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {
             let writable = anchor::writable(plan);

@@ -91,7 +91,8 @@ fn the_processor_time_of_all_is_counted() {
     {
         let ran = limited(who, "cpu-time \"300ms\"; wall \"20s\";", script);
         assert_eq!((ran.code(), ran.kind()), (124, "cpu_timeout"), "{script}: {ran:?}");
-        assert!((300_000_000..450_000_000).contains(&cpu_ns(&ran)), "{script}: {} {ran:?}", cpu_ns(&ran));
+        // What sbx itself spent in the group counts for the limit and not for the command.
+        assert!((297_000_000..450_000_000).contains(&cpu_ns(&ran)), "{script}: {} {ran:?}", cpu_ns(&ran));
     }
 }
 

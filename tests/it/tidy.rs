@@ -23,7 +23,7 @@ const FLOORS: [(&str, u8, &str); 11] = [
 const BORDERS: [(&[&str], &[&str]); 12] = [
     (&["clap"], &["cli.rs", "main.rs"]),
     (&["clap_complete"], &["cli.rs", "main.rs"]),
-    (&["clap_mangen"], &["main.rs"]),
+    (&["clap_mangen"], &["cli.rs"]),
     (&["kdl", "annotate_snippets", "strsim", "parse_size"], &["spec/"]),
     (&["tar", "flate2", "lzma_rust2", "ruzstd"], &["image/"]),
     (&["sha2"], &["image/", "app/run.rs"]),
