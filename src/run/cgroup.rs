@@ -147,7 +147,7 @@ fn write_setting(group: &Path, setting: &Setting) -> Result<()> {
             })?
         }
     };
-    match std::fs::write(&file, &value) {
+    match write(&file, &value) {
         Ok(()) => Ok(()),
         Err(source) if source.kind() == std::io::ErrorKind::NotFound && is_swap(&setting.file) && !swap_exists() => {
             Ok(())
@@ -167,6 +167,14 @@ fn write_setting(group: &Path, setting: &Setting) -> Result<()> {
             })
         }
     }
+}
+
+/// Without the looks at the file that the standard library takes first.
+fn write(file: &Path, value: &str) -> std::io::Result<()> {
+    let path = path_text(file).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    let opened = fd::open(&path, libc::O_WRONLY, 0).map(watch::own)?;
+    fd::write(watch::number(&opened), value.as_bytes())?;
+    Ok(())
 }
 
 fn is_swap(file: &str) -> bool {

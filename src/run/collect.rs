@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::host::{Controller, Version};
+use crate::run::c_text::path_text;
 use crate::run::cgroup::{Groups, LiveGroup};
 use crate::run::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, Pressure, Source, Usage};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
+use crate::sys::{fd, watch};
 
 /// What wait4(2) and the init said.
 #[derive(Debug, Clone, Copy)]
@@ -204,7 +206,18 @@ fn pressure(group: &LiveGroup) -> Pressure {
 
 /// A file that is not there is a figure that is not known.
 fn text(group: &Path, file: &str) -> String {
-    std::fs::read_to_string(group.join(file)).unwrap_or_default()
+    let Ok(path) = path_text(&group.join(file)) else { return String::new() };
+    let Ok(opened) = fd::open(&path, libc::O_RDONLY, 0).map(watch::own) else { return String::new() };
+    let mut bytes = Vec::new();
+    let mut piece = [0u8; 4096];
+    // What leaves room in the piece was all there is: one call for most files.
+    while let Ok(count @ 1..) = fd::read(watch::number(&opened), &mut piece) {
+        bytes.extend_from_slice(&piece[..count]);
+        if count < piece.len() / 2 {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn number(group: &Path, file: &str) -> Option<u64> {
