@@ -27,7 +27,8 @@ pub fn become_command(tape: &mut Tape) -> ! {
         Init::Command => {
             let own = process::own_usage();
             verdict::send(STATUS, &Verdict::Starting { at: time::monotonic(), own });
-            let errno = execute(&tape.start);
+            // Not the caller's session: what is typed on its terminal could be pushed there (TIOCSTI).
+            let errno = process::new_session().err().unwrap_or_else(|| execute(&tape.start));
             verdict::send(STATUS, &Verdict::ExecFailed { errno: errno as i32 });
             process::exit_now(1);
         }

@@ -165,3 +165,15 @@ fn the_flags_edit_the_spec() {
         }
     }
 }
+
+#[test]
+fn the_command_leads_a_session_of_its_own() {
+    for who in Who::all() {
+        for init in ["#true", "#false"] {
+            // Field 6 of proc_pid_stat(5) is the session: the command's own process, not one from outside (0).
+            let script = "read -r stat < /proc/self/stat; set -- $stat; echo $(($1 == $6))";
+            let ran = Sbx::new(who).spec(&format!("init {init}")).sh(script).run();
+            assert_eq!(ran.ok(), "1", "{who:?} {init}");
+        }
+    }
+}
