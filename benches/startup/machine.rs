@@ -140,3 +140,23 @@ fn version(program: &str) -> String {
         Err(_) => format!("{program} is not installed"),
     }
 }
+
+/// Who owns `/dev/null`. crun gives its standard streams to the container's user, and those of a
+/// benchmark are that device: the host gets it back afterwards.
+#[derive(Debug)]
+pub(crate) struct NullOwner(Option<(u32, u32)>);
+
+impl NullOwner {
+    pub(crate) fn remember() -> Self {
+        Self(fs::metadata("/dev/null").ok().map(|found| (found.uid(), found.gid())))
+    }
+
+    pub(crate) fn restore(self) {
+        if let Some((uid, gid)) = self.0
+            && Self::remember().0 != self.0
+            && let Err(error) = std::os::unix::fs::chown("/dev/null", Some(uid), Some(gid))
+        {
+            crate::say(&format!("startup: cannot give /dev/null back to {uid}:{gid}: {error}"));
+        }
+    }
+}

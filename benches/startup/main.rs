@@ -32,7 +32,10 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    match options().and_then(|options| run(&options)) {
+    let owner = machine::NullOwner::remember();
+    let outcome = options().and_then(|options| run(&options));
+    owner.restore();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             say(&format!("startup: {fault}"));
