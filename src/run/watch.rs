@@ -62,9 +62,9 @@ struct Loop<'a, 'b> {
 /// # Errors
 /// The errno of waiting itself.
 pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno> {
-    let now = time::monotonic();
     let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
+    let now = if meter.is_some() || watch.wall.is_some() { time::monotonic() } else { 0 };
     let mut state = Loop {
         watch,
         watched,
