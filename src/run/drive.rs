@@ -31,11 +31,10 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
     process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
     // A caller that ignores it would have the kernel reap the child, and its end would be lost.
     process::default_action(libc::SIGCHLD).map_err(|errno| host("cannot watch the child", errno))?;
-    let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    if let Some(plan) = &plan.cgroup {
-        // What the last run that was killed here left; one hierarchy shows them all.
-        plan.groups.iter().for_each(|group| drop(garbage::collect_below(&group.parent)));
+    if let Some(groups) = &plan.cgroup {
+        garbage::collect_for(groups);
     }
+    let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
     let parts = Parts::open(plan, groups)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
