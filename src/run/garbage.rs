@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::host::{Controller, cgroup, probe};
+use crate::host::cgroup;
 use crate::plan::CgroupPlan;
 use crate::run::c_text::path_text;
 use crate::run::group_name;
@@ -23,31 +23,30 @@ pub struct Leftover {
 /// Removes what killed runs left beside the groups that `plan` is about to make. One hierarchy shows it all,
 /// since the first group of a plan is made first and removed last.
 pub fn collect_for(plan: &CgroupPlan) {
-    let Some(first) = plan.groups.first() else { return };
-    for name in candidates(&first.parent) {
-        let Some(lock) = take(&first.parent.join(&name)) else { continue };
-        // The killed run may have had limits that this one does not have, and so groups elsewhere.
-        let others = cgroup::discover(probe::caller(), &Controller::ALL).hierarchies;
-        let others = others.into_iter().map(|hierarchy| hierarchy.parent);
-        for parent in plan.groups.iter().skip(1).map(|group| group.parent.clone()).chain(others) {
-            if parent != first.parent {
-                collect(&parent.join(&name));
-            }
+    let Some(parent) = plan.groups.first().map(|group| &group.parent) else { return };
+    for name in candidates(parent) {
+        let first = parent.join(&name);
+        let Some(lock) = take(&first) else { continue };
+        // The killed run may have had limits that this one does not have, and so groups anywhere.
+        for group in everywhere().filter(|group| group.file_name() == Some(&name) && *group != first) {
+            collect(&group);
         }
-        empty_and_remove(&first.parent.join(&name), PATIENCE).ok();
+        empty_and_remove(&first, PATIENCE).ok();
         drop(lock);
     }
 }
 
 /// Removes what killed runs left in every hierarchy that is mounted, at any depth: `limits { cgroup PATH }`
-/// may have been anywhere. What this caller may not remove is not looked at.
+/// may have been anywhere. What this caller may not remove is left alone.
 #[must_use]
 pub fn collect_all() -> Vec<Leftover> {
-    let groups = cgroup::mounted().into_iter().flat_map(|point| groups_below(&point));
-    groups
-        .filter(|group| group.file_name().is_some_and(group_name::is_one))
-        .filter_map(|group| collect(&group))
-        .collect()
+    let groups = everywhere().filter(|group| group.file_name().is_some_and(group_name::is_one));
+    groups.filter_map(|group| collect(&group)).collect()
+}
+
+/// Every group that can be seen, those below others first.
+fn everywhere() -> impl Iterator<Item = PathBuf> {
+    cgroup::mounted().into_iter().flat_map(|point| groups_below(&point))
 }
 
 fn collect(group: &Path) -> Option<Leftover> {

@@ -11,6 +11,7 @@ mod each_step;
 mod example;
 mod faults;
 mod fixture;
+mod garbage;
 mod harness;
 mod help;
 mod hints;
