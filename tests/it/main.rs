@@ -13,6 +13,7 @@ mod faults;
 mod fixture;
 mod garbage;
 mod harness;
+mod held;
 mod help;
 mod hints;
 mod host;
