@@ -26,11 +26,10 @@ use crate::sys::{Errno, Fd, fd, process};
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
-    let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    if let Some(plan) = &plan.cgroup {
-        // What the last run that was killed here left; one hierarchy shows them all.
-        plan.groups.iter().for_each(|group| drop(garbage::collect_below(&group.parent)));
+    if let Some(groups) = &plan.cgroup {
+        garbage::collect_for(groups);
     }
+    let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
     let parts = Parts::open(plan, groups)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,

@@ -29,6 +29,13 @@ pub fn read(fd: Fd, buffer: &mut [u8]) -> Sys<usize> {
     check(returned).map(|count| usize::try_from(count).unwrap_or(0))
 }
 
+/// Reads at most `buffer.len()` bytes from `offset` on; 0 is the end of the file (pread(2)).
+pub fn read_at(fd: Fd, buffer: &mut [u8], offset: u64) -> Sys<usize> {
+    // SAFETY: pread(2) writes at most `buffer.len()` bytes into `buffer`, which is exclusively borrowed.
+    let returned = unsafe { libc::syscall(libc::SYS_pread64, fd.0, buffer.as_mut_ptr(), buffer.len(), offset) };
+    check(returned).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
 /// Writes `bytes`, or the first part of them; returns how many.
 pub fn write(fd: Fd, bytes: &[u8]) -> Sys<usize> {
     // SAFETY: write(2) reads `bytes.len()` bytes from `bytes`, which is borrowed for the call.
