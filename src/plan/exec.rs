@@ -1,9 +1,8 @@
 //! What the command is and what it finds: argv, environment, working directory.
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::Base;
+use crate::plan::facts::{Base, Inputs};
 use crate::plan::ground::Grounds;
-use crate::plan::root::Inputs;
 use crate::plan::steps::{Place, Steps};
 use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts};
 use crate::spec::{Command, Secret, Who};

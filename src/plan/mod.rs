@@ -6,6 +6,7 @@ pub mod facts;
 pub mod ground;
 pub mod group;
 pub mod identity;
+pub mod layers;
 pub mod limits;
 pub mod mounts;
 pub mod resolve;
@@ -96,6 +97,12 @@ pub enum Op {
     AttachStaged {
         tree: Tree,
         directory: String,
+    },
+    /// Makes a directory of the stage; one that is there already is kept as it is. An overlay shows it in place
+    /// of the layer's own, whose owner may be nobody inside.
+    MakeStaged {
+        directory: String,
+        mode: u32,
     },
     /// Makes a tree the root and detaches the host, with the stage, for good.
     Pivot {

@@ -1,9 +1,10 @@
 //! The mounts of the spec, in the order in which they are written.
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::FileKind;
+use crate::plan::facts::{FileKind, Inputs};
 use crate::plan::ground::{self, Ground, Grounds};
-use crate::plan::root::{Inputs, mask};
+use crate::plan::layers;
+use crate::plan::root::mask;
 use crate::plan::steps::{DEVICE, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Idmap, Op, Write};
 use crate::spec::{Access, Bind, HostPath, Mount, Need, Secret};
@@ -15,6 +16,14 @@ use crate::units::{AbsPath, Bytes, Spanned};
 /// The first mount that cannot be: its source or destination is missing or of the wrong kind.
 pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Result<()> {
     for mount in &inputs.spec.mounts {
+        if let Some(closed) = layers::closed(inputs, grounds, mount.value.destination()) {
+            // What is to be masked is out of sight already.
+            if matches!(mount.value, Mount::Mask { .. }) {
+                continue;
+            }
+            steps.cover(closed.clone(), mount.origin);
+            grounds.cover(closed, Ground::Own);
+        }
         add_one(inputs, mount, grounds, steps).map_err(|error| error.at(mount.origin))?;
         if let Some(ground) = ground::ground_of(&mount.value, inputs.invocation) {
             grounds.cover(mount.value.destination().clone(), ground);
@@ -22,6 +31,10 @@ pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Resu
     }
     for secret in &inputs.spec.secrets {
         if let Secret::File { destination, source } = &secret.value {
+            if let Some(closed) = layers::closed(inputs, grounds, destination) {
+                steps.cover(closed.clone(), secret.origin);
+                grounds.cover(closed, Ground::Own);
+            }
             let content = Content::Secret(inputs.invocation.absolute(source));
             let place = Place { grounds, facts: inputs.facts, path: destination, origin: secret.origin };
             add_file(place, (0o400, content), steps)?;
@@ -167,7 +180,7 @@ fn refuse_bound(place: Place<'_>) -> Result<()> {
                 format!("`{}` lies in `{}`, and nothing is ever made on the host", place.path, source.display());
             Err(Error::new(Kind::Spec, message))
         }
-        Ground::Own | Ground::Image | Ground::System(_) => Ok(()),
+        Ground::Own | Ground::Image | Ground::System => Ok(()),
     }
 }
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Facts, Invocation};
+use crate::plan::facts::{Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
-use crate::plan::root::{self, Inputs};
+use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
     AppliedLimit, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
@@ -22,7 +22,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let namespaces = namespaces(spec)?;
     let identity = identity::resolve(spec, facts, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
-    let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces };
+    let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
     let privilege = if facts.host.caller.is_root() { Privilege::Root } else { Privilege::Caller };
     let mut steps = Steps::new(privilege);
 
@@ -34,7 +34,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         root::base(inputs, &mut grounds, &mut steps)?;
         mounts::add(inputs, &mut grounds, &mut steps)?;
         exec_plan = Some(exec::resolve(inputs, &identity, &grounds, &mut steps)?);
-        root::finish(&made, facts, &mut steps);
+        root::finish(&made, (spec, facts), &mut steps);
     }
     let exec_plan = match exec_plan {
         Some(plan) => plan,

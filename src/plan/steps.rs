@@ -24,6 +24,8 @@ pub struct Steps {
     pub sources: Vec<Step>,
     pub assembly: Vec<Step>,
     pub inside: Vec<Step>,
+    /// Directories of the root that an empty one covers.
+    pub covers: Vec<AbsPath>,
     privilege: Privilege,
     trees: u16,
 }
@@ -36,6 +38,7 @@ impl Steps {
             sources: Vec::with_capacity(24),
             assembly: Vec::with_capacity(8),
             inside: Vec::with_capacity(64),
+            covers: Vec::new(),
             privilege,
             trees: 0,
         }
@@ -141,6 +144,14 @@ impl Steps {
             origin,
         );
         Ok(())
+    }
+
+    /// Covers a directory of the root with an empty one in which mount points can be made.
+    pub fn cover(&mut self, path: AbsPath, origin: Origin) {
+        let options = "mode=755,size=1m,nr_inodes=1024".to_owned();
+        let op = Op::Mount { filesystem: Filesystem::Tmpfs, destination: path.clone(), options, attributes: WRITABLE };
+        self.inside(op, origin);
+        self.covers.push(path);
     }
 
     /// Makes the directories between `start` and `path`, both exclusive.

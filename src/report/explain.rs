@@ -124,6 +124,7 @@ fn cannot(op: &Op) -> String {
         Op::NewFilesystem { filesystem, .. } => format!("cannot make a file system of type {filesystem}"),
         Op::NewFile { .. } => "cannot make a file with its content".to_owned(),
         Op::Stage { .. } => "cannot make the place in which layers are put together".to_owned(),
+        Op::MakeStaged { directory, .. } => format!("cannot make the mount point's place `{directory}`"),
         Op::AttachStaged { directory, .. } => format!("cannot put the layer `{directory}` in place"),
         Op::Pivot { .. } => "cannot make the rootfs the root".to_owned(),
         Op::Attach { destination, .. } => format!("cannot mount on `{destination}`"),

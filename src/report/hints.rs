@@ -126,7 +126,11 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
         Op::Attach { .. } | Op::ReadOnly { .. } | Op::Pivot { .. } => on_destination(errno),
-        Op::MakeDir { .. } | Op::MakeFile { .. } | Op::MakeSymlink { .. } | Op::NewFile { .. } => on_make(errno),
+        Op::MakeStaged { .. }
+        | Op::MakeDir { .. }
+        | Op::MakeFile { .. }
+        | Op::MakeSymlink { .. }
+        | Op::NewFile { .. } => on_make(errno),
         Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
         Op::Workdir { .. } => on_workdir(errno),
         Op::PrivateMounts | Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {

@@ -156,6 +156,7 @@ fn fields(op: &Op) -> Value {
             },
         }),
         Op::Stage { tree: Tree(tree), directories } => json!({"tree": tree, "directories": directories}),
+        Op::MakeStaged { directory, mode } => json!({"directory": directory, "mode": format!("{mode:04o}")}),
         Op::AttachStaged { tree: Tree(tree), directory } => json!({"tree": tree, "directory": directory}),
         Op::MakeSymlink { path, target } => json!({"path": path.as_str(), "target": target}),
         Op::ReadOnly { path } | Op::Workdir { path } => json!({"path": path.as_str()}),

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sbx::error::Error;
 use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Version};
-use sbx::plan::facts::{Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Subordinate};
+use sbx::plan::facts::{
+    Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
+};
 use sbx::plan::{Plan, ground, resolve, show};
 use sbx::spec::parse::parse;
 use sbx::spec::{RootfsSource, Spec, Who};
@@ -94,6 +96,24 @@ fn answer(question: &Question) -> FileKind {
     }
 }
 
+/// The usual directories are root's, those of an image the caller's.
+fn above(question: &Question, host: &Host) -> Vec<Standing> {
+    let image = matches!(question, Question::Image(_));
+    let path = match question {
+        Question::Host(path) => path.to_str().unwrap(),
+        Question::Image(path) => path.as_str(),
+    };
+    let ends = path.match_indices('/').map(|(at, _)| &path[..at]).filter(|path| !path.is_empty());
+    let owner = if image { host.caller.uid } else { 0 };
+    let standing = |path| Standing { path, mode: 0o755, uid: owner, gid: owner, search: Search::Allowed };
+    let question = |path: &AbsPath| match image {
+        true => Question::Image(path.clone()),
+        false => Question::Host(PathBuf::from(path.as_str())),
+    };
+    let there = |path: &AbsPath| answer(&question(path)) == FileKind::Directory;
+    ends.map(|path| AbsPath::new(path).unwrap()).filter(there).map(standing).collect()
+}
+
 fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let invocation = Invocation {
         base: PathBuf::from("/home/u/project"),
@@ -108,6 +128,7 @@ fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let facts = Facts {
         host: host.clone(),
         answers: questions.into_iter().map(|question| (question.clone(), answer(&question))).collect(),
+        above: ground::deep(spec, &base, &invocation).into_iter().map(|it| (it.clone(), above(&it, host))).collect(),
         base,
         account: spec.user.as_ref().and_then(|user| match &user.value.who {
             Who::Name(name) => Some(Account { name: name.clone(), uid: 33, gid: 33, home: "/var/www".to_owned() }),
