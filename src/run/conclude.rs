@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::run::cgroup::Groups;
 use crate::run::collect::{self, Waited};
 use crate::run::relay::{self, Relay};
-use crate::run::verdict::{Ending, Verdict};
+use crate::run::verdict::{self, Ending, Verdict};
 use crate::run::watch::{Seen, Stop};
 use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, Usage};
 use crate::sys::process::{Reaped, Rusage};
@@ -93,10 +93,7 @@ impl Dead<'_> {
 
     /// When the command started, and what the child had used before.
     fn starting(&self) -> Option<(u64, Rusage)> {
-        self.verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::Starting { at, own } => Some((*at, *own)),
-            _ => None,
-        })
+        verdict::starting(&self.verdicts)
     }
 
     /// What ended the run: first what sbx and the kernel did, then what the command says.

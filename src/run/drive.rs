@@ -172,16 +172,19 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         init: plan.init,
         groups: parts.groups.as_ref(),
         relays,
+        status: number(&parts.status.0),
+        early: Vec::new(),
+        since: clocks.1,
     };
     let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| {
         process::signal_pidfd(watched.pidfd, libc::SIGKILL).ok();
         process::wait(Wait::For(side.child)).ok();
         host("cannot wait for the command", errno)
     })?;
-    let relays = std::mem::take(&mut watched.relays);
+    let (relays, mut verdicts) = (watched.relays, watched.early);
     let reaped = reap(side.child)?;
-    let verdicts =
-        verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
+    let said = verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
+    verdicts.extend(said);
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
     Ok(Dead { plan, verdicts, reaped, seen, clocks }.outcome(parts.groups, relays, warnings))
 }
