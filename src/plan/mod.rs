@@ -342,6 +342,7 @@ pub struct Watch {
     pub cpu_time: Option<Duration>,
     pub output: Option<Bytes>,
     pub capture: Capture,
+    pub counting: Counting,
     /// A processor limit, for the report.
     pub cores: Option<MilliCores>,
     /// The file system of the sandbox whose size is limited.
@@ -354,6 +355,14 @@ pub enum Capture {
     #[default]
     No,
     /// What it writes goes into the report, bounded.
+    Yes,
+}
+
+/// Whether anybody reads figures that cost system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counting {
+    #[default]
+    No,
     Yes,
 }
 

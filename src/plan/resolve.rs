@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Facts, Inputs, Invocation};
+use crate::plan::facts::{Accounting, Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
 };
 use crate::spec::{Init, Namespace, Network, Rlimit, RootfsSource, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Origin};
@@ -182,6 +182,10 @@ fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
         cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
         output: limits.output.as_ref().map(|limit| limit.value),
         capture: invocation.capture,
+        counting: match invocation.accounting {
+            Accounting::NotWanted => Counting::No,
+            Accounting::IfAvailable => Counting::Yes,
+        },
         cores: limits.cpu.as_ref().and_then(|cpu| cpu.value.cores),
         disk: limits.disk.as_ref().map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
     }

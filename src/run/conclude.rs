@@ -1,6 +1,7 @@
 //! What a run left when all its processes are dead becomes its outcome: first what sbx
 //! and the kernel did to it, then what the command says of itself.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use crate::host::Version;
@@ -8,6 +9,7 @@ use crate::plan::Plan;
 use crate::run::cgroup::Groups;
 use crate::run::collect::{self, Waited};
 use crate::run::relay::{self, Relay};
+use crate::run::traffic;
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::run::watch::{Seen, Stop};
 use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, Usage};
@@ -30,6 +32,7 @@ pub fn not_started(failure: Failure, (started_at, started): Clocks, groups: Opti
         killed_by: None,
         timing,
         usage: Usage::default(),
+        interfaces: None,
         output: Output::default(),
         cgroup,
         leftovers,
@@ -49,6 +52,8 @@ pub struct Dead<'a> {
     pub reaped: Reaped,
     pub seen: Seen,
     pub clocks: Clocks,
+    /// The table of the sandbox's interfaces.
+    pub traffic: Option<OwnedFd>,
 }
 
 impl Dead<'_> {
@@ -68,6 +73,7 @@ impl Dead<'_> {
             killed_by,
             timing: self.timing(ending.as_ref()),
             usage,
+            interfaces: self.traffic.as_ref().and_then(traffic::read),
             output: relay::output(relays),
             cgroup,
             leftovers,

@@ -13,7 +13,7 @@ use crate::run::sources::{self, Source, StepFailed};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
-use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio};
+use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio, traffic};
 use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own};
@@ -165,6 +165,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
             };
         }
     };
+    let traffic = traffic::open(plan, side.child);
     close_all(side.sources.into_iter().map(|source| source.handle).chain(spent).chain(parts.status.1.take()));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
@@ -186,7 +187,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     let said = verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
-    Ok(Dead { plan, verdicts, reaped, seen, clocks }.outcome(parts.groups, relays, warnings))
+    Ok(Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings))
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {

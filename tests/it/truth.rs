@@ -59,6 +59,32 @@ fn captured_bytes_are_exact_and_bounded() {
     }
 }
 
+#[test]
+fn what_goes_through_the_loopback_is_counted() {
+    for who in Who::all() {
+        let ran = Sbx::new(who).cmd(&["true"]).run();
+        let idle = serde_json::json!([{"name": "lo", "rx_bytes": 0, "tx_bytes": 0, "rx_packets": 0, "tx_packets": 0}]);
+        assert_eq!(ran.report["network"]["interfaces"], idle, "{who:?} {ran:?}");
+        if std::path::Path::new("/bin/bash").exists() {
+            // 28 bytes of headers and 100 of content, which nobody listens to: the answer has 28 bytes more.
+            let send = "head -c 100 /dev/zero > /dev/udp/127.0.0.1/9";
+            let spec = ["", "init #false", "limits { wall \"200ms\"; }"];
+            for (spec, command) in spec.into_iter().zip([send, send, &format!("{send}; sleep 9")]) {
+                let ran = Sbx::new(who).spec(spec).cmd(&["/bin/bash", "-c", command]).run();
+                let lo = &ran.report["network"]["interfaces"][0];
+                assert_eq!(
+                    (&lo["tx_packets"], &lo["tx_bytes"]),
+                    (&2.into(), &(128 + 156).into()),
+                    "{spec} {lo} {ran:?}"
+                );
+                assert_eq!((&lo["rx_packets"], &lo["rx_bytes"]), (&lo["tx_packets"], &lo["tx_bytes"]));
+            }
+        }
+        let ran = Sbx::new(who).spec("network host").cmd(&["true"]).run();
+        assert!(ran.report["network"]["interfaces"].is_null(), "{ran:?}");
+    }
+}
+
 /// Every kind of outcome that takes no group.
 fn outcomes(who: Who) -> Vec<(&'static str, i32, Ran)> {
     let run = |spec: &str, script: &str| Sbx::new(who).spec(spec).sh(script).run();
