@@ -5,7 +5,7 @@ use crate::host::{Controller, Hierarchy, Version};
 use crate::plan::facts::{Accounting, Facts, Invocation};
 use crate::plan::{AppliedLimit, CgroupPlan, Group, Setting, Value, Weakened};
 use crate::spec::{Feature, Init, Limits, Spec};
-use crate::units::Origin;
+use crate::units::{Bytes, Origin};
 
 /// The period in which `cpu.max` and `cpu.cfs_quota_us` count, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
@@ -26,7 +26,20 @@ struct Want {
     /// The same limit in the words of both versions; `None` where a version does not have it.
     v2: Option<Vec<(String, String)>>,
     v1: Option<Vec<(String, Value)>>,
-    shown: Option<(String, u64)>,
+    shown: Vec<Shown>,
+}
+
+/// One line of the report: a limit, and in which file of each version it is held.
+struct Shown {
+    name: &'static str,
+    requested: String,
+    applied: u64,
+    v2: String,
+    v1: String,
+}
+
+fn shown(name: &'static str, (requested, applied): (String, u64), (v2, v1): (&str, &str)) -> Shown {
+    Shown { name, requested, applied, v2: v2.to_owned(), v1: v1.to_owned() }
 }
 
 /// Decides what holds the limits that need a cgroup.
@@ -39,11 +52,12 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
     for want in wants(spec, facts, invocation)? {
         match place(&want, facts) {
             Ok((hierarchy, settings)) => {
-                let by = settings.first().map(|setting| setting.file.clone()).unwrap_or_default();
+                let version = hierarchy.version;
                 group(&mut groups, hierarchy, want.controller).settings.extend(settings);
-                if let Some((requested, applied)) = want.shown {
-                    decided.limits.push(AppliedLimit { name: want.feature.as_str(), requested, applied, by });
-                }
+                decided.limits.extend(want.shown.into_iter().map(|Shown { name, requested, applied, v2, v1 }| {
+                    let by = if version == Version::V2 { v2 } else { v1 };
+                    AppliedLimit { name, requested, applied, by }
+                }));
             }
             Err(error) => refuse(spec, want.feature, error.at(want.origin), &mut decided)?,
         }
@@ -146,13 +160,15 @@ fn wants(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Vec<Want
     pids(spec, &mut wants);
     for limit in &limits.hugetlb {
         let (size, max) = (huge_page(limit.value.page_size.0), limit.value.max.0.to_string());
+        let (v2, v1) = (format!("hugetlb.{size}.max"), format!("hugetlb.{size}.limit_in_bytes"));
+        let requested = format!("{} {}", limit.value.page_size, limit.value.max);
         wants.push(Want {
             feature: Feature::Hugetlb,
             controller: Controller::Hugetlb,
             origin: limit.origin,
-            v2: files(vec![(&format!("hugetlb.{size}.max"), max.clone())]),
-            v1: files(vec![(&format!("hugetlb.{size}.limit_in_bytes"), max)]),
-            shown: Some((limit.value.max.to_string(), limit.value.max.0)),
+            v2: files(vec![(&v2, max.clone())]),
+            v1: files(vec![(&v1, max)]),
+            shown: vec![shown("hugetlb", (requested, limit.value.max.0), (&v2, &v1))],
         });
     }
     for limit in &limits.io {
@@ -165,7 +181,8 @@ fn wants(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Vec<Want
             Some(controller) if facts.host.cgroups.find(Controller::Cpuacct).is_err() => *controller,
             _ => Controller::Cpuacct,
         };
-        let (v2, v1, shown) = (Some(Vec::new()), Some(Vec::new()), None);
+        // What holds it is sbx, which the report says beside the other clocks.
+        let (v2, v1, shown) = (Some(Vec::new()), Some(Vec::new()), Vec::new());
         wants.push(Want { feature: Feature::CpuTime, controller, origin: limit.origin, v2, v1, shown });
     }
     Ok(wants)
@@ -191,7 +208,15 @@ fn memory(limits: &Limits, wants: &mut Vec<Want>) {
         origin: limit.origin,
         v2: files(v2),
         v1: if limit.value.high.is_none() { files(v1) } else { None },
-        shown: Some((max.to_string(), max.0)),
+        shown: [
+            Some(("memory", max, ("memory.max", "memory.limit_in_bytes"))),
+            limit.value.swap.map(|swap| ("memory.swap", swap, ("memory.swap.max", "memory.memsw.limit_in_bytes"))),
+            limit.value.high.map(|high| ("memory.high", high, ("memory.high", ""))),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|(name, size, files)| shown(name, (size.to_string(), size.0), files))
+        .collect(),
     });
 }
 
@@ -209,11 +234,15 @@ fn cpu(limits: &Limits, wants: &mut Vec<Want>) {
             // 100 is the default of the one, 1024 of the other.
             v1.push(("cpu.shares", (u64::from(weight) * 1024 / 100).max(2).to_string()));
         }
-        let shown = match (limit.value.cores, limit.value.weight) {
-            (Some(cores), _) => Some((cores.to_string(), u64::from(cores.0))),
-            (None, Some(weight)) => Some((format!("weight {weight}"), u64::from(weight))),
-            (None, None) => None,
-        };
+        let cores = limit
+            .value
+            .cores
+            .map(|cores| shown("cpu", (cores.to_string(), u64::from(cores.0)), ("cpu.max", "cpu.cfs_quota_us")));
+        let weight = limit
+            .value
+            .weight
+            .map(|weight| shown("cpu.weight", (weight.to_string(), u64::from(weight)), ("cpu.weight", "cpu.shares")));
+        let shown = cores.into_iter().chain(weight).collect();
         let (feature, controller, origin) = (Feature::Cpu, Controller::Cpu, limit.origin);
         wants.push(Want { feature, controller, origin, v2: files(v2), v1: files(v1), shown });
     }
@@ -228,7 +257,7 @@ fn cpu(limits: &Limits, wants: &mut Vec<Want>) {
             origin: limit.origin,
             v2: files(vec![("cpuset.cpus", list.clone())]),
             v1: Some(v1),
-            shown: Some((list.clone(), cpus_in(&list))),
+            shown: vec![shown("cpuset", (list.clone(), cpus_in(&list)), ("cpuset.cpus", "cpuset.cpus"))],
         });
     }
 }
@@ -247,7 +276,7 @@ fn pids(spec: &Spec, wants: &mut Vec<Want>) {
         origin: limit.origin,
         v2: files(vec![("pids.max", max.clone())]),
         v1: files(vec![("pids.max", max)]),
-        shown: Some((limit.value.to_string(), limit.value)),
+        shown: vec![shown("pids", (limit.value.to_string(), limit.value), ("pids.max", "pids.max"))],
     });
 }
 
@@ -258,23 +287,27 @@ fn io(limit: &crate::units::Spanned<crate::spec::Io>, facts: &Facts, invocation:
         return Err(Error::new(Kind::Spec, message).at(limit.origin));
     };
     let rates = [
-        ("rbps", "read_bps", limit.value.read),
-        ("wbps", "write_bps", limit.value.write),
-        ("riops", "read_iops", limit.value.read_iops),
-        ("wiops", "write_iops", limit.value.write_iops),
+        ("io.read", "rbps", "read_bps", limit.value.read),
+        ("io.write", "wbps", "write_bps", limit.value.write),
+        ("io.read-iops", "riops", "read_iops", limit.value.read_iops),
+        ("io.write-iops", "wiops", "write_iops", limit.value.write_iops),
     ];
-    let given = rates.iter().filter_map(|(v2, v1, rate)| rate.map(|rate| (v2, v1, rate)));
-    let line: Vec<String> = given.clone().map(|(v2, _, rate)| format!("{v2}={rate}")).collect();
-    let v1 = given
-        .clone()
-        .map(|(_, v1, rate)| (format!("blkio.throttle.{v1}_device"), Value::Text(format!("{major}:{minor} {rate}"))));
+    let given = rates.iter().filter_map(|(name, v2, v1, rate)| rate.map(|rate| (*name, v2, v1, rate)));
+    let line: Vec<String> = given.clone().map(|(_, v2, _, rate)| format!("{v2}={rate}")).collect();
+    let file = |v1: &str| format!("blkio.throttle.{v1}_device");
+    let v1 = given.clone().map(|(_, _, v1, rate)| (file(v1), Value::Text(format!("{major}:{minor} {rate}"))));
+    let device = &limit.value.device.0;
+    let lines = given.clone().map(|(name, _, v1, rate)| {
+        let written = if name.ends_with("iops") { rate.to_string() } else { format!("{}/s", Bytes(rate)) };
+        shown(name, (format!("{device} {written}"), rate), ("io.max", &file(v1)))
+    });
     Ok(Want {
         feature: Feature::Io,
         controller: Controller::Io,
         origin: limit.origin,
         v2: files(vec![("io.max", format!("{major}:{minor} {}", line.join(" ")))]),
         v1: Some(v1.collect()),
-        shown: Some((line.join(" "), given.map(|(_, _, rate)| rate).next().unwrap_or(0))),
+        shown: lines.collect(),
     })
 }
 

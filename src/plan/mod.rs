@@ -369,11 +369,11 @@ pub enum Counting {
 /// One limit that was asked for and what holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedLimit {
-    /// The word of the language.
+    /// The word of the language; that of a property follows after a dot: `memory`, `memory.high`.
     pub name: &'static str,
     /// As written, in the language's units.
     pub requested: String,
-    /// In the unit of the mechanism: bytes, processes, thousandths of a core, nanoseconds.
+    /// In the unit of the mechanism: bytes, bytes a second, processes, thousandths of a core, nanoseconds.
     pub applied: u64,
     /// The file of the kernel or the part of sbx that holds it.
     pub by: String,

@@ -11,8 +11,8 @@ use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
 };
-use crate::spec::{Init, Namespace, Network, Rlimit, RootfsSource, Spec, Stdin, Writable};
-use crate::units::{AbsPath, Origin};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
 ///
@@ -212,20 +212,33 @@ fn own_limits(spec: &Spec, weakened: &[crate::plan::Weakened]) -> Vec<AppliedLim
         |name, requested: String, applied, by: &str| AppliedLimit { name, requested, applied, by: by.to_owned() };
     let mut all = Vec::new();
     if let Some(wall) = &limits.wall {
-        all.push(entry("wall", format!("{:?}", wall.value.after), time(wall.value.after), "sbx"));
+        all.push(entry("wall", duration(wall.value.after), time(wall.value.after), "sbx"));
+        if !wall.value.grace.is_zero() {
+            all.push(entry("wall.grace", duration(wall.value.grace), time(wall.value.grace), "sbx"));
+        }
     }
     if let Some(limit) = limits.cpu_time.as_ref().filter(|_| weakened.iter().all(|weak| weak.feature != "cpu-time")) {
-        all.push(entry("cpu-time", format!("{:?}", limit.value), time(limit.value), "sbx"));
+        all.push(entry("cpu-time", duration(limit.value), time(limit.value), "sbx"));
     }
     if let Some(limit) = &limits.output {
         all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
     }
     if let Some(limit) = &limits.disk {
         all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
+        if let Some(inodes) = limit.value.inodes {
+            all.push(entry("disk.inodes", inodes.to_string(), inodes, "tmpfs nr_inodes"));
+        }
     }
     for limit in &limits.rlimits {
         let Rlimit { resource, value } = limit.value;
-        all.push(entry(resource.as_str(), value.to_string(), value, "rlimit"));
+        let requested = match (resource, value) {
+            (_, u64::MAX) => "max".to_owned(),
+            (Resource::OpenFiles, _) => value.to_string(),
+            (Resource::FileSize | Resource::Core | Resource::Stack | Resource::LockedMemory, _) => {
+                Bytes(value).to_string()
+            }
+        };
+        all.push(entry(resource.as_str(), requested, value, "rlimit"));
     }
     all
 }

@@ -152,9 +152,9 @@ fn kind(ended: Ended) -> OutcomeKind {
         Ended::Canceled { .. } => OutcomeKind::Canceled,
         Ended::NotStarted(Failure::Exec { errno }) if not_found(errno) => OutcomeKind::NotFound,
         Ended::NotStarted(Failure::Exec { .. }) => OutcomeKind::NotExecutable,
-        Ended::NotStarted(Failure::Step { .. } | Failure::Parent { .. } | Failure::Killed { .. }) => {
-            OutcomeKind::SetupFailed
-        }
+        Ended::NotStarted(
+            Failure::Step { .. } | Failure::Parent { .. } | Failure::Killed { .. } | Failure::Silent { .. },
+        ) => OutcomeKind::SetupFailed,
     }
 }
 

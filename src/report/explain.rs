@@ -50,6 +50,13 @@ pub fn failure(failure: Failure, plan: Option<&Plan>) -> Explained {
             )
         }
         Failure::Killed { signal } => Explained { step: None, error: killed(signal) },
+        Failure::Silent { code } => Explained {
+            step: None,
+            error: Error::new(
+                Kind::Bug,
+                format!("the sandbox ended with status {code} before the command started and did not say why"),
+            ),
+        },
     }
 }
 

@@ -40,6 +40,14 @@ pub fn not_started(failure: Failure, (started_at, started): Clocks, groups: Opti
     }
 }
 
+/// A child that ended without a word, by its status as wait(2) encodes it.
+fn unsaid(status: i32) -> Failure {
+    match libc::WIFEXITED(status) {
+        true => Failure::Silent { code: u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX) },
+        false => Failure::Killed { signal: libc::WTERMSIG(status) },
+    }
+}
+
 fn cgroup_of(groups: Option<&Groups>) -> Option<(Version, String)> {
     groups.and_then(|groups| groups.groups.first()).map(|group| (group.version, group.path.display().to_string()))
 }
@@ -61,8 +69,12 @@ impl Dead<'_> {
     #[must_use]
     pub fn outcome(&self, groups: Option<Groups>, relays: Vec<Relay>, mut warnings: Vec<String>) -> Outcome {
         let ending = self.ending();
-        let usage = collect::usage(groups.as_ref(), &self.waited(ending.as_ref()));
+        let mut usage = collect::usage(groups.as_ref(), &self.waited(ending.as_ref()));
         let (ended, killed_by) = self.ended(ending.as_ref(), &usage);
+        if ended == Ended::OutOfMemory {
+            // v1 tells of the limit before it kills, and does not count a process that sbx has killed by then.
+            usage.memory.oom_kills = usage.memory.oom_kills.filter(|kills| *kills > 0);
+        }
         if ending.is_some_and(|ending| ending.full != 0) {
             warnings.push("the limit `disk` was reached: no room was left when the command ended".to_owned());
         }
@@ -123,10 +135,9 @@ impl Dead<'_> {
             // The command is pid 1, or shared the fate of its init.
             (None, Some(_)) => self.reaped.status,
             (None, None) => {
-                let signal = libc::WTERMSIG(self.reaped.status);
                 return match self.seen.asked {
                     Some(asked) => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),
-                    None => (Ended::NotStarted(Failure::Killed { signal }), None),
+                    None => (Ended::NotStarted(unsaid(self.reaped.status)), None),
                 };
             }
         };

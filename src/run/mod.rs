@@ -74,6 +74,8 @@ pub enum Failure {
     Exec { errno: i32 },
     /// The child was killed before it could say anything.
     Killed { signal: i32 },
+    /// The child ended by itself before it could say anything.
+    Silent { code: u8 },
 }
 
 /// What the parent does for a run and can fail at.

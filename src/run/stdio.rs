@@ -40,7 +40,7 @@ fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
     match file::stat(stream) {
         Ok(found) if found.kind == file::FileType::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
-            Err(Error::new(Kind::Usage, message)
+            Err(Error::new(Kind::Host, message)
                 .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
         }
         Ok(_) => Ok(()),

@@ -37,6 +37,7 @@ fn memory_ends_the_whole_sandbox() {
         assert_eq!(ran.report["outcome"]["killed_by"], "kernel");
         assert!(ran.report["memory"]["peak_bytes"].as_u64().unwrap() <= 100 << 20);
         assert_eq!(ran.report["memory"]["limit_bytes"], 100 << 20);
+        assert_ne!(ran.report["memory"]["oom_kills"], 0, "{}", ran.report["memory"]);
     }
 }
 

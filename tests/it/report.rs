@@ -5,7 +5,10 @@ use sbx::error::{Error, Kind};
 use sbx::plan::{Op, Opener, Plan};
 use sbx::report::exit::{error_status, exit_status};
 use sbx::report::{Report, Subject};
+use sbx::run::conclude::Dead;
+use sbx::run::watch::Seen;
 use sbx::run::{Ended, Failure, Killer, Outcome, ParentCall, Usage};
+use sbx::sys::process::{Pid, Reaped, Rusage};
 use serde_json::Value;
 
 use crate::example::{SECRET, at, outcome, plan, subject};
@@ -325,5 +328,21 @@ fn any_step_that_fails_is_named_with_its_origin() {
             assert_eq!(error["line"].is_u64(), matches!(step.origin, sbx::units::Origin::Spec(_)), "{error}");
             assert_eq!(exit_status(&outcome), 125);
         }
+    }
+}
+
+/// A child that ends without a word was either killed or ended by itself, which is no signal.
+#[test]
+fn nothing_is_ended_by_signal_zero() {
+    let plan = plan();
+    for (status, words) in [(9, "ended by SIGKILL"), (1 << 8, "ended with status 1")] {
+        let reaped = Reaped { pid: Pid(1), status, usage: Rusage::default() };
+        let clocks = (std::time::SystemTime::UNIX_EPOCH, 0);
+        let dead = Dead { plan: &plan, verdicts: Vec::new(), reaped, seen: Seen::default(), clocks, traffic: None };
+        let outcome = dead.outcome(None, Vec::new(), Vec::new());
+        let report: Value = serde_json::from_str(&line(&subject(&[]), Some(&plan), Ok(&outcome))).unwrap();
+        let reason = report["outcome"]["reason"].as_str().unwrap();
+        assert!(reason.contains(words) && report["outcome"]["kind"] == "setup_failed", "{reason}");
+        assert_eq!(exit_status(&outcome), 125);
     }
 }

@@ -129,6 +129,9 @@ fn a_root_that_cannot_be_had_is_refused() {
     for who in Who::all() {
         let cases = [
             ("rootfs \"@/missing\"", "missing"),
+            ("rootfs \"./missing\"", "missing"),
+            ("rootfs \"tar:missing\"", "missing"),
+            ("rootfs \"dir:missing\"", "missing"),
             ("rootfs \"@/spec.kdl\"", "spec.kdl"),
             ("rootfs \"@/cut.tar\"", "cut.tar"),
             ("rootfs scratch writable=\"persist\" upper=\"@/up\"", "persist"),
@@ -137,6 +140,9 @@ fn a_root_that_cannot_be_had_is_refused() {
             let sbx = Sbx::new(who).file("cut.tar", &[0x1f, 0x8b, 8, 0]).spec(spec).sh("true");
             let ran = sbx.run();
             ran.refused(words);
+            let written = spec.split('"').nth(1).filter(|_| !spec.contains("scratch"));
+            let written = written.map(|text| text.replace('@', &sbx.path("").display().to_string()));
+            assert_eq!(ran.report["rootfs"]["source"].as_str(), written.as_deref(), "{ran:?}");
             assert!(ran.report["outcome"]["error"]["message"].is_string(), "{ran:?}");
         }
     }
