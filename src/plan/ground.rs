@@ -28,6 +28,8 @@ pub const MASKED: [&str; 9] = [
 pub enum Ground {
     /// A file system of sbx: whatever is missing can be made.
     Own,
+    /// A procfs: it has what the host's has, and nothing can be made there.
+    Kernel,
     /// The image: what is missing can be made if its root is layered.
     Image,
     /// A system directory of the host, or a link in the root directory to one: likewise.
@@ -56,6 +58,12 @@ impl Grounds {
         Self(grounds)
     }
 
+    /// Records one of [`BASE_MOUNTS`].
+    pub fn cover_base(&mut self, destination: AbsPath) {
+        let ground = if destination.as_str() == "/proc" { Ground::Kernel } else { Ground::Own };
+        self.cover(destination, ground);
+    }
+
     /// Records a mount.
     pub fn cover(&mut self, destination: AbsPath, ground: Ground) {
         self.0.push((destination, ground));
@@ -74,7 +82,7 @@ impl Grounds {
     pub fn above(&self, path: &AbsPath) -> Option<Question> {
         match self.under(path).1 {
             Ground::Image | Ground::System => self.question(path),
-            Ground::Own | Ground::Bound(_) => None,
+            Ground::Own | Ground::Kernel | Ground::Bound(_) => None,
         }
     }
 
@@ -85,7 +93,7 @@ impl Grounds {
         match ground {
             Ground::Own => None,
             Ground::Image => Some(Question::Image(path.clone())),
-            Ground::System => Some(Question::Host(PathBuf::from(path.as_str()))),
+            Ground::System | Ground::Kernel => Some(Question::Host(PathBuf::from(path.as_str()))),
             Ground::Bound(source) => {
                 let rest = path.as_str().strip_prefix(place.as_str()).unwrap_or_default().trim_start_matches('/');
                 Some(Question::Host(if rest.is_empty() { source.clone() } else { source.join(rest) }))
@@ -126,7 +134,7 @@ pub fn survey(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question
     let mut questions = Vec::new();
     for path in base_mounts(spec) {
         questions.extend(grounds.question(&path));
-        grounds.cover(path, Ground::Own);
+        grounds.cover_base(path);
     }
     for Spanned { value: mount, .. } in &spec.mounts {
         questions.extend(grounds.question(mount.destination()));
@@ -158,7 +166,7 @@ pub fn survey(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question
 #[must_use]
 pub fn deep(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question> {
     let mut grounds = Grounds::new(base);
-    base_mounts(spec).into_iter().for_each(|path| grounds.cover(path, Ground::Own));
+    base_mounts(spec).into_iter().for_each(|path| grounds.cover_base(path));
     let mut deep = Vec::new();
     let mut look = |grounds: &Grounds, path: &AbsPath| {
         let is_deep = path.as_str().matches('/').count() > 1;

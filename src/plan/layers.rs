@@ -37,7 +37,7 @@ pub fn layers(inputs: Inputs<'_>, grounds: &Grounds, writable: Writable) -> BTre
     let mut grounds = grounds.clone();
     for path in ground::base_mounts(spec) {
         look(inputs, (&grounds, &path, Origin::Default), &mut places);
-        grounds.cover(path, Ground::Own);
+        grounds.cover_base(path);
     }
     for mount in &spec.mounts {
         let path = mount.value.destination();

@@ -77,9 +77,20 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
             group(&mut groups, hierarchy, Controller::Io);
         }
     }
+    disk(spec, &mut decided)?;
     groups.sort_by_key(|group| std::cmp::Reverse(group.version));
     decided.cgroup = (!groups.is_empty()).then_some(CgroupPlan { groups });
     Ok(decided)
+}
+
+/// The writable part of a root is a tmpfs of sbx, whose size is its own, or a directory that is kept.
+fn disk(spec: &Spec, decided: &mut Decided) -> Result<()> {
+    let Some(rootfs) = spec.rootfs.as_ref().filter(|rootfs| rootfs.value.upper.is_some()) else { return Ok(()) };
+    let disk = spec.limits.disk.as_ref().map(|disk| disk.origin);
+    let Some(origin) = disk.or(rootfs.value.size.as_ref().map(|size| size.origin)) else { return Ok(()) };
+    let message = "the size of a kept `upper` directory is its file system's and cannot be bounded by sbx";
+    let error = Error::new(Kind::Host, message).with_hint("give it a file system of its own, or drop the bound");
+    refuse(spec, Feature::Disk, error.at(origin), decided)
 }
 
 fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) -> Result<()> {
@@ -88,7 +99,10 @@ fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) ->
         let leave = format!("or write `best-effort \"{}\"` to run without it", feature.as_str());
         return Err(error.with_hint(if hint.is_empty() { leave } else { format!("{hint}; {leave}") }));
     }
-    decided.weakened.push(Weakened { feature: feature.as_str(), why: error.message });
+    let weakened = Weakened { feature: feature.as_str(), why: error.message };
+    if !decided.weakened.contains(&weakened) {
+        decided.weakened.push(weakened);
+    }
     Ok(())
 }
 
@@ -284,7 +298,8 @@ fn io(limit: &crate::units::Spanned<crate::spec::Io>, facts: &Facts, invocation:
     let path = invocation.absolute(&limit.value.device);
     let Some((major, minor)) = facts.devices.get(&path) else {
         let message = format!("`{}` is neither a block device nor on one", path.display());
-        return Err(Error::new(Kind::Spec, message).at(limit.origin));
+        let hint = "name a disk, or a file or directory on one (tmpfs, overlay and btrfs have none)";
+        return Err(Error::new(Kind::Spec, message).with_hint(hint).at(limit.origin));
     };
     let rates = [
         ("io.read", "rbps", "read_bps", limit.value.read),

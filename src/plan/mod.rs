@@ -330,7 +330,7 @@ impl std::fmt::Debug for VariableValue {
 pub enum StdinPlan {
     Inherit,
     Null,
-    File(PathBuf),
+    File(PathBuf, Origin),
 }
 
 /// What the parent watches while the command runs.

@@ -167,15 +167,16 @@ fn arrange(opening: Vec<Step>, steps: Steps, closing: Vec<Step>) -> Vec<Step> {
 }
 
 fn stdin(spec: &Spec, invocation: &Invocation) -> StdinPlan {
-    match spec.stdin.as_ref().map(|stdin| &stdin.value) {
-        None | Some(Stdin::Inherit) => StdinPlan::Inherit,
-        Some(Stdin::Null) => StdinPlan::Null,
-        Some(Stdin::File(path)) => StdinPlan::File(invocation.absolute(path)),
+    match spec.stdin.as_ref().map(|stdin| (&stdin.value, stdin.origin)) {
+        None | Some((Stdin::Inherit, _)) => StdinPlan::Inherit,
+        Some((Stdin::Null, _)) => StdinPlan::Null,
+        Some((Stdin::File(path), origin)) => StdinPlan::File(invocation.absolute(path), origin),
     }
 }
 
 fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
     let limits = &spec.limits;
+    let kept = spec.rootfs.as_ref().is_some_and(|rootfs| rootfs.value.upper.is_some());
     Watch {
         wall: limits.wall.as_ref().map(|wall| wall.value.after),
         grace: limits.wall.as_ref().map_or(Duration::ZERO, |wall| wall.value.grace),
@@ -187,7 +188,11 @@ fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
             Accounting::IfAvailable => Counting::Yes,
         },
         cores: limits.cpu.as_ref().and_then(|cpu| cpu.value.cores),
-        disk: limits.disk.as_ref().map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
+        disk: limits
+            .disk
+            .as_ref()
+            .filter(|_| !kept)
+            .map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
     }
 }
 
@@ -217,13 +222,14 @@ fn own_limits(spec: &Spec, weakened: &[crate::plan::Weakened]) -> Vec<AppliedLim
             all.push(entry("wall.grace", duration(wall.value.grace), time(wall.value.grace), "sbx"));
         }
     }
-    if let Some(limit) = limits.cpu_time.as_ref().filter(|_| weakened.iter().all(|weak| weak.feature != "cpu-time")) {
+    let held = |feature: &str| weakened.iter().all(|weak| weak.feature != feature);
+    if let Some(limit) = limits.cpu_time.as_ref().filter(|_| held("cpu-time")) {
         all.push(entry("cpu-time", duration(limit.value), time(limit.value), "sbx"));
     }
     if let Some(limit) = &limits.output {
         all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
     }
-    if let Some(limit) = &limits.disk {
+    if let Some(limit) = limits.disk.as_ref().filter(|_| held("disk")) {
         all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
         if let Some(inodes) = limit.value.inodes {
             all.push(entry("disk.inodes", inodes.to_string(), inodes, "tmpfs nr_inodes"));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Inputs};
-use crate::plan::ground::{self, Ground, Grounds, MASKED};
+use crate::plan::ground::{self, Grounds, MASKED};
 use crate::plan::layers::{self, Made};
 use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
@@ -60,7 +60,9 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
         Base::Image(image) => build_image(inputs, &mut root, (image, layered), steps)?,
         Base::Scratch | Base::Host(_) if writable == Writable::Persist => {
             let message = "only a directory or an archive can be kept with `writable=\"persist\"`";
-            return Err(Error::new(Kind::Spec, message).at(origin));
+            return Err(Error::new(Kind::Spec, message)
+                .at(origin)
+                .with_hint("write `writable=\"ephemeral\"`, or name a directory or a tar"));
         }
         Base::Scratch => {
             let options = tmpfs_options(root.size, "755");
@@ -124,13 +126,6 @@ fn build_image(
         let view = View { attributes: WRITABLE, idmap };
         steps.open(inputs.invocation.absolute(&upper.value), view, upper.origin)
     });
-    if kept.is_some() && root.size.is_some() {
-        let origin = root.size.map_or(root.origin, |(_, _, origin)| origin);
-        let message = "the size of a kept `upper` directory is its file system's and cannot be bounded by sbx";
-        return Err(Error::new(Kind::Host, message)
-            .at(origin)
-            .with_hint("give it a file system of its own, or drop the bound"));
-    }
     let overlays = stage(root, kept, steps);
     for (_, tree) in overlays {
         steps.assemble(Op::Pivot { tree }, root.origin);
@@ -212,7 +207,7 @@ pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Res
                 );
             }
         }
-        grounds.cover(path, Ground::Own);
+        grounds.cover_base(path);
     }
     if matches!(facts.base, Base::Host(_)) {
         mask_host_secrets(facts, steps);
@@ -304,6 +299,10 @@ pub fn finish(root: &Root, (spec, facts): (&Spec, &Facts), steps: &mut Steps) {
 
 /// Returns the bound on the writable part: `rootfs size=` or `limits { disk }`, whichever is smaller.
 fn size(spec: &Spec) -> Option<(Bytes, Option<u64>, Origin)> {
+    // A kept layer has the size of its file system; `limits` refuses the bound or has leave to drop it.
+    if spec.rootfs.as_ref().is_some_and(|rootfs| rootfs.value.upper.is_some()) {
+        return None;
+    }
     let written = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.size.as_ref());
     let written = written.map(|size| (size.value, None, size.origin));
     let disk = spec.limits.disk.as_ref().map(|disk| (disk.value.size, disk.value.inodes, disk.origin));

@@ -297,7 +297,7 @@ fn tail(plan: &Plan) -> Vec<String> {
     rows.push(match &plan.stdin {
         StdinPlan::Inherit => "stdin inherit".to_owned(),
         StdinPlan::Null => "stdin null".to_owned(),
-        StdinPlan::File(path) => format!("stdin {}", Word(&path.to_string_lossy())),
+        StdinPlan::File(path, _) => format!("stdin {}", Word(&path.to_string_lossy())),
     });
     rows.push(match plan.init {
         spec::Init::Reaper => "init reaper".to_owned(),

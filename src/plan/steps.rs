@@ -116,6 +116,7 @@ impl Steps {
                     Kind::Spec,
                     format!("`{path}` is a directory, and what is mounted there is a file"),
                 )
+                .with_hint("choose another path, or one below it")
                 .at(origin));
             }
             FileKind::File => {
@@ -123,8 +124,13 @@ impl Steps {
                     Kind::Spec,
                     format!("`{path}` is a file, and what is mounted there is a directory"),
                 )
+                .with_hint("choose another path")
                 .at(origin));
             }
+        }
+        if *ground == Ground::Kernel {
+            let message = format!("`{path}` does not exist, and nothing can be made in `/proc`");
+            return Err(Error::new(Kind::Spec, message).with_hint("choose a path elsewhere").at(origin));
         }
         if let Ground::Bound(source) = ground {
             let message =
@@ -144,6 +150,18 @@ impl Steps {
             origin,
         );
         Ok(())
+    }
+
+    /// Returns what an earlier step makes at `path`.
+    #[must_use]
+    pub fn made(&self, path: &AbsPath) -> Option<FileKind> {
+        self.inside.iter().rev().find_map(|step| match &step.op {
+            Op::MakeDir { path: made, .. } | Op::Mount { destination: made, .. } if made == path => {
+                Some(FileKind::Directory)
+            }
+            Op::MakeFile { path: made, .. } if made == path => Some(FileKind::File),
+            _ => None,
+        })
     }
 
     /// Covers a directory of the root with an empty one in which mount points can be made.

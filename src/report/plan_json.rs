@@ -86,7 +86,7 @@ impl<'a> Document<'a> {
             stdin: match &plan.stdin {
                 StdinPlan::Inherit => json!({"kind": "inherit"}),
                 StdinPlan::Null => json!({"kind": "null"}),
-                StdinPlan::File(path) => json!({"kind": "file", "path": path.to_string_lossy()}),
+                StdinPlan::File(path, _) => json!({"kind": "file", "path": path.to_string_lossy()}),
             },
             watch: watch(plan),
             limits: plan

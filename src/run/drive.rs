@@ -58,14 +58,7 @@ pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
 }
 
 fn host(message: &str, errno: Errno) -> Error {
-    let error = Error::new(crate::error::Kind::Host, message).with_errno(errno as i32);
-    match errno {
-        Errno::EMFILE => error.with_hint("sbx needs about 40 open files: raise the limit with `ulimit -n`"),
-        Errno::ENFILE => {
-            error.with_hint("all open files of the machine are in use: raise `fs.file-max` with sysctl(8)")
-        }
-        _ => error,
-    }
+    Error::new(crate::error::Kind::Host, message).with_errno(errno as i32)
 }
 
 /// What the parent holds while the run lives.

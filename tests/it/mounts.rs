@@ -36,6 +36,13 @@ fn each_kind_shows_what_it_says() {
         ("mask \"/etc/passwd\"", "wc -c < /etc/passwd", "0"),
         ("mask \"/etc/ssl\"", "ls -A /etc/ssl | wc -l", "0"),
         ("bind \"src\" \"/s\"; mask \"/s/sub\"; mask \"/s/a\"", "ls /s/sub; wc -c < /s/a", "0"),
+        ("mask \"/proc/cpuinfo\"; mask \"/proc/sys\"", "wc -c < /proc/cpuinfo; ls -A /proc/sys | wc -l", "0\n0"),
+        ("file \"/proc/cpuinfo\" \"none\"", "cat /proc/cpuinfo", "none"),
+        (
+            "mask \"/dev/full\"; mask \"/dev/shm\"",
+            "echo x > /dev/full && echo null; touch /dev/shm/x 2>/dev/null || echo no",
+            "null\nno",
+        ),
         ("volume \"v\" \"/v\"", "echo x > /v/y; cat /v/y", "x"),
         ("device \"/dev/null\"", "echo x > /dev/null && echo fine", "fine"),
     ];
@@ -86,6 +93,8 @@ fn what_cannot_be_mounted_is_refused_with_its_line() {
         ("bind \"src/a\" \"/etc\"", "is a directory", 2),
         ("overlay \"/o\" lower=\"src/a\"", "not a directory", 2),
         ("mask \"/none\"", "nothing at", 2),
+        ("tmpfs \"/proc/none\"", "nothing can be made in `/proc`", 2),
+        ("dir \"/proc/none\"", "nothing can be made in `/proc`", 2),
         ("device \"/dev/none\"", "does not exist", 2),
         ("symlink \"/etc/passwd\" \"x\"", "exists already", 2),
         ("bind \"src\" \"/s\"\nbind \"out\" \"/s\"", "comes twice", 3),

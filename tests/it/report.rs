@@ -123,7 +123,7 @@ fn an_error_without_a_spec() {
     assert_eq!(report["spec"]["path"], Value::Null);
     insta::assert_snapshot!(members(&report["outcome"]), @r#"
     core_dumped: false
-    error: {"column":null,"errno":"ENOENT","file":null,"hint":null,"kind":"io","line":null,"message":"cannot read `gone.kdl`","step":null}
+    error: {"column":null,"errno":"ENOENT","file":null,"hint":"look at the spelling: a part of the path does not exist","kind":"io","line":null,"message":"cannot read `gone.kdl`","step":null}
     exit_code: null
     killed_by: null
     kind: "setup_failed"
