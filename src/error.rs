@@ -66,16 +66,17 @@ impl Error {
     pub fn io(what: impl fmt::Display, source: &std::io::Error) -> Self {
         let mut error = Self::new(Kind::Io, what.to_string());
         match source.raw_os_error() {
-            Some(errno) => error.errno = Some(errno),
+            Some(errno) => error = error.with_errno(errno),
             None => error.message = format!("{}: {source}", error.message),
         }
         error
     }
 
-    /// Adds the number of errno(3).
+    /// Adds the number of errno(3), and what it asks for wherever it comes from; [`Error::with_hint`] knows better.
     #[must_use]
     pub fn with_errno(mut self, errno: i32) -> Self {
         self.errno = Some(errno);
+        self.hint = self.hint.or_else(|| usual_hint(errno).map(str::to_owned));
         self
     }
 
@@ -99,6 +100,30 @@ impl Error {
         self.origin = origin;
         self
     }
+}
+
+/// What an errno about a path asks for, whoever met it.
+fn usual_hint(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOENT => "look at the spelling: a part of the path does not exist",
+        libc::EACCES => "look at the permissions of it and of every directory above it",
+        libc::ENOTDIR => "a part of the path is a file where a directory is due",
+        libc::EISDIR => "it is a directory: name a file",
+        libc::ELOOP => "the path leads through too many symbolic links, or through one where none is allowed",
+        libc::ENAMETOOLONG => "a path may have 4095 bytes and each of its parts 255",
+        libc::EROFS => "the file system is mounted read-only: choose another place",
+        libc::ENOSPC => "the file system is full: make room, or choose another place",
+        libc::EDQUOT => "the disk quota of the caller is used up: make room, or choose another place",
+        libc::EMFILE => "sbx needs about 40 open files: raise the limit with `ulimit -n`",
+        libc::ENFILE => "all open files of the machine are in use: raise `fs.file-max` with sysctl(8)",
+        libc::ENOMEM => "no memory is left: end something on the machine",
+        libc::EIO => "the disk does not answer: look at the kernel's log",
+        libc::ENXIO => "nobody reads the FIFO, or the device is not there",
+        libc::ETXTBSY => "it is being executed: choose another place",
+        libc::EXDEV => "the path leads out of a directory that the command may write to",
+        libc::EMLINK => "it has other names too, which the command may have made: remove it first",
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Error {

@@ -10,7 +10,9 @@ use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Controller, Host, subordinate};
 use crate::image::{self, Found, Image, Lookup, Source, Store};
-use crate::plan::facts::{Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, Question, Subordinate};
+use crate::plan::facts::{
+    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
+};
 use crate::plan::ground;
 use crate::spec::{HostPath, Ids, Mount, RootfsSource, Spec, Who};
 use crate::units::{AbsPath, Origin, Spanned};
@@ -46,6 +48,8 @@ pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<
     }
     let questions = ground::survey(spec, &base, invocation);
     let answers = questions.into_iter().map(|question| (question.clone(), answer(&question, image.as_ref()))).collect();
+    let deep = ground::deep(spec, &base, invocation).into_iter();
+    let above = deep.map(|question| (question.clone(), above(&question, image.as_ref()))).collect();
     let host = host(spec, invocation);
     let facts = Facts {
         account: account(spec, image.as_ref())?,
@@ -54,6 +58,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<
         host,
         base,
         answers,
+        above,
     };
     Ok(Gathered { facts, image })
 }
@@ -130,6 +135,27 @@ fn answer(question: &Question, image: Option<&Image>) -> FileKind {
         },
         (Question::Image(_), None) => FileKind::Missing,
     }
+}
+
+fn above(question: &Question, image: Option<&Image>) -> Vec<Standing> {
+    let found = match (question, image) {
+        (Question::Image(path), Some(image)) => image::above(&image.root, path),
+        (Question::Image(_), None) => Vec::new(),
+        (Question::Host(path), _) => {
+            let path = path.to_str().and_then(|path| AbsPath::new(path).ok());
+            path.map(|path| image::above(Path::new("/"), &path)).unwrap_or_default()
+        }
+    };
+    let root = crate::sys::file::effective_uid() == 0;
+    found
+        .into_iter()
+        .map(|image::Above { path, found, search }| {
+            // Root may do anything, and its sandbox is one of the others.
+            let search = if root { found.mode() & 0o001 != 0 } else { search };
+            let search = if search { Search::Allowed } else { Search::Denied };
+            Standing { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), search }
+        })
+        .collect()
 }
 
 fn on_host(path: &Path) -> FileKind {

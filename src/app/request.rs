@@ -123,7 +123,10 @@ impl Mistake {
                 let first = findings.first();
                 let message = first.map_or_else(|| "the spec is wrong".to_owned(), |first| first.message.clone());
                 let error = Error::new(Kind::Spec, message);
-                let error = match first.and_then(|first| first.help.clone()) {
+                // Without a help it is the words at the caret that say what is expected.
+                let label = |first: &Finding| Some(first.label.clone()).filter(|label| !label.is_empty());
+                let told = |first: &Finding| first.help.clone().or_else(|| label(first));
+                let error = match first.and_then(told) {
                     Some(help) => error.with_hint(help),
                     None => error,
                 };

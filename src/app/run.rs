@@ -15,7 +15,7 @@ use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
 use crate::run::{Ended, Outcome, drive};
-use crate::spec::{Access, HostPath, Mount, ReportTarget, Secret, Spec, Writable, value};
+use crate::spec::{Access, HostPath, Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
 use crate::units::Origin;
 
 /// What a run printed on standard error, if anything, and its exit status.
@@ -34,11 +34,12 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let text = Text::read(&arguments.request.spec).map_err(|error| Refusal::new(&error, None))?;
     stages.lap("read");
     let mut account =
-        Account { arguments, text: &text, sha256: None, image: None, digest: None, rootfs: RootfsMember::default() };
+        Account { arguments, text: &text, sha256: None, source: None, digest: None, rootfs: RootfsMember::default() };
     let spec = match request::spec(&text, &arguments.request) {
         Ok(spec) => spec,
         Err(mistake) => return Err(account.mistaken(&mistake)),
     };
+    account.asked(&spec);
     stages.lap("parse");
     if let Some(label) = arguments.label.iter().find(|label| label.find('=').is_none_or(|at| at == 0)) {
         let message = format!("`--label {}`: must be NAME=VALUE", label.escape_debug());
@@ -73,7 +74,7 @@ fn writable(spec: &Spec, invocation: &Invocation) -> Vec<PathBuf> {
 /// Everything up to the plan.
 fn decide(spec: &Spec, invocation: &Invocation, account: &mut Account<'_>, stages: &mut Stages) -> Result<Plan> {
     let gathered = gather::gather(spec, invocation, Effects::Prepare)?;
-    account.found(spec, &gathered.facts.base, gathered.image);
+    account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
     let plan = resolve::resolve(spec, &gathered.facts, invocation)?;
@@ -221,18 +222,28 @@ struct Account<'a> {
     arguments: &'a cli::Run,
     text: &'a Text,
     sha256: Option<String>,
-    image: Option<Image>,
+    /// The rootfs as the spec says it, where that is a path.
+    source: Option<String>,
     /// Of the image, in the form in which a spec pins it.
     digest: Option<String>,
     rootfs: RootfsMember<'a>,
 }
 
 impl<'a> Account<'a> {
-    fn found(&mut self, spec: &Spec, base: &Base, image: Option<Image>) {
+    fn asked(&mut self, spec: &Spec) {
+        self.source = spec.rootfs.as_ref().and_then(|rootfs| match &rootfs.value.source {
+            RootfsSource::Host | RootfsSource::Scratch => None,
+            RootfsSource::Path(path) => Some(path.0.clone()),
+            RootfsSource::Directory(path) => Some(format!("dir:{}", path.0)),
+            RootfsSource::Tar(path) => Some(format!("tar:{}", path.0)),
+        });
+    }
+
+    fn found(&mut self, spec: &Spec, base: &Base, image: Option<&Image>) {
         let writable =
             spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref()).map(|wanted| wanted.value);
         let default = if matches!(base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
-        self.rootfs.kind = Some(match (base, &image) {
+        self.rootfs.kind = Some(match (base, image) {
             (_, Some(image)) => image.kind.as_str(),
             (Base::Scratch, None) => "scratch",
             (_, None) => "host",
@@ -242,19 +253,21 @@ impl<'a> Account<'a> {
             Writable::Ephemeral => "ephemeral",
             Writable::Persist => "persist",
         });
-        self.digest = image.as_ref().and_then(|image| Some(format!("sha256:{}", image.digest.as_ref()?)));
-        self.image = image;
+        self.digest = image.and_then(|image| Some(format!("sha256:{}", image.digest.as_ref()?)));
     }
 
     fn subject(&self) -> Subject<'_> {
-        let source = self.image.as_ref().and_then(|image| image.source.to_str());
         let labels = self.arguments.label.iter().filter_map(|label| label.split_once('='));
         Subject {
             spec: Some(self.text.as_spec()),
             sha256: self.sha256.as_deref(),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             command: &self.arguments.request.command,
-            rootfs: RootfsMember { source, digest: self.digest.as_deref(), ..self.rootfs.clone() },
+            rootfs: RootfsMember {
+                source: self.source.as_deref(),
+                digest: self.digest.as_deref(),
+                ..self.rootfs.clone()
+            },
         }
     }
 

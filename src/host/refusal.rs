@@ -106,11 +106,8 @@ pub fn v1(controllers: &[Controller], dir: &Path, errno: i32) -> Refusal {
     let (why, hint) = if errno == EROFS {
         (format!("the cgroup file system of `{dir}` is read-only"), WRITABLE_IN_CONTAINER.to_owned())
     } else {
-        let hint = format!(
-            "run as root, or as root: `mkdir {dir}/USER && chown -R USER {dir}/USER && echo PID-OF-SHELL > {dir}/USER/tasks`, \
-             or boot with version 2: `systemd.unified_cgroup_hierarchy=1`"
-        );
-        (format!("the v1 group `{dir}` is not writable for the caller"), hint)
+        let hint = "run as root, or as root in that directory: `mkdir USER && chown -R USER USER && echo PID-OF-SHELL > USER/tasks`";
+        (format!("the v1 group `{dir}` is not writable for the caller"), hint.to_owned())
     };
     Refusal { controllers: controllers.to_vec(), why, errno: Some(errno), hint }
 }

@@ -39,14 +39,18 @@ pub fn locate(
             _ => failed,
         }
     })?;
-    let wrong = |what: &str| Err(Error::new(error::Kind::Spec, format!("the rootfs `{}` {what}", path.display())));
+    let wrong = |what: &str, hint: &str| {
+        Err(Error::new(error::Kind::Spec, format!("the rootfs `{}` {what}", path.display())).with_hint(hint))
+    };
     match source {
         Source::Path(_) | Source::Directory(_) if found.is_dir() => directory(path, wanted_digest),
         Source::Path(_) | Source::Tar(_) if found.is_file() => archive(path, wanted_digest, &store()?, progress),
-        Source::Tar(_) if found.is_dir() => wrong("is a directory, not an archive"),
-        Source::Directory(_) => wrong("is not a directory"),
-        _ if found.file_type().is_block_device() => wrong("is a block device; mount it and name the directory"),
-        _ => wrong("is neither a directory nor an archive"),
+        Source::Tar(_) if found.is_dir() => {
+            wrong("is a directory, not an archive", "leave `tar:` out, or write `dir:`")
+        }
+        Source::Directory(_) => wrong("is not a directory", "leave `dir:` out, or name a directory"),
+        _ if found.file_type().is_block_device() => wrong("is a block device", "mount it and name the directory"),
+        _ => wrong("is neither a directory nor an archive", "name a directory or a tar"),
     }
 }
 

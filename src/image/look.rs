@@ -2,7 +2,8 @@
 //! of its own. It creates nothing and follows no link out of the image.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use crate::sys::file::{self, Access, Errno, FileType};
@@ -46,6 +47,48 @@ pub fn look(root: &Path, path: &AbsPath) -> Found {
         Ok(_) => Found::File,
         Err(errno) => absent(errno),
     }
+}
+
+/// A directory above a path.
+#[derive(Debug)]
+pub struct Above {
+    /// Where it lies below the root, without any link on the way.
+    pub path: AbsPath,
+    pub found: Metadata,
+    /// Whether this process may look up names in it.
+    pub search: bool,
+}
+
+/// Returns the directories between `root` and `path`, both exclusive, that exist, from the top down. Links are
+/// followed as inside the root; what cannot be looked at ends the list.
+#[must_use]
+pub fn above(root: &Path, path: &AbsPath) -> Vec<Above> {
+    deepest(root, path).unwrap_or_default()
+}
+
+fn deepest(root: &Path, path: &AbsPath) -> Option<Vec<Above>> {
+    let top = file::open(root, Access::DirectoryPlace).ok()?;
+    let name = |directory: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).ok();
+    let mut current = path.parent();
+    let place = loop {
+        let parent = current.filter(|parent| *parent != AbsPath::root())?;
+        match file::open_in_root(&top, OsStr::new(parent.as_str()), Access::DirectoryPlace) {
+            Ok(place) => break place,
+            Err(_) => current = parent.parent(),
+        }
+    };
+    let (root, place) = (name(&top)?, name(&place)?);
+    let rest = place.strip_prefix(&root).ok()?.to_str()?.to_owned();
+    let mut directories = Vec::new();
+    let mut current = AbsPath::new(&format!("/{rest}")).ok().filter(|path| *path != AbsPath::root());
+    while let Some(path) = current {
+        let real = root.join(path.as_str().trim_start_matches('/'));
+        let found = std::fs::symlink_metadata(&real).ok()?;
+        current = path.parent().filter(|parent| *parent != AbsPath::root());
+        directories.push(Above { path, found, search: file::may_search(&real) });
+    }
+    directories.reverse();
+    Some(directories)
 }
 
 fn errno(source: &std::io::Error) -> Errno {

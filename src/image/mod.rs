@@ -21,7 +21,7 @@ use crate::units::AbsPath;
 
 pub use account::account;
 pub use locate::locate;
-pub use look::{Found, look};
+pub use look::{Above, Found, above, look};
 pub use store::Store;
 
 /// What was asked for. The paths are absolute, in the host's tree.

@@ -60,7 +60,8 @@ impl Store {
         if let Some(path) = set("SBX_STORE") {
             return match path.is_absolute() {
                 true => Ok(Self::new(path)),
-                false => Err(Error::new(Kind::Usage, format!("SBX_STORE is not absolute: `{}`", path.display()))),
+                false => Err(Error::new(Kind::Host, format!("SBX_STORE is not absolute: `{}`", path.display()))
+                    .with_hint("set it to a path that begins with `/`")),
             };
         }
         if effective_uid() == 0 {

@@ -1,9 +1,8 @@
 //! What the command is and what it finds: argv, environment, working directory.
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::Base;
+use crate::plan::facts::{Base, Inputs};
 use crate::plan::ground::Grounds;
-use crate::plan::root::Inputs;
 use crate::plan::steps::{Place, Steps};
 use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts};
 use crate::spec::{Command, Secret, Who};
@@ -37,7 +36,8 @@ fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<
         }
         _ if !arguments.is_empty() => Ok(arguments.clone()),
         Some((Command::Argv(words), _)) => Ok(words.clone()),
-        None => Err(Error::new(Kind::Usage, "there is no command to run")
+        // The command line is a right one: what is missing can be in either place.
+        None => Err(Error::new(Kind::Spec, "there is no command to run")
             .with_hint("write `sbx run SPEC -- COMMAND…`, or `command \"…\"` in the spec")),
     }
 }

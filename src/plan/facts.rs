@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
-use crate::plan::Capture;
-use crate::spec::HostPath;
+use crate::plan::{Capture, Identity};
+use crate::spec::{HostPath, Namespace, Spec};
 use crate::units::AbsPath;
 
 /// What this call of sbx adds to the spec.
@@ -66,6 +66,25 @@ pub enum FileKind {
     Unknown(i32),
 }
 
+/// A directory that is there, above something that has to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it lies in the host's tree or the image's, without any link on the way.
+    pub path: AbsPath,
+    pub mode: u32,
+    /// On disk.
+    pub uid: u32,
+    pub gid: u32,
+    /// Whether somebody without rights over its owner may look up names in it.
+    pub search: Search,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    Allowed,
+    Denied,
+}
+
 /// What the rootfs is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
@@ -108,12 +127,24 @@ pub struct Facts {
     pub host: Host,
     pub base: Base,
     pub answers: BTreeMap<Question, FileKind>,
+    /// The directories above each destination that [`crate::plan::ground::deep`] names, from the top down.
+    pub above: BTreeMap<Question, Vec<Standing>>,
     /// The account that `user NAME` names, if the spec does.
     pub account: Option<Account>,
     /// Only where `ids="range"` asks for it.
     pub subordinate: Option<Subordinate>,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
+}
+
+/// All that a plan is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    pub spec: &'a Spec,
+    pub facts: &'a Facts,
+    pub invocation: &'a Invocation,
+    pub namespaces: &'a [Namespace],
+    pub identity: &'a Identity,
 }
 
 impl Facts {

@@ -28,10 +28,12 @@ pub const MASKED: [&str; 9] = [
 pub enum Ground {
     /// A file system of sbx: whatever is missing can be made.
     Own,
+    /// A procfs: it has what the host's has, and nothing can be made there.
+    Kernel,
     /// The image: what is missing can be made if its root is layered.
     Image,
-    /// A system directory of the host, from this path on: likewise.
-    System(AbsPath),
+    /// A system directory of the host, or a link in the root directory to one: likewise.
+    System,
     /// A directory of the host that the spec names: nothing is ever made there.
     Bound(PathBuf),
 }
@@ -47,10 +49,19 @@ impl Grounds {
         let mut grounds =
             vec![(AbsPath::root(), if matches!(base, Base::Image(_)) { Ground::Image } else { Ground::Own })];
         if let Base::Host(entries) = base {
-            let system = entries.iter().filter(|entry| entry.link.is_none());
-            grounds.extend(system.map(|entry| (entry.path.clone(), Ground::System(entry.path.clone()))));
+            let real = |path: &AbsPath| entries.iter().any(|entry| entry.link.is_none() && path.is_within(&entry.path));
+            let leads_in =
+                |link: &str| AbsPath::new(&format!("/{}", link.trim_start_matches('/'))).is_ok_and(|to| real(&to));
+            let system = entries.iter().filter(|entry| entry.link.as_deref().is_none_or(leads_in));
+            grounds.extend(system.map(|entry| (entry.path.clone(), Ground::System)));
         }
         Self(grounds)
+    }
+
+    /// Records one of [`BASE_MOUNTS`].
+    pub fn cover_base(&mut self, destination: AbsPath) {
+        let ground = if destination.as_str() == "/proc" { Ground::Kernel } else { Ground::Own };
+        self.cover(destination, ground);
     }
 
     /// Records a mount.
@@ -66,6 +77,15 @@ impl Grounds {
         found.map_or((&ROOT, &Ground::Own), |(place, ground)| (place, ground))
     }
 
+    /// Returns under which question [`crate::plan::facts::Facts::above`] has the directories above `path`.
+    #[must_use]
+    pub fn above(&self, path: &AbsPath) -> Option<Question> {
+        match self.under(path).1 {
+            Ground::Image | Ground::System => self.question(path),
+            Ground::Own | Ground::Kernel | Ground::Bound(_) => None,
+        }
+    }
+
     /// Returns what has to be known about `path`, if anything has.
     #[must_use]
     pub fn question(&self, path: &AbsPath) -> Option<Question> {
@@ -73,7 +93,7 @@ impl Grounds {
         match ground {
             Ground::Own => None,
             Ground::Image => Some(Question::Image(path.clone())),
-            Ground::System(_) => Some(Question::Host(PathBuf::from(path.as_str()))),
+            Ground::System | Ground::Kernel => Some(Question::Host(PathBuf::from(path.as_str()))),
             Ground::Bound(source) => {
                 let rest = path.as_str().strip_prefix(place.as_str()).unwrap_or_default().trim_start_matches('/');
                 Some(Question::Host(if rest.is_empty() { source.clone() } else { source.join(rest) }))
@@ -114,7 +134,7 @@ pub fn survey(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question
     let mut questions = Vec::new();
     for path in base_mounts(spec) {
         questions.extend(grounds.question(&path));
-        grounds.cover(path, Ground::Own);
+        grounds.cover_base(path);
     }
     for Spanned { value: mount, .. } in &spec.mounts {
         questions.extend(grounds.question(mount.destination()));
@@ -139,6 +159,33 @@ pub fn survey(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question
     questions.sort();
     questions.dedup();
     questions
+}
+
+/// Returns the destinations for which the directories above have to be known: those that lie deep enough in
+/// the host's system or in the image.
+#[must_use]
+pub fn deep(spec: &Spec, base: &Base, invocation: &Invocation) -> Vec<Question> {
+    let mut grounds = Grounds::new(base);
+    base_mounts(spec).into_iter().for_each(|path| grounds.cover_base(path));
+    let mut deep = Vec::new();
+    let mut look = |grounds: &Grounds, path: &AbsPath| {
+        let is_deep = path.as_str().matches('/').count() > 1;
+        deep.extend(grounds.above(path).filter(|_| is_deep));
+    };
+    for Spanned { value: mount, .. } in &spec.mounts {
+        look(&grounds, mount.destination());
+        if let Some(ground) = ground_of(mount, invocation) {
+            grounds.cover(mount.destination().clone(), ground);
+        }
+    }
+    for secret in &spec.secrets {
+        if let crate::spec::Secret::File { destination, .. } = &secret.value {
+            look(&grounds, destination);
+        }
+    }
+    deep.sort();
+    deep.dedup();
+    deep
 }
 
 /// Returns whether something exists, given the answer about it.

@@ -62,7 +62,8 @@ fn mapped_by_root(inside: Ids, ids: spec::Ids) -> Result<Identity> {
         spec::Ids::Range => (RESERVED + id, vec![IdRange { inside: 0, outside: RESERVED, count: RANGE }]),
     };
     if ids == spec::Ids::Range && (inside.uid >= RANGE || inside.gid >= RANGE) {
-        return Err(Error::new(Kind::Spec, format!("a range has the ids 0 to {}", RANGE - 1)));
+        return Err(Error::new(Kind::Spec, format!("a range has the ids 0 to {}", RANGE - 1))
+            .with_hint("take a smaller id, or write `ids=\"single\"`"));
     }
     let ((uid, uid_map), (gid, gid_map)) = (map(inside.uid), map(inside.gid));
     Ok(Identity { inside, outside: Ids { uid, gid }, uid_map, gid_map, writer: MapWriter::Parent })

@@ -5,7 +5,7 @@ use crate::host::{Controller, Hierarchy, Version};
 use crate::plan::facts::{Accounting, Facts, Invocation};
 use crate::plan::{AppliedLimit, CgroupPlan, Group, Setting, Value, Weakened};
 use crate::spec::{Feature, Init, Limits, Spec};
-use crate::units::Origin;
+use crate::units::{Bytes, Origin};
 
 /// The period in which `cpu.max` and `cpu.cfs_quota_us` count, in microseconds: the kernel's default, with which
 /// every new v1 group begins.
@@ -27,7 +27,20 @@ struct Want {
     /// The same limit in the words of both versions; `None` where a version does not have it.
     v2: Option<Vec<(String, String)>>,
     v1: Option<Vec<(String, Value)>>,
-    shown: Option<(String, u64)>,
+    shown: Vec<Shown>,
+}
+
+/// One line of the report: a limit, and in which file of each version it is held.
+struct Shown {
+    name: &'static str,
+    requested: String,
+    applied: u64,
+    v2: String,
+    v1: String,
+}
+
+fn shown(name: &'static str, (requested, applied): (String, u64), (v2, v1): (&str, &str)) -> Shown {
+    Shown { name, requested, applied, v2: v2.to_owned(), v1: v1.to_owned() }
 }
 
 /// Decides what holds the limits that need a cgroup.
@@ -40,11 +53,12 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
     for want in wants(spec, facts, invocation)? {
         match place(&want, facts) {
             Ok((hierarchy, settings)) => {
-                let by = settings.first().map(|setting| setting.file.clone()).unwrap_or_default();
+                let version = hierarchy.version;
                 group(&mut groups, hierarchy, want.controller).settings.extend(settings);
-                if let Some((requested, applied)) = want.shown {
-                    decided.limits.push(AppliedLimit { name: want.feature.as_str(), requested, applied, by });
-                }
+                decided.limits.extend(want.shown.into_iter().map(|Shown { name, requested, applied, v2, v1 }| {
+                    let by = if version == Version::V2 { v2 } else { v1 };
+                    AppliedLimit { name, requested, applied, by }
+                }));
             }
             Err(error) => refuse(spec, want.feature, error.at(want.origin), &mut decided)?,
         }
@@ -64,10 +78,21 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
             group(&mut groups, hierarchy, Controller::Io);
         }
     }
+    disk(spec, &mut decided)?;
     // The same first group whatever the limits, so that a later run finds what this one may leave.
     groups.sort_by_key(|group| (std::cmp::Reverse(group.version), group.controllers.iter().min().copied()));
     decided.cgroup = (!groups.is_empty()).then_some(CgroupPlan { groups });
     Ok(decided)
+}
+
+/// The writable part of a root is a tmpfs of sbx, whose size is its own, or a directory that is kept.
+fn disk(spec: &Spec, decided: &mut Decided) -> Result<()> {
+    let Some(rootfs) = spec.rootfs.as_ref().filter(|rootfs| rootfs.value.upper.is_some()) else { return Ok(()) };
+    let disk = spec.limits.disk.as_ref().map(|disk| disk.origin);
+    let Some(origin) = disk.or(rootfs.value.size.as_ref().map(|size| size.origin)) else { return Ok(()) };
+    let message = "the size of a kept `upper` directory is its file system's and cannot be bounded by sbx";
+    let error = Error::new(Kind::Host, message).with_hint("give it a file system of its own, or drop the bound");
+    refuse(spec, Feature::Disk, error.at(origin), decided)
 }
 
 fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) -> Result<()> {
@@ -76,7 +101,10 @@ fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) ->
         let leave = format!("or write `best-effort \"{}\"` to run without it", feature.as_str());
         return Err(error.with_hint(if hint.is_empty() { leave } else { format!("{hint}; {leave}") }));
     }
-    decided.weakened.push(Weakened { feature: feature.as_str(), why: error.message });
+    let weakened = Weakened { feature: feature.as_str(), why: error.message };
+    if !decided.weakened.contains(&weakened) {
+        decided.weakened.push(weakened);
+    }
     Ok(())
 }
 
@@ -148,13 +176,15 @@ fn wants(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Vec<Want
     pids(spec, &mut wants);
     for limit in &limits.hugetlb {
         let (size, max) = (huge_page(limit.value.page_size.0), limit.value.max.0.to_string());
+        let (v2, v1) = (format!("hugetlb.{size}.max"), format!("hugetlb.{size}.limit_in_bytes"));
+        let requested = format!("{} {}", limit.value.page_size, limit.value.max);
         wants.push(Want {
             feature: Feature::Hugetlb,
             controller: Controller::Hugetlb,
             origin: limit.origin,
-            v2: files(vec![(&format!("hugetlb.{size}.max"), max.clone())]),
-            v1: files(vec![(&format!("hugetlb.{size}.limit_in_bytes"), max)]),
-            shown: Some((limit.value.max.to_string(), limit.value.max.0)),
+            v2: files(vec![(&v2, max.clone())]),
+            v1: files(vec![(&v1, max)]),
+            shown: vec![shown("hugetlb", (requested, limit.value.max.0), (&v2, &v1))],
         });
     }
     for limit in &limits.io {
@@ -167,7 +197,8 @@ fn wants(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Vec<Want
             Some(controller) if facts.host.cgroups.find(Controller::Cpuacct).is_err() => *controller,
             _ => Controller::Cpuacct,
         };
-        let (v2, v1, shown) = (Some(Vec::new()), Some(Vec::new()), None);
+        // What holds it is sbx, which the report says beside the other clocks.
+        let (v2, v1, shown) = (Some(Vec::new()), Some(Vec::new()), Vec::new());
         wants.push(Want { feature: Feature::CpuTime, controller, origin: limit.origin, v2, v1, shown });
     }
     Ok(wants)
@@ -193,7 +224,15 @@ fn memory(limits: &Limits, wants: &mut Vec<Want>) {
         origin: limit.origin,
         v2: files(v2),
         v1: if limit.value.high.is_none() { files(v1) } else { None },
-        shown: Some((max.to_string(), max.0)),
+        shown: [
+            Some(("memory", max, ("memory.max", "memory.limit_in_bytes"))),
+            limit.value.swap.map(|swap| ("memory.swap", swap, ("memory.swap.max", "memory.memsw.limit_in_bytes"))),
+            limit.value.high.map(|high| ("memory.high", high, ("memory.high", ""))),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|(name, size, files)| shown(name, (size.to_string(), size.0), files))
+        .collect(),
     });
 }
 
@@ -210,11 +249,15 @@ fn cpu(limits: &Limits, wants: &mut Vec<Want>) {
             // 100 is the default of the one, 1024 of the other.
             v1.push(("cpu.shares", (u64::from(weight) * 1024 / 100).max(2).to_string()));
         }
-        let shown = match (limit.value.cores, limit.value.weight) {
-            (Some(cores), _) => Some((cores.to_string(), u64::from(cores.0))),
-            (None, Some(weight)) => Some((format!("weight {weight}"), u64::from(weight))),
-            (None, None) => None,
-        };
+        let cores = limit
+            .value
+            .cores
+            .map(|cores| shown("cpu", (cores.to_string(), u64::from(cores.0)), ("cpu.max", "cpu.cfs_quota_us")));
+        let weight = limit
+            .value
+            .weight
+            .map(|weight| shown("cpu.weight", (weight.to_string(), u64::from(weight)), ("cpu.weight", "cpu.shares")));
+        let shown = cores.into_iter().chain(weight).collect();
         let (feature, controller, origin) = (Feature::Cpu, Controller::Cpu, limit.origin);
         wants.push(Want { feature, controller, origin, v2: files(v2), v1: files(v1), shown });
     }
@@ -229,7 +272,7 @@ fn cpu(limits: &Limits, wants: &mut Vec<Want>) {
             origin: limit.origin,
             v2: files(vec![("cpuset.cpus", list.clone())]),
             v1: Some(v1),
-            shown: Some((list.clone(), cpus_in(&list))),
+            shown: vec![shown("cpuset", (list.clone(), cpus_in(&list)), ("cpuset.cpus", "cpuset.cpus"))],
         });
     }
 }
@@ -248,7 +291,7 @@ fn pids(spec: &Spec, wants: &mut Vec<Want>) {
         origin: limit.origin,
         v2: files(vec![("pids.max", max.clone())]),
         v1: files(vec![("pids.max", max)]),
-        shown: Some((limit.value.to_string(), limit.value)),
+        shown: vec![shown("pids", (limit.value.to_string(), limit.value), ("pids.max", "pids.max"))],
     });
 }
 
@@ -256,26 +299,31 @@ fn io(limit: &crate::units::Spanned<crate::spec::Io>, facts: &Facts, invocation:
     let path = invocation.absolute(&limit.value.device);
     let Some((major, minor)) = facts.devices.get(&path) else {
         let message = format!("`{}` is neither a block device nor on one", path.display());
-        return Err(Error::new(Kind::Spec, message).at(limit.origin));
+        let hint = "name a disk, or a file or directory on one (tmpfs, overlay and btrfs have none)";
+        return Err(Error::new(Kind::Spec, message).with_hint(hint).at(limit.origin));
     };
     let rates = [
-        ("rbps", "read_bps", limit.value.read),
-        ("wbps", "write_bps", limit.value.write),
-        ("riops", "read_iops", limit.value.read_iops),
-        ("wiops", "write_iops", limit.value.write_iops),
+        ("io.read", "rbps", "read_bps", limit.value.read),
+        ("io.write", "wbps", "write_bps", limit.value.write),
+        ("io.read-iops", "riops", "read_iops", limit.value.read_iops),
+        ("io.write-iops", "wiops", "write_iops", limit.value.write_iops),
     ];
-    let given = rates.iter().filter_map(|(v2, v1, rate)| rate.map(|rate| (v2, v1, rate)));
-    let line: Vec<String> = given.clone().map(|(v2, _, rate)| format!("{v2}={rate}")).collect();
-    let v1 = given
-        .clone()
-        .map(|(_, v1, rate)| (format!("blkio.throttle.{v1}_device"), Value::Text(format!("{major}:{minor} {rate}"))));
+    let given = rates.iter().filter_map(|(name, v2, v1, rate)| rate.map(|rate| (*name, v2, v1, rate)));
+    let line: Vec<String> = given.clone().map(|(_, v2, _, rate)| format!("{v2}={rate}")).collect();
+    let file = |v1: &str| format!("blkio.throttle.{v1}_device");
+    let v1 = given.clone().map(|(_, _, v1, rate)| (file(v1), Value::Text(format!("{major}:{minor} {rate}"))));
+    let device = &limit.value.device.0;
+    let lines = given.clone().map(|(name, _, v1, rate)| {
+        let written = if name.ends_with("iops") { rate.to_string() } else { format!("{}/s", Bytes(rate)) };
+        shown(name, (format!("{device} {written}"), rate), ("io.max", &file(v1)))
+    });
     Ok(Want {
         feature: Feature::Io,
         controller: Controller::Io,
         origin: limit.origin,
         v2: files(vec![("io.max", format!("{major}:{minor} {}", line.join(" ")))]),
         v1: Some(v1.collect()),
-        shown: Some((line.join(" "), given.map(|(_, _, rate)| rate).next().unwrap_or(0))),
+        shown: lines.collect(),
     })
 }
 

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod ground;
 pub mod group;
 pub mod identity;
+pub mod layers;
 pub mod limits;
 pub mod mounts;
 pub mod resolve;
@@ -96,6 +97,12 @@ pub enum Op {
     AttachStaged {
         tree: Tree,
         directory: String,
+    },
+    /// Makes a directory of the stage; one that is there already is kept as it is. An overlay shows it in place
+    /// of the layer's own, whose owner may be nobody inside.
+    MakeStaged {
+        directory: String,
+        mode: u32,
     },
     /// Makes a tree the root and detaches the host, with the stage, for good.
     Pivot {
@@ -323,7 +330,7 @@ impl std::fmt::Debug for VariableValue {
 pub enum StdinPlan {
     Inherit,
     Null,
-    File(PathBuf),
+    File(PathBuf, Origin),
 }
 
 /// What the parent watches while the command runs.
@@ -335,6 +342,7 @@ pub struct Watch {
     pub cpu_time: Option<Duration>,
     pub output: Option<Bytes>,
     pub capture: Capture,
+    pub counting: Counting,
     /// A processor limit, for the report.
     pub cores: Option<MilliCores>,
     /// The file system of the sandbox whose size is limited.
@@ -350,14 +358,22 @@ pub enum Capture {
     Yes,
 }
 
+/// Whether anybody reads figures that cost system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counting {
+    #[default]
+    No,
+    Yes,
+}
+
 /// One limit that was asked for and what holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedLimit {
-    /// The word of the language.
+    /// The word of the language; that of a property follows after a dot: `memory`, `memory.high`.
     pub name: &'static str,
     /// As written, in the language's units.
     pub requested: String,
-    /// In the unit of the mechanism: bytes, processes, thousandths of a core, nanoseconds.
+    /// In the unit of the mechanism: bytes, bytes a second, processes, thousandths of a core, nanoseconds.
     pub applied: u64,
     /// The file of the kernel or the part of sbx that holds it.
     pub by: String,

@@ -1,9 +1,10 @@
 //! The mounts of the spec, in the order in which they are written.
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::FileKind;
+use crate::plan::facts::{FileKind, Inputs};
 use crate::plan::ground::{self, Ground, Grounds};
-use crate::plan::root::{Inputs, mask};
+use crate::plan::layers;
+use crate::plan::root::mask;
 use crate::plan::steps::{DEVICE, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Idmap, Op, Write};
 use crate::spec::{Access, Bind, HostPath, Mount, Need, Secret};
@@ -15,6 +16,14 @@ use crate::units::{AbsPath, Bytes, Spanned};
 /// The first mount that cannot be: its source or destination is missing or of the wrong kind.
 pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Result<()> {
     for mount in &inputs.spec.mounts {
+        if let Some(closed) = layers::closed(inputs, grounds, mount.value.destination()) {
+            // What is to be masked is out of sight already.
+            if matches!(mount.value, Mount::Mask { .. }) {
+                continue;
+            }
+            steps.cover(closed.clone(), mount.origin);
+            grounds.cover(closed, Ground::Own);
+        }
         add_one(inputs, mount, grounds, steps).map_err(|error| error.at(mount.origin))?;
         if let Some(ground) = ground::ground_of(&mount.value, inputs.invocation) {
             grounds.cover(mount.value.destination().clone(), ground);
@@ -22,6 +31,10 @@ pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Resu
     }
     for secret in &inputs.spec.secrets {
         if let Secret::File { destination, source } = &secret.value {
+            if let Some(closed) = layers::closed(inputs, grounds, destination) {
+                steps.cover(closed.clone(), secret.origin);
+                grounds.cover(closed, Ground::Own);
+            }
             let content = Content::Secret(inputs.invocation.absolute(source));
             let place = Place { grounds, facts: inputs.facts, path: destination, origin: secret.origin };
             add_file(place, (0o400, content), steps)?;
@@ -54,7 +67,8 @@ fn add_one(inputs: Inputs<'_>, mount: &Spanned<Mount>, grounds: &Grounds, steps:
             if let Some(question) = grounds.question(path)
                 && ground::exists(facts.kind(&question))
             {
-                return Err(Error::new(Kind::Spec, format!("`{path}` exists already, so no link can be made there")));
+                return Err(Error::new(Kind::Spec, format!("`{path}` exists already, so no link can be made there"))
+                    .with_hint("choose another path"));
             }
             refuse_bound(place)?;
             steps.make_ancestors(grounds.under(path).0, path, *origin);
@@ -77,9 +91,14 @@ fn add_one(inputs: Inputs<'_>, mount: &Spanned<Mount>, grounds: &Grounds, steps:
             Ok(())
         }
         Mount::Mask { path } => {
-            match grounds.question(path).map(|question| facts.kind(&question)) {
-                Some(kind) if ground::exists(kind) => mask(path, kind, *origin, steps),
-                _ => return Err(Error::new(Kind::Spec, format!("there is nothing at `{path}` to mask"))),
+            let known =
+                grounds.question(path).map(|question| facts.kind(&question)).filter(|kind| ground::exists(*kind));
+            match known.or_else(|| steps.made(path)) {
+                Some(kind) => mask(path, kind, *origin, steps),
+                None => {
+                    return Err(Error::new(Kind::Spec, format!("there is nothing at `{path}` to mask"))
+                        .with_hint("look at the spelling, and at the order of the mounts"));
+                }
             }
             Ok(())
         }
@@ -107,14 +126,17 @@ fn add_overlay(inputs: Inputs<'_>, lower: &HostPath, place: Place<'_>, steps: &m
     let source = inputs.invocation.absolute(lower);
     match existing(inputs.facts.host_kind(&source), &source)? {
         FileKind::Directory => {}
-        _ => return Err(Error::new(Kind::Spec, format!("`{}` is not a directory", source.display()))),
+        _ => {
+            return Err(Error::new(Kind::Spec, format!("`{}` is not a directory", source.display()))
+                .with_hint("name a directory as `lower`, or use `bind` for a file"));
+        }
     }
     steps.mount_point(place, FileKind::Directory)?;
     let origin = place.origin;
     let lower = steps.open(source, View { attributes: SEALED, idmap: Idmap::Caller }, origin);
     let below = |name: &str| AbsPath::new(&format!("{}/{name}", place.path));
     let (Ok(lower_path), Ok(upper_path), Ok(work_path)) = (below("lower"), below("upper"), below("work")) else {
-        return Err(Error::new(Kind::Spec, format!("`{}` is too long", place.path)));
+        return Err(Error::new(Kind::Spec, format!("`{}` is too long", place.path)).with_hint("choose a shorter path"));
     };
     let options = tmpfs_options(None, None, None);
     let destination = place.path.clone();
@@ -151,7 +173,9 @@ fn add_dir(place: Place<'_>, mode: u32, steps: &mut Steps) -> Result<()> {
     let found = place.grounds.question(place.path).map_or(FileKind::Missing, |question| place.facts.kind(&question));
     match found {
         FileKind::Directory => return Ok(()),
-        FileKind::File => return Err(Error::new(Kind::Spec, format!("`{}` is a file", place.path))),
+        FileKind::File => {
+            return Err(Error::new(Kind::Spec, format!("`{}` is a file", place.path)).with_hint("choose another path"));
+        }
         FileKind::Missing | FileKind::Unknown(_) => {}
     }
     refuse_bound(place)?;
@@ -165,9 +189,13 @@ fn refuse_bound(place: Place<'_>) -> Result<()> {
         Ground::Bound(source) => {
             let message =
                 format!("`{}` lies in `{}`, and nothing is ever made on the host", place.path, source.display());
-            Err(Error::new(Kind::Spec, message))
+            Err(Error::new(Kind::Spec, message).with_hint("make it there first, or choose a path elsewhere"))
         }
-        Ground::Own | Ground::Image | Ground::System(_) => Ok(()),
+        Ground::Kernel => {
+            let message = format!("`{}` does not exist, and nothing can be made in `/proc`", place.path);
+            Err(Error::new(Kind::Spec, message).with_hint("choose a path elsewhere"))
+        }
+        Ground::Own | Ground::Image | Ground::System => Ok(()),
     }
 }
 

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Facts, Invocation};
+use crate::plan::facts::{Accounting, Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
-use crate::plan::root::{self, Inputs};
+use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
 };
-use crate::spec::{Init, Namespace, Network, Rlimit, RootfsSource, Spec, Stdin, Writable};
-use crate::units::{AbsPath, Origin};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
 ///
@@ -22,7 +22,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let namespaces = namespaces(spec)?;
     let identity = identity::resolve(spec, facts, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
-    let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces };
+    let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
     let privilege = if facts.host.caller.is_root() { Privilege::Root } else { Privilege::Caller };
     let mut steps = Steps::new(privilege);
 
@@ -34,7 +34,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         root::base(inputs, &mut grounds, &mut steps)?;
         mounts::add(inputs, &mut grounds, &mut steps)?;
         exec_plan = Some(exec::resolve(inputs, &identity, &grounds, &mut steps)?);
-        root::finish(&made, facts, &mut steps);
+        root::finish(&made, (spec, facts), &mut steps);
     }
     let exec_plan = match exec_plan {
         Some(plan) => plan,
@@ -167,23 +167,32 @@ fn arrange(opening: Vec<Step>, steps: Steps, closing: Vec<Step>) -> Vec<Step> {
 }
 
 fn stdin(spec: &Spec, invocation: &Invocation) -> StdinPlan {
-    match spec.stdin.as_ref().map(|stdin| &stdin.value) {
-        None | Some(Stdin::Inherit) => StdinPlan::Inherit,
-        Some(Stdin::Null) => StdinPlan::Null,
-        Some(Stdin::File(path)) => StdinPlan::File(invocation.absolute(path)),
+    match spec.stdin.as_ref().map(|stdin| (&stdin.value, stdin.origin)) {
+        None | Some((Stdin::Inherit, _)) => StdinPlan::Inherit,
+        Some((Stdin::Null, _)) => StdinPlan::Null,
+        Some((Stdin::File(path), origin)) => StdinPlan::File(invocation.absolute(path), origin),
     }
 }
 
 fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
     let limits = &spec.limits;
+    let kept = spec.rootfs.as_ref().is_some_and(|rootfs| rootfs.value.upper.is_some());
     Watch {
         wall: limits.wall.as_ref().map(|wall| wall.value.after),
         grace: limits.wall.as_ref().map_or(Duration::ZERO, |wall| wall.value.grace),
         cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
         output: limits.output.as_ref().map(|limit| limit.value),
         capture: invocation.capture,
+        counting: match invocation.accounting {
+            Accounting::NotWanted => Counting::No,
+            Accounting::IfAvailable => Counting::Yes,
+        },
         cores: limits.cpu.as_ref().and_then(|cpu| cpu.value.cores),
-        disk: limits.disk.as_ref().map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
+        disk: limits
+            .disk
+            .as_ref()
+            .filter(|_| !kept)
+            .map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
     }
 }
 
@@ -208,20 +217,34 @@ fn own_limits(spec: &Spec, weakened: &[crate::plan::Weakened]) -> Vec<AppliedLim
         |name, requested: String, applied, by: &str| AppliedLimit { name, requested, applied, by: by.to_owned() };
     let mut all = Vec::new();
     if let Some(wall) = &limits.wall {
-        all.push(entry("wall", format!("{:?}", wall.value.after), time(wall.value.after), "sbx"));
+        all.push(entry("wall", duration(wall.value.after), time(wall.value.after), "sbx"));
+        if !wall.value.grace.is_zero() {
+            all.push(entry("wall.grace", duration(wall.value.grace), time(wall.value.grace), "sbx"));
+        }
     }
-    if let Some(limit) = limits.cpu_time.as_ref().filter(|_| weakened.iter().all(|weak| weak.feature != "cpu-time")) {
-        all.push(entry("cpu-time", format!("{:?}", limit.value), time(limit.value), "sbx"));
+    let held = |feature: &str| weakened.iter().all(|weak| weak.feature != feature);
+    if let Some(limit) = limits.cpu_time.as_ref().filter(|_| held("cpu-time")) {
+        all.push(entry("cpu-time", duration(limit.value), time(limit.value), "sbx"));
     }
     if let Some(limit) = &limits.output {
         all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
     }
-    if let Some(limit) = &limits.disk {
+    if let Some(limit) = limits.disk.as_ref().filter(|_| held("disk")) {
         all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
+        if let Some(inodes) = limit.value.inodes {
+            all.push(entry("disk.inodes", inodes.to_string(), inodes, "tmpfs nr_inodes"));
+        }
     }
     for limit in &limits.rlimits {
         let Rlimit { resource, value } = limit.value;
-        all.push(entry(resource.as_str(), value.to_string(), value, "rlimit"));
+        let requested = match (resource, value) {
+            (_, u64::MAX) => "max".to_owned(),
+            (Resource::OpenFiles, _) => value.to_string(),
+            (Resource::FileSize | Resource::Core | Resource::Stack | Resource::LockedMemory, _) => {
+                Bytes(value).to_string()
+            }
+        };
+        all.push(entry(resource.as_str(), requested, value, "rlimit"));
     }
     all
 }

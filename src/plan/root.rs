@@ -1,15 +1,16 @@
 //! The root and what sbx itself puts into every sandbox: `/proc`, a fresh `/dev`, a
 //! `/tmp` and a `/run` of its own.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Base, Facts, FileKind, Invocation};
-use crate::plan::ground::{self, Ground, Grounds, MASKED};
+use crate::plan::facts::{Base, Facts, FileKind, Inputs};
+use crate::plan::ground::{self, Grounds, MASKED};
+use crate::plan::layers::{self, Made};
 use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
-use crate::spec::{Mount, Namespace, Secret, Spec, Writable};
+use crate::spec::{Namespace, Spec, Writable};
 use crate::units::{AbsPath, Bytes, Origin};
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -27,6 +28,8 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 struct Layer {
     place: AbsPath,
     lower: Tree,
+    /// What lies in the upper layer from the beginning.
+    made: Vec<Made>,
     origin: Origin,
 }
 
@@ -38,15 +41,6 @@ pub struct Root {
     pub size: Option<(Bytes, Option<u64>, Origin)>,
     layers: Vec<Layer>,
     origin: Origin,
-}
-
-/// What the two halves of building a root share.
-#[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    pub spec: &'a Spec,
-    pub facts: &'a Facts,
-    pub invocation: &'a Invocation,
-    pub namespaces: &'a [Namespace],
 }
 
 /// Makes the root: one tree, or a tmpfs with the host's directories in it, layered wherever something has
@@ -61,12 +55,14 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
     let default = if matches!(facts.base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
     let writable = wanted.map_or(default, |wanted| wanted.value);
     let mut root = Root { writable, size: size(spec), layers: Vec::new(), origin };
-    let layered = layered_places(inputs, grounds, writable);
+    let mut layered = layers::layers(inputs, grounds, writable);
     match &facts.base {
         Base::Image(image) => build_image(inputs, &mut root, (image, layered), steps)?,
         Base::Scratch | Base::Host(_) if writable == Writable::Persist => {
             let message = "only a directory or an archive can be kept with `writable=\"persist\"`";
-            return Err(Error::new(Kind::Spec, message).at(origin));
+            return Err(Error::new(Kind::Spec, message)
+                .at(origin)
+                .with_hint("write `writable=\"ephemeral\"`, or name a directory or a tar"));
         }
         Base::Scratch => {
             let options = tmpfs_options(root.size, "755");
@@ -81,10 +77,9 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
             for entry in entries.iter().filter(|entry| entry.link.is_none()) {
                 let view = View { attributes: SEALED, idmap: Idmap::None };
                 let tree = steps.open(PathBuf::from(entry.path.as_str()), view, origin);
-                if layered.contains(&entry.path) {
-                    root.layers.push(Layer { place: entry.path.clone(), lower: tree, origin });
-                } else {
-                    attached.push((entry.path.clone(), tree));
+                match layered.remove(&entry.path) {
+                    Some(made) => root.layers.push(Layer { place: entry.path.clone(), lower: tree, made, origin }),
+                    None => attached.push((entry.path.clone(), tree)),
                 }
             }
             let overlays = stage(&root, None, steps);
@@ -113,28 +108,24 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
 fn build_image(
     inputs: Inputs<'_>,
     root: &mut Root,
-    (image, layered): (&PathBuf, BTreeSet<AbsPath>),
+    (image, mut layered): (&PathBuf, BTreeMap<AbsPath, Vec<Made>>),
     steps: &mut Steps,
 ) -> Result<()> {
     let view = View { attributes: SEALED, idmap: Idmap::Inside };
     let lower = steps.open(image.clone(), view, root.origin);
-    if layered.is_empty() {
+    let Some(made) = layered.remove(&AbsPath::root()) else {
         steps.assemble(Op::Pivot { tree: lower }, root.origin);
         return Ok(());
-    }
-    root.layers.push(Layer { place: AbsPath::root(), lower, origin: root.origin });
+    };
+    root.layers.push(Layer { place: AbsPath::root(), lower, made, origin: root.origin });
     let upper = inputs.spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.upper.as_ref());
     let kept = upper.map(|upper| {
-        let view = View { attributes: WRITABLE, idmap: Idmap::Inside };
+        // With one id alone all that is kept is the caller's, whoever that is inside.
+        let one = inputs.identity.uid_map.iter().all(|range| range.count == 1);
+        let idmap = if one { Idmap::Caller } else { Idmap::Inside };
+        let view = View { attributes: WRITABLE, idmap };
         steps.open(inputs.invocation.absolute(&upper.value), view, upper.origin)
     });
-    if kept.is_some() && root.size.is_some() {
-        let origin = root.size.map_or(root.origin, |(_, _, origin)| origin);
-        let message = "the size of a kept `upper` directory is its file system's and cannot be bounded by sbx";
-        return Err(Error::new(Kind::Host, message)
-            .at(origin)
-            .with_hint("give it a file system of its own, or drop the bound"));
-    }
     let overlays = stage(root, kept, steps);
     for (_, tree) in overlays {
         steps.assemble(Op::Pivot { tree }, root.origin);
@@ -172,6 +163,11 @@ fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tr
             Some(_) => ("kept/upper".to_owned(), "kept/work".to_owned()),
             None => (format!("upper{number}"), format!("work{number}")),
         };
+        for made in &layer.made {
+            let rest = made.path.as_str().strip_prefix(layer.place.as_str()).unwrap_or_default();
+            let directory = format!("{upper}/{}", rest.trim_start_matches('/'));
+            steps.assemble(Op::MakeStaged { directory, mode: made.mode }, made.origin);
+        }
         let options = [("lowerdir", directory.as_str()), ("upperdir", &upper), ("workdir", &work), ("userxattr", "")];
         let tree = steps.new_filesystem(
             NewFilesystem { filesystem: Filesystem::Overlay, options: &options, attributes: WRITABLE },
@@ -180,48 +176,6 @@ fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tr
         overlays.push((layer.place.clone(), tree));
     }
     overlays
-}
-
-/// Returns the places whose file system has to become an overlay: all of a writable root, and wherever
-/// something is made that is not there.
-fn layered_places(inputs: Inputs<'_>, grounds: &Grounds, writable: Writable) -> BTreeSet<AbsPath> {
-    let Inputs { spec, facts, invocation, .. } = inputs;
-    let mut places = BTreeSet::new();
-    if writable != Writable::No {
-        match &facts.base {
-            Base::Image(_) => drop(places.insert(AbsPath::root())),
-            Base::Host(entries) => {
-                places.extend(entries.iter().filter(|entry| entry.link.is_none()).map(|entry| entry.path.clone()));
-            }
-            Base::Scratch => {}
-        }
-    }
-    let mut grounds = grounds.clone();
-    let mut look = |grounds: &Grounds, path: &AbsPath| {
-        let (place, ground) = grounds.under(path);
-        let missing = grounds.question(path).is_some_and(|question| facts.kind(&question) == FileKind::Missing);
-        if missing && matches!(ground, Ground::Image | Ground::System(_)) {
-            places.insert(place.clone());
-        }
-    };
-    for path in ground::base_mounts(spec) {
-        look(&grounds, &path);
-        grounds.cover(path, Ground::Own);
-    }
-    for mount in &spec.mounts {
-        if !matches!(mount.value, Mount::Mask { .. }) {
-            look(&grounds, mount.value.destination());
-        }
-        if let Some(ground) = ground::ground_of(&mount.value, invocation) {
-            grounds.cover(mount.value.destination().clone(), ground);
-        }
-    }
-    for secret in &spec.secrets {
-        if let Secret::File { destination, .. } = &secret.value {
-            look(&grounds, destination);
-        }
-    }
-    places
 }
 
 /// Fills the base mounts and records them in `grounds`.
@@ -253,7 +207,7 @@ pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Res
                 );
             }
         }
-        grounds.cover(path, Ground::Own);
+        grounds.cover_base(path);
     }
     if matches!(facts.base, Base::Host(_)) {
         mask_host_secrets(facts, steps);
@@ -326,13 +280,17 @@ pub fn mask(path: &AbsPath, kind: FileKind, origin: Origin, steps: &mut Steps) {
     }
 }
 
-/// Makes read-only what was writable only so that mount points could be made.
-pub fn finish(root: &Root, facts: &Facts, steps: &mut Steps) {
+/// Makes read-only what was writable only so that mount points could be made. What the spec itself mounted
+/// over it stays as it is.
+pub fn finish(root: &Root, (spec, facts): (&Spec, &Facts), steps: &mut Steps) {
     if root.writable != Writable::No {
         return;
     }
-    for layer in &root.layers {
-        steps.inside(Op::ReadOnly { path: layer.place.clone() }, root.origin);
+    let covers = std::mem::take(&mut steps.covers);
+    for path in root.layers.iter().map(|layer| &layer.place).chain(&covers) {
+        if spec.mounts.iter().all(|mount| mount.value.destination() != path) {
+            steps.inside(Op::ReadOnly { path: path.clone() }, root.origin);
+        }
     }
     if !matches!(facts.base, Base::Image(_)) {
         steps.inside(Op::ReadOnly { path: AbsPath::root() }, root.origin);
@@ -341,6 +299,10 @@ pub fn finish(root: &Root, facts: &Facts, steps: &mut Steps) {
 
 /// Returns the bound on the writable part: `rootfs size=` or `limits { disk }`, whichever is smaller.
 fn size(spec: &Spec) -> Option<(Bytes, Option<u64>, Origin)> {
+    // A kept layer has the size of its file system; `limits` refuses the bound or has leave to drop it.
+    if spec.rootfs.as_ref().is_some_and(|rootfs| rootfs.value.upper.is_some()) {
+        return None;
+    }
     let written = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.size.as_ref());
     let written = written.map(|size| (size.value, None, size.origin));
     let disk = spec.limits.disk.as_ref().map(|disk| (disk.value.size, disk.value.inodes, disk.origin));

@@ -61,6 +61,7 @@ impl Op {
             Self::NewFile { .. } => "new-file",
             Self::Stage { .. } => "stage",
             Self::AttachStaged { .. } => "attach-staged",
+            Self::MakeStaged { .. } => "make-staged",
             Self::Pivot { .. } => "pivot",
             Self::Attach { .. } => "attach",
             Self::Mount { .. } => "mount",
@@ -114,6 +115,7 @@ impl fmt::Display for Op {
             Self::NewFile { mode, content, .. } => write!(f, " {mode:04o} {content}"),
             Self::Stage { directories, .. } => write!(f, " {}", directories.join(" ")),
             Self::AttachStaged { directory, .. } => write!(f, " {}", Word(directory)),
+            Self::MakeStaged { directory, mode } => write!(f, " {} {mode:04o}", Word(directory)),
             Self::MakeSymlink { path, target } => write!(f, " {} -> {}", Word(path.as_str()), Word(target)),
             Self::UnshareTime { monotonic, boottime } => {
                 write!(f, " monotonic={monotonic}ns boottime={boottime}ns")
@@ -295,7 +297,7 @@ fn tail(plan: &Plan) -> Vec<String> {
     rows.push(match &plan.stdin {
         StdinPlan::Inherit => "stdin inherit".to_owned(),
         StdinPlan::Null => "stdin null".to_owned(),
-        StdinPlan::File(path) => format!("stdin {}", Word(&path.to_string_lossy())),
+        StdinPlan::File(path, _) => format!("stdin {}", Word(&path.to_string_lossy())),
     });
     rows.push(match plan.init {
         spec::Init::Reaper => "init reaper".to_owned(),

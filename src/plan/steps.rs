@@ -24,6 +24,8 @@ pub struct Steps {
     pub sources: Vec<Step>,
     pub assembly: Vec<Step>,
     pub inside: Vec<Step>,
+    /// Directories of the root that an empty one covers.
+    pub covers: Vec<AbsPath>,
     privilege: Privilege,
     trees: u16,
 }
@@ -36,6 +38,7 @@ impl Steps {
             sources: Vec::with_capacity(24),
             assembly: Vec::with_capacity(8),
             inside: Vec::with_capacity(64),
+            covers: Vec::new(),
             privilege,
             trees: 0,
         }
@@ -113,6 +116,7 @@ impl Steps {
                     Kind::Spec,
                     format!("`{path}` is a directory, and what is mounted there is a file"),
                 )
+                .with_hint("choose another path, or one below it")
                 .at(origin));
             }
             FileKind::File => {
@@ -120,8 +124,13 @@ impl Steps {
                     Kind::Spec,
                     format!("`{path}` is a file, and what is mounted there is a directory"),
                 )
+                .with_hint("choose another path")
                 .at(origin));
             }
+        }
+        if *ground == Ground::Kernel {
+            let message = format!("`{path}` does not exist, and nothing can be made in `/proc`");
+            return Err(Error::new(Kind::Spec, message).with_hint("choose a path elsewhere").at(origin));
         }
         if let Ground::Bound(source) = ground {
             let message =
@@ -141,6 +150,26 @@ impl Steps {
             origin,
         );
         Ok(())
+    }
+
+    /// Returns what an earlier step makes at `path`.
+    #[must_use]
+    pub fn made(&self, path: &AbsPath) -> Option<FileKind> {
+        self.inside.iter().rev().find_map(|step| match &step.op {
+            Op::MakeDir { path: made, .. } | Op::Mount { destination: made, .. } if made == path => {
+                Some(FileKind::Directory)
+            }
+            Op::MakeFile { path: made, .. } if made == path => Some(FileKind::File),
+            _ => None,
+        })
+    }
+
+    /// Covers a directory of the root with an empty one in which mount points can be made.
+    pub fn cover(&mut self, path: AbsPath, origin: Origin) {
+        let options = "mode=755,size=1m,nr_inodes=1024".to_owned();
+        let op = Op::Mount { filesystem: Filesystem::Tmpfs, destination: path.clone(), options, attributes: WRITABLE };
+        self.inside(op, origin);
+        self.covers.push(path);
     }
 
     /// Makes the directories between `start` and `path`, both exclusive.

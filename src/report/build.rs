@@ -12,7 +12,7 @@ use crate::plan::{Op, Plan, Variable, VariableValue};
 use crate::report::exit::not_found;
 use crate::report::explain::{Explained, failure, reason, signal_name};
 use crate::report::figures::{
-    Changes, ContextSwitches, Cpu, Io, Memory, Network, Output, Pids, Pressure, Time, TimeSource,
+    Changes, ContextSwitches, Cpu, Interface, Io, Memory, Network, Output, Pids, Pressure, Time, TimeSource,
 };
 use crate::report::{
     Cgroup, ErrorMember, Isolation, KilledBy, Landlock, Limit, OutcomeKind, OutcomeMember, Report, SCHEMA_NAME,
@@ -58,7 +58,11 @@ impl<'a> Report<'a> {
                 involuntary: usage.switches_involuntary,
             },
             pressure: pressure(&usage),
-            network: Network { mode: plan.map(network_mode), interfaces: Vec::new(), connections: Vec::new() },
+            network: Network {
+                mode: plan.map(network_mode),
+                interfaces: ended.and_then(|outcome| outcome.interfaces.as_deref()).map(interfaces),
+                connections: Vec::new(),
+            },
             output: ended.map(|outcome| output(&outcome.output, plan)).unwrap_or_default(),
             changes: Changes::default(),
             isolation: isolation(plan, ended),
@@ -148,9 +152,9 @@ fn kind(ended: Ended) -> OutcomeKind {
         Ended::Canceled { .. } => OutcomeKind::Canceled,
         Ended::NotStarted(Failure::Exec { errno }) if not_found(errno) => OutcomeKind::NotFound,
         Ended::NotStarted(Failure::Exec { .. }) => OutcomeKind::NotExecutable,
-        Ended::NotStarted(Failure::Step { .. } | Failure::Parent { .. } | Failure::Killed { .. }) => {
-            OutcomeKind::SetupFailed
-        }
+        Ended::NotStarted(
+            Failure::Step { .. } | Failure::Parent { .. } | Failure::Killed { .. } | Failure::Silent { .. },
+        ) => OutcomeKind::SetupFailed,
     }
 }
 
@@ -228,6 +232,17 @@ fn network_mode(plan: &Plan) -> &'static str {
         true => "none",
         false => "host",
     }
+}
+
+fn interfaces(counted: &[run::Interface]) -> Vec<Interface<'_>> {
+    let figures = counted.iter().map(|run::Interface { name, rx_bytes, tx_bytes, rx_packets, tx_packets }| Interface {
+        name,
+        rx_bytes: *rx_bytes,
+        tx_bytes: *tx_bytes,
+        rx_packets: *rx_packets,
+        tx_packets: *tx_packets,
+    });
+    figures.collect()
 }
 
 fn output<'a>(output: &'a run::Output, plan: Option<&Plan>) -> Output<'a> {

@@ -22,7 +22,9 @@ pub fn exit_status(outcome: &Outcome) -> u8 {
         Ended::OutputLimit => by_signal(SIGKILL),
         Ended::NotStarted(Failure::Exec { errno }) if not_found(errno) => exit::NOT_FOUND,
         Ended::NotStarted(Failure::Exec { .. }) => exit::NOT_EXECUTABLE,
-        Ended::NotStarted(Failure::Step { .. } | Failure::Parent { .. } | Failure::Killed { .. }) => exit::SBX,
+        Ended::NotStarted(
+            Failure::Step { .. } | Failure::Parent { .. } | Failure::Killed { .. } | Failure::Silent { .. },
+        ) => exit::SBX,
     }
 }
 

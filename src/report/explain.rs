@@ -50,6 +50,13 @@ pub fn failure(failure: Failure, plan: Option<&Plan>) -> Explained {
             )
         }
         Failure::Killed { signal } => Explained { step: None, error: killed(signal) },
+        Failure::Silent { code } => Explained {
+            step: None,
+            error: Error::new(
+                Kind::Bug,
+                format!("the sandbox ended with status {code} before the command started and did not say why"),
+            ),
+        },
     }
 }
 
@@ -124,6 +131,7 @@ fn cannot(op: &Op) -> String {
         Op::NewFilesystem { filesystem, .. } => format!("cannot make a file system of type {filesystem}"),
         Op::NewFile { .. } => "cannot make a file with its content".to_owned(),
         Op::Stage { .. } => "cannot make the place in which layers are put together".to_owned(),
+        Op::MakeStaged { directory, .. } => format!("cannot make the mount point's place `{directory}`"),
         Op::AttachStaged { directory, .. } => format!("cannot put the layer `{directory}` in place"),
         Op::Pivot { .. } => "cannot make the rootfs the root".to_owned(),
         Op::Attach { destination, .. } => format!("cannot mount on `{destination}`"),

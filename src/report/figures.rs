@@ -138,8 +138,9 @@ pub struct Pressure {
 pub struct Network<'a> {
     /// `none`: a namespace of its own with `lo`; `host`: the host's. Null: there was no plan.
     pub mode: Option<&'a str>,
-    /// Interfaces that were counted.
-    pub interfaces: Vec<Interface>,
+    /// What went through the interfaces of the sandbox's own namespace; null when it was not counted, as the
+    /// host's are not.
+    pub interfaces: Option<Vec<Interface<'a>>>,
     /// Connections that sbx saw.
     pub connections: Vec<Connection>,
 }
@@ -147,17 +148,17 @@ pub struct Network<'a> {
 /// One network interface of the sandbox.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Interface {
+pub struct Interface<'a> {
     /// Name, as in `lo`.
-    pub name: String,
+    pub name: &'a str,
     /// Bytes received.
-    pub rx_bytes: Option<u64>,
+    pub rx_bytes: u64,
     /// Bytes sent.
-    pub tx_bytes: Option<u64>,
+    pub tx_bytes: u64,
     /// Packets received.
-    pub rx_packets: Option<u64>,
+    pub rx_packets: u64,
     /// Packets sent.
-    pub tx_packets: Option<u64>,
+    pub tx_packets: u64,
 }
 
 /// Connections to one place with one verdict.

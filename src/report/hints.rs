@@ -46,6 +46,12 @@ const APPARMOR: Row = (
      kernel.apparmor_restrict_unprivileged_userns=0, or allow sbx alone with the line \
      `abi <abi/4.0>, profile sbx /path/to/sbx flags=(unconfined) { userns, }` in /etc/apparmor.d/sbx and `apparmor_parser -r` on it",
 );
+// The files below /proc/self belong to root where the caller may not read the program (proc(5), PR_SET_DUMPABLE).
+const UNREADABLE: Row = (
+    Kind::Host,
+    "the kernel does not let sbx write below /proc/self: its binary must be readable for the caller (`chmod a+r` on it) and \
+     /proc mounted writable",
+);
 const MOUNT_MAX: Row = (Kind::Host, "the namespace holds as many mounts as the sysctl fs.mount-max allows: raise it");
 const NAMESPACES: Row = (
     Kind::Host,
@@ -106,7 +112,8 @@ fn on_fork(errno: Errno) -> Option<Row> {
 /// Writes to uid_map and gid_map, user_namespaces(7); newuidmap(1).
 fn on_map_ids(errno: Errno) -> Option<Row> {
     Some(match errno {
-        Errno::EPERM | Errno::EACCES => APPARMOR,
+        Errno::EPERM => APPARMOR,
+        Errno::EACCES | Errno::EROFS => UNREADABLE,
         Errno::EINVAL => (
             Kind::Host,
             "the kernel takes no such map: the subordinate ids of the caller overlap or leave the ids of this namespace; \
@@ -126,7 +133,11 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
         Op::Attach { .. } | Op::ReadOnly { .. } | Op::Pivot { .. } => on_destination(errno),
-        Op::MakeDir { .. } | Op::MakeFile { .. } | Op::MakeSymlink { .. } | Op::NewFile { .. } => on_make(errno),
+        Op::MakeStaged { .. }
+        | Op::MakeDir { .. }
+        | Op::MakeFile { .. }
+        | Op::MakeSymlink { .. }
+        | Op::NewFile { .. } => on_make(errno),
         Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
         Op::Workdir { .. } => on_workdir(errno),
         Op::PrivateMounts | Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
@@ -262,7 +273,12 @@ fn on_time(errno: Errno) -> Option<Row> {
         }
         Errno::ENOSPC => NAMESPACES,
         Errno::ERANGE => (Kind::Spec, "the offset puts a clock below zero or beyond 146 years: choose a smaller one"),
-        Errno::EPERM | Errno::EACCES => APPARMOR,
+        Errno::EPERM => (
+            Kind::Host,
+            "new clocks need rights over a user namespace: add `user` to `namespaces`, or run as root; in a container start \
+             it with `--security-opt seccomp=unconfined`",
+        ),
+        Errno::EACCES => UNREADABLE,
         _ => return None,
     })
 }

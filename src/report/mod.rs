@@ -268,11 +268,11 @@ pub struct User {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limit<'a> {
-    /// The word of the spec, as in `memory`.
+    /// The word of the spec; that of a property follows after a dot: `memory`, `memory.high`.
     pub name: &'a str,
     /// As written in the spec.
     pub requested: &'a str,
-    /// In the unit of the mechanism: bytes, processes, thousandths of a core, nanoseconds.
+    /// In the unit of the mechanism: bytes, bytes a second, processes, thousandths of a core, nanoseconds.
     pub applied: u64,
     /// The file of the kernel or the part of sbx that held it, as in `memory.max`.
     pub by: &'a str,

@@ -86,7 +86,7 @@ impl<'a> Document<'a> {
             stdin: match &plan.stdin {
                 StdinPlan::Inherit => json!({"kind": "inherit"}),
                 StdinPlan::Null => json!({"kind": "null"}),
-                StdinPlan::File(path) => json!({"kind": "file", "path": path.to_string_lossy()}),
+                StdinPlan::File(path, _) => json!({"kind": "file", "path": path.to_string_lossy()}),
             },
             watch: watch(plan),
             limits: plan
@@ -156,6 +156,7 @@ fn fields(op: &Op) -> Value {
             },
         }),
         Op::Stage { tree: Tree(tree), directories } => json!({"tree": tree, "directories": directories}),
+        Op::MakeStaged { directory, mode } => json!({"directory": directory, "mode": format!("{mode:04o}")}),
         Op::AttachStaged { tree: Tree(tree), directory } => json!({"tree": tree, "directory": directory}),
         Op::MakeSymlink { path, target } => json!({"path": path.as_str(), "target": target}),
         Op::ReadOnly { path } | Op::Workdir { path } => json!({"path": path.as_str()}),

@@ -75,6 +75,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::NewFile { tree, mode, content } => keep(trees, *tree, new_file(*mode, content)?),
         Act::Stage { tree, directories } => stage(taken(trees, *tree)?, directories),
         Act::AttachStaged { tree, directory } => mount::attach(taken(trees, *tree)?, directory),
+        Act::MakeStaged { parent, name, mode } => tolerate(make_staged(parent, name, *mode)),
         Act::Pivot { tree } => pivot(taken(trees, *tree)?),
         Act::Attach { tree, destination } => mount::attach(taken(trees, *tree)?, destination),
         Act::Mount { name, destination, flags, options } => mount::mount(name, destination, *flags, options),
@@ -179,6 +180,14 @@ fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
     mount::attach(tree, c"/proc")?;
     path::change_dir_to(tree)?;
     directories.iter().try_for_each(|name| path::make_dir(name, 0o755))
+}
+
+/// A kept layer has what earlier runs made in it: no link of theirs is followed while the host is there.
+fn make_staged(parent: &CStr, name: &CStr, mode: u32) -> Sys<()> {
+    let above = path::open_beneath(Fd(libc::AT_FDCWD), parent, libc::O_PATH | libc::O_DIRECTORY)?;
+    let made = path::make_dir_at(above, name, mode);
+    fd::close(above)?;
+    made
 }
 
 /// Covers `/` with the tree, so that no directory of the host is needed as a place, steps into it and

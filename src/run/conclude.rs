@@ -1,6 +1,7 @@
 //! What a run left when all its processes are dead becomes its outcome: first what sbx
 //! and the kernel did to it, then what the command says of itself.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use crate::host::Version;
@@ -8,7 +9,8 @@ use crate::plan::Plan;
 use crate::run::cgroup::Groups;
 use crate::run::collect::{self, Waited};
 use crate::run::relay::{self, Relay};
-use crate::run::verdict::{Ending, Verdict};
+use crate::run::traffic;
+use crate::run::verdict::{self, Ending, Verdict};
 use crate::run::watch::{Seen, Stop};
 use crate::run::{Ended, Failure, Killer, Outcome, Output, ParentCall, Timing, Usage};
 use crate::sys::process::{Reaped, Rusage};
@@ -30,10 +32,19 @@ pub fn not_started(failure: Failure, (started_at, started): Clocks, groups: Opti
         killed_by: None,
         timing,
         usage: Usage::default(),
+        interfaces: None,
         output: Output::default(),
         cgroup,
         leftovers,
         warnings: Vec::new(),
+    }
+}
+
+/// A child that ended without a word, by its status as wait(2) encodes it.
+fn unsaid(status: i32) -> Failure {
+    match libc::WIFEXITED(status) {
+        true => Failure::Silent { code: u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX) },
+        false => Failure::Killed { signal: libc::WTERMSIG(status) },
     }
 }
 
@@ -49,6 +60,8 @@ pub struct Dead<'a> {
     pub reaped: Reaped,
     pub seen: Seen,
     pub clocks: Clocks,
+    /// The table of the sandbox's interfaces.
+    pub traffic: Option<OwnedFd>,
 }
 
 impl Dead<'_> {
@@ -56,8 +69,12 @@ impl Dead<'_> {
     #[must_use]
     pub fn outcome(&self, groups: Option<Groups>, relays: Vec<Relay>, mut warnings: Vec<String>) -> Outcome {
         let ending = self.ending();
-        let usage = collect::usage(groups.as_ref(), &self.waited(ending.as_ref()));
+        let mut usage = collect::usage(groups.as_ref(), &self.waited(ending.as_ref()));
         let (ended, killed_by) = self.ended(ending.as_ref(), &usage);
+        if ended == Ended::OutOfMemory {
+            // v1 tells of the limit before it kills, and does not count a process that sbx has killed by then.
+            usage.memory.oom_kills = usage.memory.oom_kills.filter(|kills| *kills > 0);
+        }
         if ending.is_some_and(|ending| ending.full != 0) {
             warnings.push("the limit `disk` was reached: no room was left when the command ended".to_owned());
         }
@@ -68,6 +85,7 @@ impl Dead<'_> {
             killed_by,
             timing: self.timing(ending.as_ref()),
             usage,
+            interfaces: self.traffic.as_ref().and_then(traffic::read),
             output: relay::output(relays),
             cgroup,
             leftovers,
@@ -93,10 +111,7 @@ impl Dead<'_> {
 
     /// When the command started, and what the child had used before.
     fn starting(&self) -> Option<(u64, Rusage)> {
-        self.verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::Starting { at, own } => Some((*at, *own)),
-            _ => None,
-        })
+        verdict::starting(&self.verdicts)
     }
 
     /// What ended the run: first what sbx and the kernel did, then what the command says.
@@ -120,10 +135,9 @@ impl Dead<'_> {
             // The command is pid 1, or shared the fate of its init.
             (None, Some(_)) => self.reaped.status,
             (None, None) => {
-                let signal = libc::WTERMSIG(self.reaped.status);
                 return match self.seen.asked {
                     Some(asked) => (Ended::Canceled { signal: asked }, Some(Killer::Caller)),
-                    None => (Ended::NotStarted(Failure::Killed { signal }), None),
+                    None => (Ended::NotStarted(unsaid(self.reaped.status)), None),
                 };
             }
         };

@@ -12,7 +12,7 @@ use crate::run::sources::{self, Source, StepFailed};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
-use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio};
+use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio, traffic};
 use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own, signals};
@@ -58,14 +58,7 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
 }
 
 fn host(message: &str, errno: Errno) -> Error {
-    let error = Error::new(crate::error::Kind::Host, message).with_errno(errno as i32);
-    match errno {
-        Errno::EMFILE => error.with_hint("sbx needs about 40 open files: raise the limit with `ulimit -n`"),
-        Errno::ENFILE => {
-            error.with_hint("all open files of the machine are in use: raise `fs.file-max` with sysctl(8)")
-        }
-        _ => error,
-    }
+    Error::new(crate::error::Kind::Host, message).with_errno(errno as i32)
 }
 
 /// What the parent holds while the run lives.
@@ -160,6 +153,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
             };
         }
     };
+    let traffic = traffic::open(plan, side.child);
     close_all(side.sources.into_iter().map(|source| source.handle).chain(spent).chain([side.theirs]));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
@@ -167,19 +161,23 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         init: plan.init,
         groups: parts.groups.as_ref(),
         relays,
+        status: number(&side.ours),
+        early: Vec::new(),
+        since: clocks.1,
     };
     let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| {
         process::signal_pidfd(watched.pidfd, libc::SIGKILL).ok();
         process::wait(Wait::For(side.child)).ok();
         host("cannot wait for the command", errno)
     })?;
-    let relays = std::mem::take(&mut watched.relays);
+    let (relays, mut verdicts) = (watched.relays, watched.early);
     let reaped = reap(side.child)?;
-    let verdicts = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
+    let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
+    verdicts.extend(said);
     // Their numbers follow each other, so this is one call.
     close_all([side.ours, side.signals, side.pidfd].into_iter());
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
-    Ok(Dead { plan, verdicts, reaped, seen, clocks }.outcome(parts.groups, relays, warnings))
+    Ok(Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings))
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {

@@ -45,7 +45,16 @@ fn write_file(child: Pid, file: &str, ranges: &[IdRange]) -> Result<OwnedFd> {
 }
 
 fn refused(path: &str, errno: Errno) -> Error {
-    Error::new(Kind::Host, format!("cannot write `{path}`")).with_errno(errno as i32)
+    let error = Error::new(Kind::Host, format!("cannot write `{path}`")).with_errno(errno as i32);
+    match errno {
+        Errno::EPERM => error.with_hint(
+            "in a container give sbx the capabilities SETUID, SETGID and SYS_ADMIN, or start it as another user than root",
+        ),
+        Errno::EINVAL => error.with_hint(
+            "the ids of this user namespace are too few for a sandbox of root: start sbx as another user than root",
+        ),
+        _ => error,
+    }
 }
 
 fn run_helper(name: &str, child: Pid, ranges: &[IdRange]) -> Result<()> {

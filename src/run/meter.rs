@@ -15,8 +15,6 @@ pub struct Meter {
     counter: Fd,
     version: Version,
     limit: u64,
-    /// The group's own time before the command, which is not the command's.
-    base: u64,
     processors: u64,
 }
 
@@ -30,17 +28,27 @@ impl Meter {
         let counter = group.counters.handle(file)?;
         let processors =
             std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap_or(1));
-        let mut meter = Self { counter, version: group.version, limit, base: 0, processors };
-        meter.base = meter.used()?;
-        Some(meter)
+        Some(Self { counter, version: group.version, limit, processors })
     }
 
-    /// Returns when to look again, or `None` if the limit is reached: no sooner than the limit can be.
+    /// Returns when to look for the first time if nothing can have run before `since`.
     #[must_use]
-    pub fn next(&self, now: u64) -> Option<u64> {
-        let used = self.used().unwrap_or(0).saturating_sub(self.base);
+    pub fn first(&self, since: u64) -> u64 {
+        self.later(since, self.limit)
+    }
+
+    /// Returns when to look again, or `None` if the limit is reached: no sooner than the limit can be. Of what
+    /// the group has used, `own` nanoseconds were spent on the sandbox. A v1 group is joined when that is done.
+    #[must_use]
+    pub fn next(&self, now: u64, own: u64) -> Option<u64> {
+        let own = if self.version == Version::V2 { own } else { 0 };
+        let used = self.used().unwrap_or(0).saturating_sub(own);
         let rest = self.limit.checked_sub(used).filter(|rest| *rest > 0)?;
-        Some(now.saturating_add((rest / self.processors).clamp(BETWEEN.0, BETWEEN.1)))
+        Some(self.later(now, rest))
+    }
+
+    fn later(&self, now: u64, rest: u64) -> u64 {
+        now.saturating_add((rest / self.processors).clamp(BETWEEN.0, BETWEEN.1))
     }
 
     fn used(&self) -> Option<u64> {

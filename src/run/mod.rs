@@ -22,6 +22,7 @@ pub mod setting;
 pub mod sources;
 pub mod stdio;
 pub mod tape;
+pub mod traffic;
 pub mod verdict;
 pub mod watch;
 
@@ -36,6 +37,8 @@ pub struct Outcome {
     pub killed_by: Option<Killer>,
     pub timing: Timing,
     pub usage: Usage,
+    /// Of the sandbox's own network namespace; `None` is not known, or the host's.
+    pub interfaces: Option<Vec<Interface>>,
     pub output: Output,
     /// The run's cgroup, as a path below its mount, and the version of its hierarchy.
     pub cgroup: Option<(Version, String)>,
@@ -76,6 +79,8 @@ pub enum Failure {
     Exec { errno: i32 },
     /// The child was killed before it could say anything.
     Killed { signal: i32 },
+    /// The child ended by itself before it could say anything.
+    Silent { code: u8 },
 }
 
 /// What the parent does for a run and can fail at.
@@ -171,6 +176,16 @@ pub struct Pressure {
     pub memory_full: Option<Duration>,
     pub io_some: Option<Duration>,
     pub io_full: Option<Duration>,
+}
+
+/// What went through one interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_packets: u64,
 }
 
 /// What the command wrote, as far as sbx saw it.

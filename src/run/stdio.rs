@@ -9,6 +9,7 @@ use crate::run::anchor;
 use crate::run::c_text::path_text;
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, fd, file};
+use crate::units::Origin;
 
 /// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
 ///
@@ -17,10 +18,10 @@ use crate::sys::{Errno, fd, file};
 pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
     refuse_directory(std::io::stdout(), "output")?;
     refuse_directory(std::io::stderr(), "error")?;
-    let path = match &plan.stdin {
+    let (path, origin) = match &plan.stdin {
         StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| None),
-        StdinPlan::Null => std::path::Path::new("/dev/null"),
-        StdinPlan::File(path) => path,
+        StdinPlan::Null => (std::path::Path::new("/dev/null"), Origin::Default),
+        StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
     let writable = anchor::writable(plan);
     let opened = match anchor::split(&writable, path) {
@@ -30,9 +31,9 @@ pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
     };
     let opened = opened.map_err(|errno| {
         let message = format!("cannot open `{}` as standard input", path.display());
-        Error::new(Kind::Io, message).with_errno(errno as i32)
+        Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
     })?;
-    refuse_directory(&opened, "input").map(|()| Some(opened))
+    refuse_directory(&opened, "input").map(|()| Some(opened)).map_err(|error| error.at(origin))
 }
 
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
@@ -40,7 +41,7 @@ fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
     match file::stat(stream) {
         Ok(found) if found.kind == file::FileType::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
-            Err(Error::new(Kind::Usage, message)
+            Err(Error::new(Kind::Host, message)
                 .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
         }
         Ok(_) => Ok(()),
@@ -54,7 +55,11 @@ fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
 /// # Errors
 /// A procfs that is not there or cannot be understood.
 pub fn ignored_signals() -> Result<Vec<i32>> {
-    let failed = |errno| Error::new(Kind::Host, "cannot read `/proc/self/status`").with_errno(errno as i32);
+    let failed = |errno| {
+        Error::new(Kind::Host, "cannot read `/proc/self/status`")
+            .with_errno(errno as i32)
+            .with_hint("mount a procfs: `mount -t proc proc /proc`")
+    };
     let status = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own).map_err(failed)?;
     // One read gives all of a file of procfs that fits.
     let mut bytes = [0u8; 4096];

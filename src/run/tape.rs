@@ -119,6 +119,12 @@ pub enum Act {
         tree: usize,
         directory: CString,
     },
+    /// `name` below `parent` on the stage.
+    MakeStaged {
+        parent: CString,
+        name: CString,
+        mode: u32,
+    },
     Pivot {
         tree: usize,
     },
@@ -260,6 +266,10 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         },
         Op::AttachStaged { tree, directory } => {
             Act::AttachStaged { tree: usize::from(tree.0), directory: text(directory)? }
+        }
+        Op::MakeStaged { directory, mode } => {
+            let (parent, name) = directory.rsplit_once('/').unwrap_or((".", directory));
+            Act::MakeStaged { parent: text(parent)?, name: text(name)?, mode: *mode }
         }
         Op::Pivot { tree } => Act::Pivot { tree: usize::from(tree.0) },
         Op::Attach { tree, destination } => {

@@ -126,8 +126,17 @@ pub fn send(status: Fd, verdict: &Verdict) {
     while fd::write(status, &bytes) == Err(Errno::EINTR) {}
 }
 
-/// Reads all messages that are there, the last one last. All who could write are dead, and a run sends three
-/// at most, so one read takes everything.
+/// Returns when the command started, on CLOCK_MONOTONIC in nanoseconds, and what the child had used before.
+#[must_use]
+pub fn starting(verdicts: &[Verdict]) -> Option<(u64, Rusage)> {
+    verdicts.iter().find_map(|verdict| match verdict {
+        Verdict::Starting { at, own } => Some((*at, *own)),
+        _ => None,
+    })
+}
+
+/// Reads all messages that are there, the last one last; waits for one, or until all who could write
+/// are dead. A run sends three at most, so one read takes everything.
 ///
 /// # Errors
 /// The errno of read(2).

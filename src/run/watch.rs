@@ -6,9 +6,11 @@ use crate::run::cgroup::Groups;
 use crate::run::init::END;
 use crate::run::meter::Meter;
 use crate::run::relay::Relay;
+use crate::run::verdict::{self, Verdict};
 use crate::spec::Init;
+use crate::sys::process::Rusage;
 use crate::sys::watch::{Entry, poll, take_signal};
-use crate::sys::{Errno, Fd, process, time};
+use crate::sys::{Errno, Fd, fd, process, time};
 
 /// How long the init may take to end everything before it is killed itself: its own figures are lost then.
 const LAST_CALL: u64 = 2_000_000_000;
@@ -42,6 +44,12 @@ pub struct Watched<'a> {
     pub init: Init,
     pub groups: Option<&'a Groups>,
     pub relays: Vec<Relay>,
+    /// Where the child says that the command starts.
+    pub status: Fd,
+    /// What was read from there already.
+    pub early: Vec<Verdict>,
+    /// Some time before the command can have started, on CLOCK_MONOTONIC.
+    pub since: u64,
 }
 
 /// The state of the loop.
@@ -63,21 +71,25 @@ struct Loop<'a, 'b> {
 /// The errno of waiting itself.
 pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno> {
     let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let since = watched.since;
     let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
-    let now = if meter.is_some() || watch.wall.is_some() { time::monotonic() } else { 0 };
     let mut state = Loop {
+        meter_at: meter.as_ref().map(|meter| meter.first(since)),
+        wall_at: watch.wall.map(|wall| since.saturating_add(nanoseconds(wall))),
         watch,
         watched,
-        meter_at: meter.as_ref().map(|_| now),
         meter,
         seen: Seen::default(),
         end_at: None,
         kill_at: None,
-        wall_at: watch.wall.map(|wall| now.saturating_add(nanoseconds(wall))),
     };
     while !state.step()? {}
     state.drain()?;
     Ok(state.seen)
+}
+
+fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Loop<'_, '_> {
@@ -126,7 +138,8 @@ impl Loop<'_, '_> {
             self.at_wall(now);
         }
         if due(self.meter_at) {
-            self.meter_at = self.meter.as_mut().and_then(|meter| meter.next(now));
+            let own = self.starting().map_or(0, |(_, own)| (own.user + own.system).saturating_mul(1000));
+            self.meter_at = self.meter.as_ref().and_then(|meter| meter.next(now, own));
             if self.meter_at.is_none() {
                 self.stop(Stop::CpuTime);
             }
@@ -141,11 +154,29 @@ impl Loop<'_, '_> {
         }
     }
 
+    /// When the command started and what the sandbox had used before; `None` while it is being built. Nobody
+    /// waits for that: it is asked when a clock runs out, so a run within its limits costs nothing.
+    fn starting(&mut self) -> Option<(u64, Rusage)> {
+        if self.watched.early.is_empty()
+            && fd::waiting(self.watched.status).is_ok_and(|count| usize::try_from(count).is_ok_and(|count| count > 0))
+        {
+            self.watched.early = verdict::receive(self.watched.status).unwrap_or_default();
+        }
+        verdict::starting(&self.watched.early)
+    }
+
+    /// The limit is the command's: the time that the set-up took is not.
     fn at_wall(&mut self, now: u64) {
         if self.seen.stop.is_some() {
             return;
         }
-        let grace = u64::try_from(self.watch.grace.as_nanos()).unwrap_or(u64::MAX);
+        let started = self.starting().map_or(now, |(at, _)| at);
+        let end = started.saturating_add(self.watch.wall.map_or(0, nanoseconds));
+        if end > now {
+            self.wall_at = Some(end);
+            return;
+        }
+        let grace = nanoseconds(self.watch.grace);
         if grace == 0 {
             self.stop(Stop::Wall);
         } else {
@@ -211,7 +242,7 @@ impl Loop<'_, '_> {
         self.seen.asked = Some(signal);
         self.tell(signal).ok();
         if signal == libc::SIGTERM && !self.watch.grace.is_zero() && self.end_at.is_none() {
-            let grace = u64::try_from(self.watch.grace.as_nanos()).unwrap_or(u64::MAX);
+            let grace = nanoseconds(self.watch.grace);
             self.end_at = Some(time::monotonic().saturating_add(grace));
         }
     }

@@ -306,6 +306,12 @@ pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
+/// Returns whether this process may look up names in the directory at `path` (access(2)).
+#[must_use]
+pub fn may_search(path: &Path) -> bool {
+    unistd::access(path, unistd::AccessFlags::X_OK).is_ok()
+}
+
 fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }

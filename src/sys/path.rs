@@ -7,8 +7,13 @@ use super::{Fd, Sys, check, check_fd};
 
 /// Makes a directory.
 pub fn make_dir(path: &CStr, mode: u32) -> Sys<()> {
+    make_dir_at(Fd(libc::AT_FDCWD), path, mode)
+}
+
+/// Makes a directory at `path` relative to `directory`.
+pub fn make_dir_at(directory: Fd, path: &CStr, mode: u32) -> Sys<()> {
     // SAFETY: `path` is NUL-terminated; mkdirat(2) only reads it.
-    let returned = unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode) };
+    let returned = unsafe { libc::syscall(libc::SYS_mkdirat, directory.0, path.as_ptr(), mode) };
     check(returned).map(drop)
 }
 

@@ -53,8 +53,8 @@ fn what_runs_is_the_last_that_was_said() {
         assert_eq!(Sbx::new(who).spec(script).cmd(&["a b", "c"]).run().ok(), "2:a b:c");
         let script = "script \"print(1+1)\" interpreter=\"/usr/bin/cat\"";
         assert_eq!(Sbx::new(who).spec(script).run().ok(), "print(1+1)");
-        let ran = Sbx::new(who).run();
-        assert!(ran.code() == 2 && ran.stderr.contains("no command"), "{ran:?}");
+        Sbx::new(who).run().refused("no command");
+        Sbx::new(who).spec("command").run().refused("command");
     }
 }
 

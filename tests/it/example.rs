@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use sbx::host::{Controller, Preparation, Version};
 use sbx::plan::{
-    AppliedLimit, Attributes, Capture, CgroupPlan, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap,
-    Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch, Weakened, Write,
+    AppliedLimit, Attributes, Capture, CgroupPlan, Content, Counting, Devices, Exec, Filesystem, Group, IdRange,
+    Identity, Idmap, Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch,
+    Weakened, Write,
 };
 use sbx::report::{RootfsMember, SpecText, Subject};
 use sbx::run::{
-    CpuUsage, Ended, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Source, Timing, Truncated,
-    Usage,
+    CpuUsage, Ended, Interface, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Source, Timing,
+    Truncated, Usage,
 };
 use sbx::spec::{Init, Namespace};
 use sbx::units::{AbsPath, Bytes, MilliCores, Origin, Span};
@@ -155,6 +156,7 @@ pub(crate) fn plan() -> Plan {
             cpu_time: Some(Duration::from_millis(1500)),
             output: Some(Bytes(1 << 20)),
             capture: Capture::Yes,
+            counting: Counting::Yes,
             cores: Some(MilliCores(1500)),
             disk: None,
         },
@@ -178,6 +180,13 @@ pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
             teardown: Duration::from_nanos(3),
         },
         usage: usage(),
+        interfaces: Some(vec![Interface {
+            name: "lo".to_owned(),
+            rx_bytes: 39,
+            tx_bytes: 40,
+            rx_packets: 41,
+            tx_packets: 42,
+        }]),
         output: Output {
             stdout_bytes: Some(37),
             stderr_bytes: Some(38),

@@ -88,6 +88,11 @@ fn paths_that_are_not_there_or_not_what_they_should_be() {
     says(Act::Op(&Op::Workdir { path }), Errno::ENOENT, Kind::Spec, "`workdir`");
     says(Act::Op(&Op::SetIds), Errno::EINVAL, Kind::Spec, "ids=\"range\"");
     says(Act::Op(&Op::UnshareTime { monotonic: 0, boottime: 0 }), Errno::ERANGE, Kind::Spec, "below zero");
+    let time = Op::UnshareTime { monotonic: 0, boottime: 0 };
+    says(Act::Op(&time), Errno::EPERM, Kind::Host, "add `user` to `namespaces`");
+    for op in [&time, &Op::MapIds] {
+        says(Act::Op(op), Errno::EACCES, Kind::Host, "readable");
+    }
     let rlimit = Op::Rlimit { resource: spec::Resource::Core, value: 1 };
     says(Act::Op(&rlimit), Errno::EPERM, Kind::Host, "ulimit -H");
     says(Act::Op(&Op::JoinCgroup), Errno::EACCES, Kind::Host, "delegated");

@@ -36,6 +36,13 @@ fn each_kind_shows_what_it_says() {
         ("mask \"/etc/passwd\"", "wc -c < /etc/passwd", "0"),
         ("mask \"/etc/ssl\"", "ls -A /etc/ssl | wc -l", "0"),
         ("bind \"src\" \"/s\"; mask \"/s/sub\"; mask \"/s/a\"", "ls /s/sub; wc -c < /s/a", "0"),
+        ("mask \"/proc/cpuinfo\"; mask \"/proc/sys\"", "wc -c < /proc/cpuinfo; ls -A /proc/sys | wc -l", "0\n0"),
+        ("file \"/proc/cpuinfo\" \"none\"", "cat /proc/cpuinfo", "none"),
+        (
+            "mask \"/dev/full\"; mask \"/dev/shm\"",
+            "echo x > /dev/full && echo null; touch /dev/shm/x 2>/dev/null || echo no",
+            "null\nno",
+        ),
         ("volume \"v\" \"/v\"", "echo x > /v/y; cat /v/y", "x"),
         ("device \"/dev/null\"", "echo x > /dev/null && echo fine", "fine"),
     ];
@@ -62,6 +69,7 @@ fn the_order_is_that_of_the_spec() {
         ("tmpfs \"/tmp\" size=\"1M\"; bind \"src\" \"/tmp/x\"", "cat /tmp/x/a", "aaa"),
         ("bind \"out\" \"/tmp\" access=\"rw\"", "echo 1 > /tmp/x; cat /tmp/x", "1"),
         ("bind \"src\" \"/s\"; file \"/s/a\" \"over\"", "cat /s/a", "over"),
+        ("file \"/etc/new\" \"x\"; tmpfs \"/etc\"", "echo 1 > /etc/x; cat /etc/x", "1"),
         ("dir \"/x\"; bind \"src\" \"/x/y/z\"; file \"/x/y/f\" \"f\"", "cat /x/y/z/a /x/y/f", "aaa\nf"),
         ("overlay \"/o\" lower=\"src\"; tmpfs \"/o/sub\"; file \"/o/new\" \"n\"", "ls -A /o/sub; cat /o/new", "n"),
     ];
@@ -85,6 +93,8 @@ fn what_cannot_be_mounted_is_refused_with_its_line() {
         ("bind \"src/a\" \"/etc\"", "is a directory", 2),
         ("overlay \"/o\" lower=\"src/a\"", "not a directory", 2),
         ("mask \"/none\"", "nothing at", 2),
+        ("tmpfs \"/proc/none\"", "nothing can be made in `/proc`", 2),
+        ("dir \"/proc/none\"", "nothing can be made in `/proc`", 2),
         ("device \"/dev/none\"", "does not exist", 2),
         ("symlink \"/etc/passwd\" \"x\"", "exists already", 2),
         ("bind \"src\" \"/s\"\nbind \"out\" \"/s\"", "comes twice", 3),
@@ -141,5 +151,58 @@ fn dev_is_fresh_and_small() {
         assert_eq!(names, expected);
         assert!(ran.stderr.contains("I/O error") || ran.stderr.contains("No space left"), "{ran:?}");
         Sbx::new(who).sh("echo out > /dev/stdout; head -c 4 /dev/zero | wc -c; test -c /dev/ptmx").run().ok();
+    }
+}
+
+/// The host's own directories belong to root, an id that nobody is inside.
+#[test]
+fn mount_points_are_made_at_any_depth_of_the_host_s_system() {
+    let cases = [
+        (
+            "tmpfs \"/usr/local/v\"",
+            "echo x > /usr/local/v/y; cat /usr/local/v/y; ls -d /usr/local/bin",
+            "x\n/usr/local/bin",
+        ),
+        (
+            "bind \"src\" \"/usr/local/share/a/b\"",
+            "cat /usr/local/share/a/b/a; ls -d /usr/local/share/man",
+            "aaa\n/usr/local/share/man",
+        ),
+        ("bind \"src\" \"/opt/a/b\"", "cat /opt/a/b/a", "aaa"),
+        ("file \"/etc/foo/bar.conf\" \"text\\n\"", "cat /etc/foo/bar.conf; grep -c ^root: /etc/passwd", "text\n1"),
+        (
+            "file \"/etc/ssl/certs/extra/own.pem\" \"text\\n\"",
+            "cat /etc/ssl/certs/extra/own.pem; ls -d /etc/ssl/openssl.cnf",
+            "text\n/etc/ssl/openssl.cnf",
+        ),
+        (
+            "dir \"/usr/share/x/y\"; symlink \"/usr/lib/l\" \"x\"",
+            "ls -d /usr/share/x/y; readlink /usr/lib/l",
+            "/usr/share/x/y\nx",
+        ),
+        ("tmpfs \"/lib/v\"", "touch /usr/lib/v/y; ls /lib/v", "y"),
+        (
+            "tmpfs \"/usr/local/man/v\"",
+            "ls -d /usr/local/share/man/v; readlink /usr/local/man",
+            "/usr/local/share/man/v\nshare/man",
+        ),
+        (
+            "file \"/etc/ssl/private/key.pem\" \"own\\n\"",
+            "cat /etc/ssl/private/key.pem; ls -A /etc/ssl/private",
+            "own\nkey.pem",
+        ),
+        ("overlay \"/usr/local/o\" lower=\"src\"", "cat /usr/local/o/a", "aaa"),
+    ];
+    for who in Who::all() {
+        for (mounts, script, expected) in cases {
+            let ran = with(who, mounts, script).run();
+            assert_eq!((ran.code(), ran.stdout.trim_end()), (0, expected), "{who:?} {mounts}: {ran:?}");
+            let write = with(
+                who,
+                mounts,
+                "for d in /usr/local /usr/local/share /etc/ssl /etc/foo /usr/lib; do touch $d/written 2>/dev/null && echo $d; done; true",
+            );
+            assert_eq!(write.run().ok(), "", "{who:?} {mounts}");
+        }
     }
 }

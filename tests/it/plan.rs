@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sbx::error::Error;
 use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Version};
-use sbx::plan::facts::{Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Subordinate};
+use sbx::plan::facts::{
+    Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
+};
 use sbx::plan::{Plan, ground, resolve, show};
 use sbx::spec::parse::parse;
 use sbx::spec::{RootfsSource, Spec, Who};
@@ -84,7 +86,7 @@ fn answer(question: &Question) -> FileKind {
         Question::Host(path) => (path.to_str().unwrap(), &["/etc", "/etc/ssl/private", "/usr", "/var"]),
         Question::Image(path) => (path.as_str(), &["/", "/dev", "/etc", "/proc", "/run", "/tmp", "/usr", "/opt"]),
     };
-    let files = ["/etc/shadow", "/bin/busybox", "/dev/fuse"];
+    let files = ["/etc/shadow", "/bin/busybox", "/dev/fuse", "/proc/keys"];
     let project = path.starts_with("/home/u/");
     match path {
         _ if directories.contains(&path) => FileKind::Directory,
@@ -92,6 +94,24 @@ fn answer(question: &Question) -> FileKind {
         _ if project => FileKind::Directory,
         _ => FileKind::Missing,
     }
+}
+
+/// The usual directories are root's, those of an image the caller's.
+fn above(question: &Question, host: &Host) -> Vec<Standing> {
+    let image = matches!(question, Question::Image(_));
+    let path = match question {
+        Question::Host(path) => path.to_str().unwrap(),
+        Question::Image(path) => path.as_str(),
+    };
+    let ends = path.match_indices('/').map(|(at, _)| &path[..at]).filter(|path| !path.is_empty());
+    let owner = if image { host.caller.uid } else { 0 };
+    let standing = |path| Standing { path, mode: 0o755, uid: owner, gid: owner, search: Search::Allowed };
+    let question = |path: &AbsPath| match image {
+        true => Question::Image(path.clone()),
+        false => Question::Host(PathBuf::from(path.as_str())),
+    };
+    let there = |path: &AbsPath| answer(&question(path)) == FileKind::Directory;
+    ends.map(|path| AbsPath::new(path).unwrap()).filter(there).map(standing).collect()
 }
 
 fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
@@ -108,6 +128,7 @@ fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let facts = Facts {
         host: host.clone(),
         answers: questions.into_iter().map(|question| (question.clone(), answer(&question))).collect(),
+        above: ground::deep(spec, &base, &invocation).into_iter().map(|it| (it.clone(), above(&it, host))).collect(),
         base,
         account: spec.user.as_ref().and_then(|user| match &user.value.who {
             Who::Name(name) => Some(Account { name: name.clone(), uid: 33, gid: 33, home: "/var/www".to_owned() }),
@@ -152,4 +173,55 @@ fn two_resolutions_of_one_spec_are_the_same() {
     let text = std::fs::read("specs/build.kdl").unwrap();
     let spec = parse(&text).unwrap();
     assert_eq!(plan(&spec, &root_hybrid()).unwrap(), plan(&spec, &root_hybrid()).unwrap());
+}
+
+/// The limits of the report, `name requested applied by`.
+fn limits(spec: &str, host: &Host) -> Vec<String> {
+    let spec = parse(spec.as_bytes()).unwrap();
+    let plan = plan(&spec, host).unwrap();
+    plan.limits.iter().map(|it| format!("{} {} {} {}", it.name, it.requested, it.applied, it.by)).collect()
+}
+
+#[test]
+fn each_limit_that_is_asked_for_is_listed_with_what_holds_it() {
+    let spec = "limits {
+        memory \"512M\" swap=\"64M\"; cpu 1.5 weight=50; cpuset \"0-1\"; pids 9; hugetlb \"2M\" \"64M\"
+        io \"/dev/sda\" read=\"10MB/s\" write=\"5M/s\" read-iops=100 write-iops=50; wall \"90s\" grace=\"500ms\"; cpu-time \"1500ms\"
+        output \"1M\"; disk \"2G\" inodes=1000; open-files 64; core 0; locked-memory \"max\"; stack \"8M\"
+    }
+    command \"x\"";
+    let own = [
+        "wall 1m30s 90000000000 sbx",
+        "wall.grace 500ms 500000000 sbx",
+        "cpu-time 1s500ms 1500000000 sbx",
+        "output 1M 1048576 sbx",
+        "disk 2G 2147483648 tmpfs size",
+        "disk.inodes 1000 1000 tmpfs nr_inodes",
+        "open-files 64 64 rlimit",
+        "core 0 0 rlimit",
+        "stack 8M 8388608 rlimit",
+        "locked-memory max 18446744073709551615 rlimit",
+    ];
+    let v1 = [
+        "memory 512M 536870912 memory.limit_in_bytes",
+        "memory.swap 64M 67108864 memory.memsw.limit_in_bytes",
+        "cpu 1.5 1500 cpu.cfs_quota_us",
+        "cpu.weight 50 50 cpu.shares",
+        "cpuset 0-1 2 cpuset.cpus",
+        "pids 9 9 pids.max",
+        "hugetlb 2M 64M 67108864 hugetlb.2MB.max",
+        "io.read /dev/sda 10M/s 10485760 blkio.throttle.read_bps_device",
+        "io.write /dev/sda 5M/s 5242880 blkio.throttle.write_bps_device",
+        "io.read-iops /dev/sda 100 100 blkio.throttle.read_iops_device",
+        "io.write-iops /dev/sda 50 50 blkio.throttle.write_iops_device",
+    ];
+    assert_eq!(limits(spec, &root_hybrid()), [&v1[..], &own].concat());
+    let spec = "limits { memory \"1G\" high=\"900M\"; cpu \"150%\"; pids 1; }\nrootfs scratch";
+    let v2 = [
+        "memory 1G 1073741824 memory.max",
+        "memory.high 900M 943718400 memory.high",
+        "cpu 1.5 1500 cpu.max",
+        "pids 1 1 pids.max",
+    ];
+    assert_eq!(limits(&format!("{spec}\ncommand \"x\""), &rootless_v2()), v2);
 }

@@ -5,7 +5,10 @@ use sbx::error::{Error, Kind};
 use sbx::plan::{Op, Opener, Plan};
 use sbx::report::exit::{error_status, exit_status};
 use sbx::report::{Report, Subject};
+use sbx::run::conclude::Dead;
+use sbx::run::watch::Seen;
 use sbx::run::{Ended, Failure, Killer, Outcome, ParentCall, Usage};
+use sbx::sys::process::{Pid, Reaped, Rusage};
 use serde_json::Value;
 
 use crate::example::{SECRET, at, outcome, plan, subject};
@@ -65,7 +68,7 @@ fn exited() {
     isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":null,"status":"none"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":[],"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
     leftovers: ["/sys/fs/cgroup/sbx-1"]
     memory: {"limit_bytes":536870912,"limit_hits":14,"max_rss_bytes":6,"oom_kills":13,"page_faults_major":8,"page_faults_minor":7,"peak_bytes":11,"source":"memory.peak","swap_peak_bytes":12}
-    network: {"connections":[],"interfaces":[],"mode":"none"}
+    network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none"}
     outcome: {"core_dumped":false,"error":null,"exit_code":3,"killed_by":null,"kind":"exited","reason":null,"signal":null}
     output: {"stderr":"�\u001b[2J","stderr_bytes":38,"stdout":"token=…\n","stdout_bytes":37,"truncated":false}
     pids: {"denied_forks":19,"left_at_exit":20,"limit":256,"peak":18}
@@ -97,7 +100,7 @@ fn a_spec_error() {
     isolation: {"capabilities":null,"cgroup":{"path":null,"version":null},"landlock":{"abi":null,"status":"none"},"limits":[],"namespaces":null,"no_new_privileges":null,"seccomp":{"denied":[],"profile":"none"},"user":{"inside":null,"outside":null},"weakened":[]}
     leftovers: []
     memory: {"limit_bytes":null,"limit_hits":null,"max_rss_bytes":null,"oom_kills":null,"page_faults_major":null,"page_faults_minor":null,"peak_bytes":null,"source":null,"swap_peak_bytes":null}
-    network: {"connections":[],"interfaces":[],"mode":null}
+    network: {"connections":[],"interfaces":null,"mode":null}
     outcome: {"core_dumped":false,"error":{"column":5,"errno":null,"file":"build.kdl","hint":"did you mean `memory`","kind":"spec","line":8,"message":"unknown limit `memry`","step":null},"exit_code":null,"killed_by":null,"kind":"setup_failed","reason":"unknown limit `memry`","signal":null}
     output: {"stderr":null,"stderr_bytes":null,"stdout":null,"stdout_bytes":null,"truncated":false}
     pids: {"denied_forks":null,"left_at_exit":null,"limit":null,"peak":null}
@@ -120,7 +123,7 @@ fn an_error_without_a_spec() {
     assert_eq!(report["spec"]["path"], Value::Null);
     insta::assert_snapshot!(members(&report["outcome"]), @r#"
     core_dumped: false
-    error: {"column":null,"errno":"ENOENT","file":null,"hint":null,"kind":"io","line":null,"message":"cannot read `gone.kdl`","step":null}
+    error: {"column":null,"errno":"ENOENT","file":null,"hint":"look at the spelling: a part of the path does not exist","kind":"io","line":null,"message":"cannot read `gone.kdl`","step":null}
     exit_code: null
     killed_by: null
     kind: "setup_failed"
@@ -325,5 +328,21 @@ fn any_step_that_fails_is_named_with_its_origin() {
             assert_eq!(error["line"].is_u64(), matches!(step.origin, sbx::units::Origin::Spec(_)), "{error}");
             assert_eq!(exit_status(&outcome), 125);
         }
+    }
+}
+
+/// A child that ends without a word was either killed or ended by itself, which is no signal.
+#[test]
+fn nothing_is_ended_by_signal_zero() {
+    let plan = plan();
+    for (status, words) in [(9, "ended by SIGKILL"), (1 << 8, "ended with status 1")] {
+        let reaped = Reaped { pid: Pid(1), status, usage: Rusage::default() };
+        let clocks = (std::time::SystemTime::UNIX_EPOCH, 0);
+        let dead = Dead { plan: &plan, verdicts: Vec::new(), reaped, seen: Seen::default(), clocks, traffic: None };
+        let outcome = dead.outcome(None, Vec::new(), Vec::new());
+        let report: Value = serde_json::from_str(&line(&subject(&[]), Some(&plan), Ok(&outcome))).unwrap();
+        let reason = report["outcome"]["reason"].as_str().unwrap();
+        assert!(reason.contains(words) && report["outcome"]["kind"] == "setup_failed", "{reason}");
+        assert_eq!(exit_status(&outcome), 125);
     }
 }

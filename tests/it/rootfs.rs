@@ -1,5 +1,7 @@
 //! What the root of a sandbox shows, what can be written, and that its source stays as it was.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::fixture::{self, has_rootfs};
 use crate::harness::{Sbx, Who};
 
@@ -127,6 +129,9 @@ fn a_root_that_cannot_be_had_is_refused() {
     for who in Who::all() {
         let cases = [
             ("rootfs \"@/missing\"", "missing"),
+            ("rootfs \"./missing\"", "missing"),
+            ("rootfs \"tar:missing\"", "missing"),
+            ("rootfs \"dir:missing\"", "missing"),
             ("rootfs \"@/spec.kdl\"", "spec.kdl"),
             ("rootfs \"@/cut.tar\"", "cut.tar"),
             ("rootfs scratch writable=\"persist\" upper=\"@/up\"", "persist"),
@@ -135,7 +140,41 @@ fn a_root_that_cannot_be_had_is_refused() {
             let sbx = Sbx::new(who).file("cut.tar", &[0x1f, 0x8b, 8, 0]).spec(spec).sh("true");
             let ran = sbx.run();
             ran.refused(words);
+            let written = spec.split('"').nth(1).filter(|_| !spec.contains("scratch"));
+            let written = written.map(|text| text.replace('@', &sbx.path("").display().to_string()));
+            assert_eq!(ran.report["rootfs"]["source"].as_str(), written.as_deref(), "{ran:?}");
             assert!(ran.report["outcome"]["error"]["message"].is_string(), "{ran:?}");
+        }
+    }
+}
+
+/// Directories of an image that belong to nobody inside, open, without a listing, and closed.
+#[test]
+fn mount_points_are_made_in_the_directories_of_others() {
+    if !has_rootfs() {
+        return;
+    }
+    let script = "cat /open/a/f /dark/b/f /shut/c/f /open/k; ls /open; cat /open/old /dark/old; ls -A /shut";
+    let shown = "openabdarkabshutabold\na\nk\nold\nold\nold\nc";
+    for who in Who::all() {
+        for rest in ["writable=\"no\"", "writable=\"ephemeral\"", "writable=\"persist\" upper=\"kept\""] {
+            let text = format!(
+                "rootfs \"@/root\" {rest}\nmounts {{\n file \"/open/a/f\" \"openab\"\n file \"/dark/b/f\" \"darkab\"\n \
+                 file \"/shut/c/f\" \"shutab\"\n bind \"%/root/bin\" \"/bin\"\n}}\nsecret \"/open/k\" file=\"key\"\nuser 7 7"
+            );
+            let sbx = Sbx::new(who).dir("root").file("key", b"old\n").spec(&text);
+            for (name, mode) in [("bin", 0o755), ("open", 0o755), ("dark", 0o711), ("shut", 0o700)] {
+                let path = sbx.path("root").join(name);
+                std::fs::create_dir(&path).unwrap();
+                std::fs::write(path.join("old"), "old\n").unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            }
+            let sbx = sbx.sh(script);
+            for _ in 0..2 {
+                assert_eq!(sbx.run().ok(), shown, "{who:?} {rest}");
+            }
+            let listing = std::fs::read_dir(sbx.path("root/open")).unwrap().count();
+            assert_eq!(listing, 1, "something was made in the image");
         }
     }
 }

@@ -59,6 +59,32 @@ fn captured_bytes_are_exact_and_bounded() {
     }
 }
 
+#[test]
+fn what_goes_through_the_loopback_is_counted() {
+    for who in Who::all() {
+        let ran = Sbx::new(who).cmd(&["true"]).run();
+        let idle = serde_json::json!([{"name": "lo", "rx_bytes": 0, "tx_bytes": 0, "rx_packets": 0, "tx_packets": 0}]);
+        assert_eq!(ran.report["network"]["interfaces"], idle, "{who:?} {ran:?}");
+        if std::path::Path::new("/bin/bash").exists() {
+            // 28 bytes of headers and 100 of content, which nobody listens to: the answer has 28 bytes more.
+            let send = "head -c 100 /dev/zero > /dev/udp/127.0.0.1/9";
+            let spec = ["", "init #false", "limits { wall \"200ms\"; }"];
+            for (spec, command) in spec.into_iter().zip([send, send, &format!("{send}; sleep 9")]) {
+                let ran = Sbx::new(who).spec(spec).cmd(&["/bin/bash", "-c", command]).run();
+                let lo = &ran.report["network"]["interfaces"][0];
+                assert_eq!(
+                    (&lo["tx_packets"], &lo["tx_bytes"]),
+                    (&2.into(), &(128 + 156).into()),
+                    "{spec} {lo} {ran:?}"
+                );
+                assert_eq!((&lo["rx_packets"], &lo["rx_bytes"]), (&lo["tx_packets"], &lo["tx_bytes"]));
+            }
+        }
+        let ran = Sbx::new(who).spec("network host").cmd(&["true"]).run();
+        assert!(ran.report["network"]["interfaces"].is_null(), "{ran:?}");
+    }
+}
+
 /// Every kind of outcome that takes no group.
 fn outcomes(who: Who) -> Vec<(&'static str, i32, Ran)> {
     let run = |spec: &str, script: &str| Sbx::new(who).spec(spec).sh(script).run();
@@ -183,5 +209,62 @@ fn labels_and_the_spec_are_in_the_report() {
         assert_eq!(ran.report["spec"]["labels"], serde_json::json!({"job": "7", "x": ""}));
         assert_eq!(ran.report["spec"]["sha256"].as_str().unwrap().len(), 64);
         assert_eq!(ran.report["command"], serde_json::json!(["true"]));
+    }
+}
+
+/// Whoever reads an error is told what to change, and no hint is longer than a few lines of a terminal.
+#[test]
+fn each_refusal_says_what_to_change() {
+    let cases = [
+        "rootfs \"none\"",
+        "rootfs \"spec.kdl\"",
+        "rootfs \"tar:src\"",
+        "rootfs \"dir:spec.kdl\"",
+        "rootfs \"src\" digest=\"sha256:00\"",
+        "rootfs \"src\" writable=\"persist\" upper=\"spec.kdl\"",
+        "rootfs \"src\" writable=\"persist\" upper=\"kept\" size=\"1M\"",
+        "rootfs scratch writable=\"persist\" upper=\"kept\"",
+        "mounts { bind \"none\" \"/x\"; }",
+        "mounts { bind \"spec.kdl\" \"/etc\"; }",
+        "mounts { bind \"src\" \"/etc/passwd\"; }",
+        "mounts { bind \"src\" \"/x\"; tmpfs \"/x/y\"; }",
+        "mounts { bind \"src\" \"/x\"; dir \"/x/y\"; }",
+        "mounts { bind \"src\" \"/x\"; dir \"/etc/passwd\"; }",
+        "mounts { tmpfs \"/etc/passwd/y\"; }",
+        "mounts { overlay \"/x\" lower=\"spec.kdl\"; }",
+        "mounts { overlay \"/a,b\" lower=\"src\"; }",
+        "mounts { symlink \"/etc/passwd\" \"x\"; }",
+        "mounts { device \"/dev/none\"; }",
+        "mounts { mask \"/none\"; }",
+        "secret \"/run/x\" file=\"none\"",
+        "secret \"/run/x\" file=\"src\"",
+        "secret \"X\" env=\"NONE\"",
+        "stdin \"none\"",
+        "stdin \"src\"",
+        "user \"nobody-of-that-name\"",
+        "user 0 0\nnamespaces mount pid\nnetwork host",
+        "user 70000 70000 ids=\"range\"",
+        "limits { io \"none\" read=\"1M/s\"; }",
+        "limits { io \"/proc\" read=\"1M/s\"; }",
+        "limits { memory \"64M\"; cgroup \"/none\"; }",
+        "workdir \"/none\"",
+        "workdir \"/etc/passwd\"",
+        "network host\nnamespaces time",
+        "limits { open-files 99999999999; }",
+        "capabilities \"CHOWN\"\nnamespaces mount pid\nnetwork host",
+    ];
+    for who in Who::all() {
+        for spec in cases {
+            let ran = Sbx::new(who).dir("src").spec(spec).cmd(&["true"]).run();
+            if ran.code() == 0 && who == Who::Root {
+                continue;
+            }
+            assert_eq!(ran.code(), 125, "{spec} {ran:?}");
+            let error = &ran.report["outcome"]["error"];
+            let hint = error["hint"].as_str().unwrap_or_default();
+            assert!(!hint.is_empty() && hint.len() < 330, "{who:?} {spec}: {error}");
+            assert!(error["line"].is_u64(), "{who:?} {spec}: {error}");
+            assert!(!ran.stderr.contains("AppArmor"), "{who:?} {spec}: {error}");
+        }
     }
 }

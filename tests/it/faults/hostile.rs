@@ -75,12 +75,12 @@ fn a_directory_is_no_standard_stream() {
     let home = home();
     let plain = spec(&home, "rootfs \"host\"\n");
     let mut inherited = sbx(&plain, &["/bin/true"]);
-    assert_refused(&end(inherited.stdin(File::open("/").unwrap())), 2, "is a directory");
+    assert_refused(&end(inherited.stdin(File::open("/").unwrap())), 125, "is a directory");
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "exec \"$1\" run --report none \"$2\" -- /bin/true 7</ >&7", "sh", SBX]).arg(&plain);
-    assert_refused(&end(shell.stdin(Stdio::null())), 2, "is a directory");
+    assert_refused(&end(shell.stdin(Stdio::null())), 125, "is a directory");
     let named = spec(&home, "rootfs \"host\"\nstdin \"/\"\n");
-    assert_refused(&end(&mut sbx(&named, &["/bin/true"])), 2, "is a directory");
+    assert_refused(&end(&mut sbx(&named, &["/bin/true"])), 125, "is a directory");
 }
 
 #[test]
