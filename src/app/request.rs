@@ -72,7 +72,7 @@ impl Text {
 /// Reads to the end, or as far as any spec may go.
 fn read_all(source: Fd) -> std::result::Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
-    let mut piece = [0u8; 8192];
+    let mut piece = [0u8; 4096];
     while bytes.len() < READ_MAX {
         match fd::read(source, &mut piece) {
             Ok(0) => break,
