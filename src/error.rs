@@ -114,7 +114,7 @@ fn usual_hint(errno: i32) -> Option<&'static str> {
         libc::EROFS => "the file system is mounted read-only: choose another place",
         libc::ENOSPC => "the file system is full: make room, or choose another place",
         libc::EDQUOT => "the disk quota of the caller is used up: make room, or choose another place",
-        libc::EMFILE => "sbx needs about 40 open files: raise the limit with `ulimit -n`",
+        libc::EMFILE => "sbx needs about 60 open files: raise the limit with `ulimit -n`",
         libc::ENFILE => "all open files of the machine are in use: raise `fs.file-max` with sysctl(8)",
         libc::ENOMEM => "no memory is left: end something on the machine",
         libc::EIO => "the disk does not answer: look at the kernel's log",

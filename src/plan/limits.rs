@@ -66,7 +66,9 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
     if !groups.is_empty() || invocation.accounting == Accounting::IfAvailable {
         let accounting = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Cpuacct];
         for controller in accounting {
-            if let Ok(hierarchy) = facts.host.cgroups.find(controller) {
+            if let Ok(hierarchy) = facts.host.cgroups.find(controller)
+                && (controller != Controller::Cpu || counts_unlimited(hierarchy, &groups))
+            {
                 group(&mut groups, hierarchy, controller);
             }
         }
@@ -93,6 +95,14 @@ fn disk(spec: &Spec, decided: &mut Decided) -> Result<()> {
     let message = "the size of a kept `upper` directory is its file system's and cannot be bounded by sbx";
     let error = Error::new(Kind::Host, message).with_hint("give it a file system of its own, or drop the bound");
     refuse(spec, Feature::Disk, error.at(origin), decided)
+}
+
+/// Returns whether the controller `cpu` tells anything of a run whose processors are not limited. In v1 it counts
+/// nothing but the limit's own periods: a group for that alone would cost a tenth of a millisecond.
+fn counts_unlimited(hierarchy: &Hierarchy, groups: &[Group]) -> bool {
+    hierarchy.version == Version::V2
+        || hierarchy.controllers.contains(&Controller::Cpuacct)
+        || groups.iter().any(|group| group.parent == hierarchy.parent)
 }
 
 fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) -> Result<()> {

@@ -1,5 +1,5 @@
 //! What killed runs left: groups whose lock nobody holds. Found by name, taken by lock
-//! and by nothing else: a process id says nothing across pid namespaces or after a while.
+//! and never without: a process id says nothing across pid namespaces or after a while.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::run::c_text::path_text;
 use crate::run::group_name;
 use crate::run::removal::{PATIENCE, empty_and_remove, groups_below};
 use crate::sys::probe::{self as ask, Access};
-use crate::sys::{Errno, fd, file, path, watch};
+use crate::sys::{Errno, fd, file, path, process, watch};
 
 /// A group that was left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,9 @@ fn collect(group: &Path) -> Option<Leftover> {
 }
 
 /// The names below `parent` that a run may have left. It has none below it on most machines, which its count
-/// of links says with one call.
+/// of links says with one call. A process with the number in the name is most likely that run, which may not
+/// have locked its group yet and would have to begin anew: where the number is another's now, `sbx gc` asks the
+/// lock.
 fn candidates(parent: &Path) -> Vec<std::ffi::OsString> {
     let Ok(text) = path_text(parent) else { return Vec::new() };
     if path::links(&text).is_ok_and(|links| links == 2) {
@@ -67,7 +69,8 @@ fn candidates(parent: &Path) -> Vec<std::ffi::OsString> {
         return Vec::new();
     };
     let names = file::names_left(directory.as_fd()).unwrap_or_default();
-    names.into_iter().filter(|name| group_name::is_one(name)).collect()
+    let is_dead = |pid| process::kill(pid, 0) == Err(Errno::ESRCH);
+    names.into_iter().filter(|name| group_name::process(name).is_some_and(is_dead)).collect()
 }
 
 /// Returns the lock of a group that is nobody's and that this caller may remove.

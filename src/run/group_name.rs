@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 
+use crate::sys::process::Pid;
 use crate::sys::{Errno, random};
 
 const PREFIX: &str = "sbx-";
@@ -21,11 +22,15 @@ pub fn new() -> Result<String, Errno> {
 /// Returns whether `name` is one that [`new`] gives.
 #[must_use]
 pub fn is_one(name: &OsStr) -> bool {
-    let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
-    parts.is_some_and(|(pid, random)| {
-        let decimal = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
-        decimal
-            && random.len() == DIGITS
-            && random.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    })
+    process(name).is_some()
+}
+
+/// Returns the process id in a name that [`new`] gave.
+#[must_use]
+pub fn process(name: &OsStr) -> Option<Pid> {
+    let (pid, random) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+    let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let is_ours =
+        random.len() == DIGITS && random.bytes().all(hexadecimal) && pid.bytes().all(|it| it.is_ascii_digit());
+    pid.parse().ok().filter(|_| is_ours).map(Pid)
 }
