@@ -1,7 +1,7 @@
 //! Who the command is: inside as the spec says, outside never the host's root.
 
 use crate::error::{Error, Kind, Result};
-use crate::host::Rights;
+use crate::host::{Rights, advice};
 use crate::plan::facts::{Account, Base, Facts, Subordinate};
 use crate::plan::{IdRange, Identity, Ids, MapWriter};
 use crate::spec::{self, Namespace, Spec, User, Who};
@@ -30,10 +30,8 @@ pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<I
         return Err(Error::new(Kind::Spec, message).with_hint("add `user` to `namespaces`").at(kept.origin));
     }
     if facts.host.caller.rights == Rights::Powerless {
-        return Err(Error::new(Kind::Host, "sbx runs as root without the capabilities of root").with_hint(
-            "run it as another user (within a sandbox: `user 1000 1000` in the outer spec), or with CAP_SYS_ADMIN, CAP_SETUID, \
-             CAP_SETGID and CAP_SETFCAP",
-        ));
+        let message = "root without its capabilities can make no sandbox";
+        return Err(Error::new(Kind::Host, message).with_hint(advice::POWERLESS));
     }
     let inside = inside(&user.value.who, facts).map_err(|error| error.at(user.origin))?;
     let identity = match (namespaces.contains(&Namespace::User), facts.host.caller.is_root()) {

@@ -98,7 +98,7 @@ fn sbx_runs_in_sbx() {
             let ran = run(&[], &["sh", "-c", "uname -n; id -u"]);
             if user == "root" || (user == "caller" && who == Who::Root) {
                 assert_eq!((ran.code(), ran.kind()), (125, "exited"), "{who:?} {user} {ran:?}");
-                assert!(ran.stderr.contains("hint: run it as another user"), "{who:?} {user} {ran:?}");
+                assert!(ran.stderr.contains("hint: run sbx as another user"), "{who:?} {user} {ran:?}");
                 continue;
             }
             let uid = if user == "caller" { who.uid() } else { 7 };
