@@ -1,6 +1,7 @@
 //! The stages of a run and their times, for `-v`.
 
 use std::fmt::Write;
+use std::time::SystemTime;
 
 use crate::sys::time;
 
@@ -15,7 +16,7 @@ pub enum Laps {
 #[derive(Debug)]
 pub struct Stages {
     laps_wanted: Laps,
-    start: u64,
+    start: (SystemTime, u64),
     last: u64,
     laps: Vec<(&'static str, u64)>,
 }
@@ -25,12 +26,12 @@ impl Stages {
     #[must_use]
     pub fn start(laps: Laps) -> Self {
         let now = time::monotonic();
-        Self { laps_wanted: laps, start: now, last: now, laps: Vec::with_capacity(8) }
+        Self { laps_wanted: laps, start: (time::wall(), now), last: now, laps: Vec::with_capacity(8) }
     }
 
-    /// Returns when the watch was started, on CLOCK_MONOTONIC in nanoseconds.
+    /// Returns when the watch was started: the time of day, and CLOCK_MONOTONIC in nanoseconds.
     #[must_use]
-    pub fn started(&self) -> u64 {
+    pub fn started(&self) -> (SystemTime, u64) {
         self.start
     }
 

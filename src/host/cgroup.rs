@@ -32,8 +32,8 @@ pub fn discover(caller: Caller, wanted: &[Controller]) -> Cgroups {
         if member.version == Version::V2 {
             v2 = Some(member);
         } else if member.controllers.iter().any(|controller| wanted.contains(controller)) {
-            match tree.find(member) {
-                Some(place) => v1(member, place.own, &mut cgroups),
+            match tree.find(caller, member) {
+                Some(place) => v1(member, place.own, place.entry, &mut cgroups),
                 None => cgroups.refusals.push(refusal::invisible(&member.controllers, Version::V1, &member.path)),
             }
         }
@@ -41,7 +41,7 @@ pub fn discover(caller: Caller, wanted: &[Controller]) -> Cgroups {
     let is_open = |cgroups: &Cgroups| unexplained(cgroups).iter().any(|controller| wanted.contains(controller));
     let mut seen = V2Tree::NotAsked;
     if let Some(member) = v2.filter(|_| is_open(&cgroups)) {
-        seen = match tree.find(member) {
+        seen = match tree.find(caller, member) {
             Some(place) => V2Tree::Seen(self::v2(caller, &place, &mut cgroups)),
             None => V2Tree::Unseen(&member.path),
         };
@@ -70,7 +70,7 @@ pub fn under(caller: Caller, parent: &Path) -> Cgroups {
         _ => None,
     };
     for member in &memberships {
-        let Some(place) = tree.find(member) else { continue };
+        let Some(place) = tree.find(caller, member) else { continue };
         let dir = match given {
             Some(parent) if parent.starts_with(&place.point) => Some(parent.to_owned()),
             Some(_) => None,
@@ -78,7 +78,7 @@ pub fn under(caller: Caller, parent: &Path) -> Cgroups {
         };
         let Some(dir) = dir else { continue };
         match (member.version, ask::file_system(&dir)) {
-            (Version::V1, Ok(FileSystem::Cgroup)) => v1(member, dir, &mut cgroups),
+            (Version::V1, Ok(FileSystem::Cgroup)) => v1(member, dir, None, &mut cgroups),
             (Version::V2, Ok(FileSystem::Cgroup2)) => given_v2(caller, &dir, &place, &mut cgroups),
             (_, Ok(_)) | (Version::V2, Err(_)) => {}
             (Version::V1, Err(errno)) => {
@@ -93,39 +93,62 @@ pub fn under(caller: Caller, parent: &Path) -> Cgroups {
     cgroups
 }
 
+/// Returns where cgroup hierarchies are mounted that sbx can use, whoever may make groups there.
+#[must_use]
+pub fn mounted() -> Vec<PathBuf> {
+    let text = ask::read_text(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let mounts = membership::parse_mountinfo(&text).into_iter();
+    mounts.filter(|mount| mount.version == Version::V2 || !mount.controllers.is_empty()).map(|it| it.point).collect()
+}
+
 /// The caller's own group in one hierarchy.
 #[derive(Debug)]
 struct Place {
     own: PathBuf,
     /// The mount point through which it is seen.
     point: PathBuf,
+    /// Whether groups can be made there, where finding it has told.
+    entry: Option<Permission>,
 }
 
 /// The mounted hierarchies, found by convention and otherwise by mountinfo.
 struct Tree {
-    v2: PathBuf,
+    v2: OnceCell<PathBuf>,
     mounts: OnceCell<Vec<Mount>>,
 }
 
 impl Tree {
     fn new() -> Self {
-        let v2 = match ask::file_system(Path::new(MOUNT_POINT)) {
-            Ok(FileSystem::Cgroup2) => PathBuf::from(MOUNT_POINT),
-            _ => Path::new(MOUNT_POINT).join("unified"),
-        };
-        Self { v2, mounts: OnceCell::new() }
+        Self { v2: OnceCell::new(), mounts: OnceCell::new() }
     }
 
-    fn find(&self, member: &Membership) -> Option<Place> {
-        let (point, expected) = match member.version {
-            Version::V1 => (Path::new(MOUNT_POINT).join(&member.names), FileSystem::Cgroup),
-            Version::V2 => (self.v2.clone(), FileSystem::Cgroup2),
+    fn v2(&self) -> &Path {
+        self.v2.get_or_init(|| match ask::file_system(Path::new(MOUNT_POINT)) {
+            Ok(FileSystem::Cgroup2) => PathBuf::from(MOUNT_POINT),
+            _ => Path::new(MOUNT_POINT).join("unified"),
+        })
+    }
+
+    /// Root gets one question a v1 group answered for two: only a group has `tasks`, and who may write that may
+    /// make groups.
+    fn find(&self, caller: Caller, member: &Membership) -> Option<Place> {
+        let point = match member.version {
+            Version::V1 => Path::new(MOUNT_POINT).join(&member.names),
+            Version::V2 => self.v2().to_owned(),
         };
-        let own = membership::locate(&member.path, "/", &point);
-        match own {
-            Some(own) if ask::file_system(&own) == Ok(expected) && is_own(member, &own) => Some(Place { own, point }),
-            _ => self.search(member),
-        }
+        let place = membership::locate(&member.path, "/", &point).and_then(|own| {
+            let entry = match member.version {
+                Version::V1 if caller.is_root() => match ask::access(&own.join("tasks"), Access::Write) {
+                    Err(ask::ENOENT) => return None,
+                    answer => Some(permission(answer)),
+                },
+                Version::V1 if ask::file_system(&own) == Ok(FileSystem::Cgroup) => None,
+                Version::V2 if ask::file_system(&own) == Ok(FileSystem::Cgroup2) && is_own(member, &own) => None,
+                Version::V1 | Version::V2 => return None,
+            };
+            Some(Place { own, point, entry })
+        });
+        place.or_else(|| self.search(member))
     }
 
     /// Asks mountinfo, which is slow on a machine with many mounts.
@@ -139,7 +162,7 @@ impl Tree {
             .filter(|mount| mount.version == member.version && mount.controllers == member.controllers)
             .find_map(|mount| {
                 let own = membership::locate(&member.path, &mount.root, &mount.point)?;
-                Some(Place { own, point: mount.point.clone() })
+                Some(Place { own, point: mount.point.clone(), entry: None })
             })
     }
 }
@@ -155,15 +178,15 @@ fn is_own(member: &Membership, own: &Path) -> bool {
     ask::read_text(&own.join("cgroup.procs")).is_ok_and(|text| text.lines().any(|line| line == pid))
 }
 
-fn v1(member: &Membership, dir: PathBuf, cgroups: &mut Cgroups) {
-    match ask::access(&dir, Access::MakeIn) {
-        Ok(()) => cgroups.hierarchies.push(Hierarchy {
+fn v1(member: &Membership, dir: PathBuf, entry: Option<Permission>, cgroups: &mut Cgroups) {
+    match entry.unwrap_or_else(|| permission(ask::access(&dir, Access::MakeIn))) {
+        Permission::Granted => cgroups.hierarchies.push(Hierarchy {
             version: Version::V1,
             controllers: member.controllers.clone(),
             parent: dir,
             preparation: Preparation::Ready,
         }),
-        Err(errno) => cgroups.refusals.push(refusal::v1(&member.controllers, &dir, errno)),
+        Permission::Denied(errno) => cgroups.refusals.push(refusal::v1(&member.controllers, &dir, errno)),
     }
 }
 

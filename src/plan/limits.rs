@@ -7,7 +7,8 @@ use crate::plan::{AppliedLimit, CgroupPlan, Group, Setting, Value, Weakened};
 use crate::spec::{Feature, Init, Limits, Spec};
 use crate::units::{Bytes, Origin};
 
-/// The period in which `cpu.max` and `cpu.cfs_quota_us` count, in microseconds; the kernel's default.
+/// The period in which `cpu.max` and `cpu.cfs_quota_us` count, in microseconds: the kernel's default, with which
+/// every new v1 group begins.
 const PERIOD: u64 = 100_000;
 
 /// What was decided about the limits.
@@ -78,7 +79,8 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
         }
     }
     disk(spec, &mut decided)?;
-    groups.sort_by_key(|group| std::cmp::Reverse(group.version));
+    // The same first group whatever the limits, so that a later run finds what this one may leave.
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.version), group.controllers.iter().min().copied()));
     decided.cgroup = (!groups.is_empty()).then_some(CgroupPlan { groups });
     Ok(decided)
 }
@@ -240,7 +242,6 @@ fn cpu(limits: &Limits, wants: &mut Vec<Want>) {
         let (mut v2, mut v1) = (Vec::new(), Vec::new());
         if let Some(quota) = quota {
             v2.push(("cpu.max", format!("{quota} {PERIOD}")));
-            v1.push(("cpu.cfs_period_us", PERIOD.to_string()));
             v1.push(("cpu.cfs_quota_us", quota.to_string()));
         }
         if let Some(weight) = limit.value.weight {

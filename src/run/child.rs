@@ -50,7 +50,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::Nothing => Ok(()),
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
         Act::AwaitMaps => await_maps(pipes),
-        Act::SetIds { uid, gid } => process::set_ids(*uid, *gid),
+        Act::SetIds { uid, gid } => set_ids(*uid, *gid),
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(pipes),
         Act::PrivateMounts => mount::make_all_private(),
@@ -139,11 +139,9 @@ fn write_file(path: &CStr, bytes: &[u8]) -> Sys<()> {
 
 /// The end of the pipe without a byte means that the parent is gone or has given up.
 fn await_maps(pipes: &Pipes) -> Sys<()> {
-    let (reader, writer) = pipes.mapped.ok_or(Errno::EBADF)?;
-    fd::close(writer)?;
     let mut byte = [0u8; 1];
     loop {
-        match fd::read(reader, &mut byte) {
+        match fd::read(pipes.status, &mut byte) {
             Ok(0) => process::exit_now(1),
             Err(Errno::EINTR) => {}
             other => return other.map(drop),
@@ -151,19 +149,26 @@ fn await_maps(pipes: &Pipes) -> Sys<()> {
     }
 }
 
+/// The kernel takes the capabilities from who becomes another than root, and the sandbox is still to be built.
+fn set_ids(uid: u32, gid: u32) -> Sys<()> {
+    if uid != 0 {
+        security::no_setuid_fixup()?;
+    }
+    process::set_ids(uid, gid)
+}
+
 /// Without a user namespace the rights to mount are root's own: they go with the capabilities, at the end.
 fn leave_root(uid: u32, gid: u32) -> Sys<()> {
     security::keep_permitted()?;
+    security::no_setuid_fixup()?;
     process::set_ids(uid, gid)?;
     security::raise_permitted()
 }
 
-/// Arms the kernel, then looks whether the parent went before that: its end of the status pipe is
-/// the only reader left once this process has closed its own copy.
+/// Arms the kernel, then looks whether the parent went before that.
 fn die_with_parent(pipes: &Pipes) -> Sys<()> {
     process::signal_on_parent_death(pipes.death_signal)?;
-    fd::close(pipes.status_reader)?;
-    if fd::reader_gone(pipes.status)? {
+    if fd::peer_gone(pipes.status)? {
         process::exit_now(1);
     }
     Ok(())

@@ -1,15 +1,13 @@
 //! The figures of a run, read when all its processes are dead and before its groups go.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::host::{Controller, Version};
-use crate::run::c_text::path_text;
 use crate::run::cgroup::{Groups, LiveGroup};
+use crate::run::counters::field;
 use crate::run::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, Pressure, Source, Usage};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
-use crate::sys::{fd, watch};
 
 /// What wait4(2) and the init said.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +37,13 @@ pub fn usage(groups: Option<&Groups>, waited: &Waited) -> Usage {
         ..Usage::default()
     };
     let Some(groups) = groups else { return usage };
-    times(groups, waited, &mut usage);
-    if let Some(group) = groups.with(Controller::Cpu) {
-        usage.cpu = cpu(group);
+    let v2 = groups.groups.iter().find(|group| group.version == Version::V2);
+    let v2_stat = v2.map(|group| group.counters.text("cpu.stat"));
+    times(groups, v2_stat.as_deref(), waited, &mut usage);
+    match groups.with(Controller::Cpu) {
+        Some(group) if group.version == Version::V1 => usage.cpu = cpu(Version::V1, &group.counters.text("cpu.stat")),
+        Some(_) => usage.cpu = cpu(Version::V2, v2_stat.as_deref().unwrap_or_default()),
+        None => {}
     }
     if let Some(group) = groups.with(Controller::Memory) {
         usage.memory = memory(group);
@@ -49,7 +51,7 @@ pub fn usage(groups: Option<&Groups>, waited: &Waited) -> Usage {
     if let Some(group) = groups.with(Controller::Pids) {
         pids(group, waited.init, &mut usage.pids);
     }
-    if let Some(group) = groups.groups.iter().find(|group| group.version == Version::V2) {
+    if let Some(group) = v2 {
         usage.pressure = pressure(group);
     }
     if let Some(group) = groups.with(Controller::Io) {
@@ -76,9 +78,9 @@ pub fn less(all: &Rusage, part: &Rusage) -> Rusage {
 /// it, v2 from its birth and v1 from when it joined: what that spent on the sandbox is taken off, though never
 /// so much that less is left than wait4(2) knows of. v1 splits the sum by clock ticks, so it is split as
 /// wait4(2) splits its own (which the kernel scales to the exact sum).
-fn times(groups: &Groups, waited: &Waited, usage: &mut Usage) {
+fn times(groups: &Groups, v2_stat: Option<&str>, waited: &Waited, usage: &mut Usage) {
     if let Some(group) = groups.with(Controller::Cpuacct).filter(|group| group.version == Version::V1) {
-        let Some(total) = number(&group.path, "cpuacct.usage") else { return };
+        let Some(total) = group.counters.number("cpuacct.usage") else { return };
         let nanoseconds = |usage: &Rusage| (usage.user + usage.system).saturating_mul(1000);
         let total = total.saturating_sub(nanoseconds(&waited.own)).max(nanoseconds(&waited.command));
         let (user, both) = (waited.command.user, waited.command.user + waited.command.system);
@@ -86,9 +88,8 @@ fn times(groups: &Groups, waited: &Waited, usage: &mut Usage) {
         usage.user = Some(Duration::from_nanos(user));
         usage.system = Some(Duration::from_nanos(total - user));
         usage.time_source = Some(Source::Cgroup1);
-    } else if let Some(group) = groups.groups.iter().find(|group| group.version == Version::V2) {
-        let text = text(&group.path, "cpu.stat");
-        let (Some(user), Some(system)) = (field(&text, "user_usec"), field(&text, "system_usec")) else { return };
+    } else if let Some(stat) = v2_stat {
+        let (Some(user), Some(system)) = (field(stat, "user_usec"), field(stat, "system_usec")) else { return };
         let own = waited.own.user + waited.own.system;
         let total = (user + system).saturating_sub(own).max(waited.command.user + waited.command.system);
         let user = if user + system == 0 { 0 } else { scale(total, user, user + system) };
@@ -104,35 +105,34 @@ fn scale(total: u64, part: u64, whole: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(total)
 }
 
-fn cpu(group: &LiveGroup) -> CpuUsage {
-    let text = text(&group.path, "cpu.stat");
-    let throttled = match group.version {
-        Version::V1 => field(&text, "throttled_time").map(Duration::from_nanos),
-        Version::V2 => field(&text, "throttled_usec").map(Duration::from_micros),
+fn cpu(version: Version, stat: &str) -> CpuUsage {
+    let throttled = match version {
+        Version::V1 => field(stat, "throttled_time").map(Duration::from_nanos),
+        Version::V2 => field(stat, "throttled_usec").map(Duration::from_micros),
     };
-    CpuUsage { periods: field(&text, "nr_periods"), throttled_periods: field(&text, "nr_throttled"), throttled }
+    CpuUsage { periods: field(stat, "nr_periods"), throttled_periods: field(stat, "nr_throttled"), throttled }
 }
 
 fn memory(group: &LiveGroup) -> MemoryUsage {
-    let path = &group.path;
+    let counters = &group.counters;
     match group.version {
         Version::V1 => {
-            let peak = number(path, "memory.max_usage_in_bytes");
-            let both = number(path, "memory.memsw.max_usage_in_bytes");
+            let peak = counters.number("memory.max_usage_in_bytes");
+            let both = counters.number("memory.memsw.max_usage_in_bytes");
             MemoryUsage {
                 peak_bytes: peak,
                 swap_peak_bytes: both.and_then(|both| both.checked_sub(peak?)),
-                oom_kills: field(&text(path, "memory.oom_control"), "oom_kill"),
-                limit_hits: number(path, "memory.failcnt"),
+                oom_kills: field(&counters.text("memory.oom_control"), "oom_kill"),
+                limit_hits: counters.number("memory.failcnt"),
                 source: peak.map(|_| "memory.max_usage_in_bytes"),
             }
         }
         Version::V2 => {
-            let peak = number(path, "memory.peak");
-            let events = text(path, "memory.events");
+            let peak = counters.number("memory.peak");
+            let events = counters.text("memory.events");
             MemoryUsage {
                 peak_bytes: peak,
-                swap_peak_bytes: number(path, "memory.swap.peak"),
+                swap_peak_bytes: counters.number("memory.swap.peak"),
                 oom_kills: field(&events, "oom_kill"),
                 limit_hits: field(&events, "max"),
                 source: peak.map(|_| "memory.peak"),
@@ -147,14 +147,14 @@ fn pids(group: &LiveGroup, init: Init, usage: &mut PidsUsage) {
         Init::Reaper => 1,
         Init::Command => 0,
     };
-    usage.peak = number(&group.path, "pids.peak").map(|peak| peak.saturating_sub(own));
-    usage.denied_forks = field(&text(&group.path, "pids.events"), "max");
+    usage.peak = group.counters.number("pids.peak").map(|peak| peak.saturating_sub(own));
+    usage.denied_forks = field(&group.counters.text("pids.events"), "max");
 }
 
 fn io(group: &LiveGroup) -> IoUsage {
     match group.version {
         Version::V2 => {
-            let text = text(&group.path, "io.stat");
+            let text = group.counters.text("io.stat");
             let sum = |key: &str| {
                 let values = text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
                 Some(values.filter_map(|value| value.parse::<u64>().ok()).sum())
@@ -168,7 +168,7 @@ fn io(group: &LiveGroup) -> IoUsage {
         }
         Version::V1 => {
             let sum = |file: &str, kind: &str| {
-                let text = text(&group.path, file);
+                let text = group.counters.text(file);
                 let values = text.lines().filter_map(|line| {
                     let mut words = line.split_whitespace();
                     words.next().filter(|device| device.contains(':'))?;
@@ -190,7 +190,7 @@ fn io(group: &LiveGroup) -> IoUsage {
 
 fn pressure(group: &LiveGroup) -> Pressure {
     let total = |file: &str, kind: &str| {
-        let text = text(&group.path, file);
+        let text = group.counters.text(file);
         let line = text.lines().find(|line| line.starts_with(kind))?;
         let micros = line.split_whitespace().find_map(|word| word.strip_prefix("total="))?;
         micros.parse().ok().map(Duration::from_micros)
@@ -202,29 +202,4 @@ fn pressure(group: &LiveGroup) -> Pressure {
         io_some: total("io.pressure", "some"),
         io_full: total("io.pressure", "full"),
     }
-}
-
-/// A file that is not there is a figure that is not known.
-fn text(group: &Path, file: &str) -> String {
-    let Ok(path) = path_text(&group.join(file)) else { return String::new() };
-    let Ok(opened) = fd::open(&path, libc::O_RDONLY, 0).map(watch::own) else { return String::new() };
-    let mut bytes = Vec::new();
-    let mut piece = [0u8; 4096];
-    // What leaves room in the piece was all there is: one call for most files.
-    while let Ok(count @ 1..) = fd::read(watch::number(&opened), &mut piece) {
-        bytes.extend_from_slice(&piece[..count]);
-        if count < piece.len() / 2 {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn number(group: &Path, file: &str) -> Option<u64> {
-    text(group, file).trim().parse().ok()
-}
-
-/// Returns the number after `key` in lines of `key number`.
-fn field(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }

@@ -2,10 +2,9 @@
 //! figures, removal.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::plan::{MapWriter, Plan};
+use crate::plan::{MapWriter, Op, Plan};
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started};
 use crate::run::relay::Relay;
@@ -16,37 +15,38 @@ use crate::run::watch::{self, Watched};
 use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio, traffic};
 use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
-use crate::sys::watch::{close_all, number, own};
-use crate::sys::{Errno, Fd, fd, process, time};
+use crate::sys::watch::{close_all, number, own, signals};
+use crate::sys::{Errno, Fd, fd, process};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `started` is when sbx started,
-/// on CLOCK_MONOTONIC in nanoseconds.
+/// on both clocks.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
-pub fn run(plan: &Plan, started: u64) -> Result<Outcome> {
-    let before = Duration::from_nanos(time::monotonic().saturating_sub(started));
-    let clocks = (time::wall() - before, started);
+pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
-    // A caller that ignores it would have the kernel reap the child, and its end would be lost.
-    process::default_action(libc::SIGCHLD).map_err(|errno| host("cannot watch the child", errno))?;
-    let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    if let Some(plan) = &plan.cgroup {
-        // What the last run that was killed here left; one hierarchy shows them all.
-        plan.groups.iter().for_each(|group| drop(garbage::collect_below(&group.parent)));
+    if let Some(groups) = &plan.cgroup {
+        garbage::collect_for(groups);
     }
+    let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
     let parts = Parts::open(plan, groups)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
     };
-    let mut tape = freeze(plan, parts.opened(plan, &sources)?)?;
+    // Opened in this order and after all else, so that each side closes what is not its own with few calls.
+    let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
+    let (theirs, ours) = (own(theirs), own(ours));
+    // Signals are blocked by now, so none is lost.
+    let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
+    let mut tape = freeze(plan, parts.opened(plan, &sources, number(&theirs))?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
             // Freeing it now would have the kernel copy every page of it that the child still reads.
-            let outcome = parent(plan, Side { child, pidfd: own(pidfd), sources }, parts, clocks);
+            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources };
+            let outcome = parent(plan, side, parts, clocks);
             drop(tape);
             outcome
         }
@@ -65,8 +65,6 @@ fn host(message: &str, errno: Errno) -> Error {
 #[derive(Debug)]
 struct Parts {
     groups: Option<Groups>,
-    status: (OwnedFd, Option<OwnedFd>),
-    mapped: Option<(OwnedFd, OwnedFd)>,
     stdin: Option<OwnedFd>,
     /// The reading and the writing ends of the output streams, where sbx relays them.
     streams: Vec<(OwnedFd, OwnedFd)>,
@@ -77,6 +75,10 @@ struct Parts {
 struct Side {
     child: Pid,
     pidfd: OwnedFd,
+    signals: OwnedFd,
+    /// The ends of the connection: the parent's, and the child's, which the parent closes.
+    ours: OwnedFd,
+    theirs: OwnedFd,
     sources: Vec<Source>,
 }
 
@@ -87,34 +89,27 @@ impl Parts {
                 .map(|(reader, writer)| (own(reader), own(writer)))
                 .map_err(|errno| host("cannot make a pipe", errno))
         };
-        let (reader, writer) = pipe()?;
-        let waits = plan.steps.iter().any(|step| matches!(step.op, crate::plan::Op::MapIds))
-            && plan.identity.writer != MapWriter::Child;
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
-        Ok(Self {
-            groups,
-            status: (reader, Some(writer)),
-            mapped: if waits { Some(pipe()?) } else { None },
-            stdin: stdio::open(plan)?,
-            streams,
-        })
+        Ok(Self { groups, stdin: stdio::open(plan)?, streams })
     }
 
-    fn opened(&self, plan: &Plan, sources: &[Source]) -> Result<Opened> {
+    fn opened(&self, plan: &Plan, sources: &[Source], status: Fd) -> Result<Opened> {
         let trees = plan.steps.iter().filter_map(|step| step.op.tree()).map(|tree| usize::from(tree.0) + 1).max();
         let mut numbers = vec![None; trees.unwrap_or(0)];
         for source in sources {
             numbers[usize::from(source.tree.0)] = Some(number(&source.handle));
         }
         let output = |index: usize| self.streams.get(index).map(|(_, writer)| number(writer));
-        let status = self.status.1.as_ref().map_or(Fd(-1), number);
+        let ignored = stdio::ignored_signals()?;
+        if ignored.contains(&libc::SIGCHLD) {
+            // The kernel would reap the child, and its end would be lost.
+            process::default_action(libc::SIGCHLD).map_err(|errno| host("cannot watch the child", errno))?;
+        }
         Ok(Opened {
             trees: numbers,
             stdio: [self.stdin.as_ref().map(number), output(0), output(1)],
             pipes: Pipes {
                 status,
-                status_reader: number(&self.status.0),
-                mapped: self.mapped.as_ref().map(|(reader, writer)| (number(reader), number(writer))),
                 tasks: self.groups.as_ref().map(Groups::tasks).unwrap_or_default(),
                 death_signal: match (plan.namespaces.contains(&Namespace::Pid), plan.init) {
                     (false, Init::Reaper) => init::END,
@@ -122,7 +117,7 @@ impl Parts {
                     (true, _) | (false, Init::Command) => libc::SIGKILL,
                 },
             },
-            ignored: stdio::ignored_signals()?,
+            ignored,
         })
     }
 }
@@ -147,7 +142,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     // The child has its own copies; the end of these pipes has to be seen.
     parts.stdin = None;
     let relays = relays(plan, &mut parts);
-    let Prepared { unmapped, spent, signals } = match prepare(plan, &side, &mut parts) {
+    let Prepared { unmapped, spent } = match prepare(plan, &side) {
         Ok(prepared) => prepared,
         Err(refused) => {
             process::signal_pidfd(number(&side.pidfd), libc::SIGKILL).ok();
@@ -159,14 +154,14 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         }
     };
     let traffic = traffic::open(plan, side.child);
-    close_all(side.sources.into_iter().map(|source| source.handle).chain(spent).chain(parts.status.1.take()));
+    close_all(side.sources.into_iter().map(|source| source.handle).chain(spent).chain([side.theirs]));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
-        signals: number(&signals),
+        signals: number(&side.signals),
         init: plan.init,
         groups: parts.groups.as_ref(),
         relays,
-        status: number(&parts.status.0),
+        status: number(&side.ours),
         early: Vec::new(),
         since: clocks.1,
     };
@@ -177,8 +172,10 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     })?;
     let (relays, mut verdicts) = (watched.relays, watched.early);
     let reaped = reap(side.child)?;
-    let said = verdict::receive(number(&parts.status.0)).map_err(|errno| host("cannot read from the init", errno))?;
+    let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
+    // Their numbers follow each other, so this is one call.
+    close_all([side.ours, side.signals, side.pidfd].into_iter());
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
     Ok(Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings))
 }
@@ -194,7 +191,6 @@ struct Prepared {
     unmapped: Vec<usize>,
     /// What is no longer needed.
     spent: Vec<OwnedFd>,
-    signals: OwnedFd,
 }
 
 enum Refused {
@@ -203,10 +199,7 @@ enum Refused {
 }
 
 /// Does for the child what only the parent can, and lets it go on.
-///
-/// Signals have been blocked since before the clone, so none is lost; the descriptor is made only now so
-/// that the child has no copy of it.
-fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<Prepared, Refused> {
+fn prepare(plan: &Plan, side: &Side) -> std::result::Result<Prepared, Refused> {
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
@@ -214,17 +207,20 @@ fn prepare(plan: &Plan, side: &Side, parts: &mut Parts) -> std::result::Result<P
         MapWriter::Nobody => Vec::new(),
         _ => sources::dress(&side.sources, &maps).map_err(Refused::Step)?,
     };
-    if let Some((reader, writer)) = parts.mapped.take() {
-        match fd::write(number(&writer), b"1") {
+    if waits(plan) {
+        match fd::write(number(&side.ours), b"1") {
             // A child that is gone says so by its end, not here.
             Ok(_) | Err(Errno::EPIPE) => {}
             Err(errno) => return Err(Refused::Error(host("cannot let the sandbox go on", errno))),
         }
-        spent.extend([reader, writer]);
     }
     spent.extend(maps.inside.into_iter().chain(maps.caller));
-    let signals = crate::sys::watch::signals().map_err(|errno| Refused::Error(host("cannot watch signals", errno)))?;
-    Ok(Prepared { unmapped, spent, signals: own(signals) })
+    Ok(Prepared { unmapped, spent })
+}
+
+/// Returns whether the child waits for its ids.
+fn waits(plan: &Plan) -> bool {
+    plan.identity.writer != MapWriter::Child && plan.steps.iter().any(|step| matches!(step.op, Op::MapIds))
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {

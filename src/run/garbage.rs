@@ -1,13 +1,16 @@
-//! What killed runs left: groups whose lock nobody holds. Found by name, taken by lock,
-//! so that a run that lives is never touched.
+//! What killed runs left: groups whose lock nobody holds. Found by name, taken by lock
+//! and by nothing else: a process id says nothing across pid namespaces or after a while.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::host::Cgroups;
+use crate::host::cgroup;
+use crate::plan::CgroupPlan;
 use crate::run::c_text::path_text;
-use crate::run::cgroup::{PREFIX, empty_and_remove};
-use crate::sys::{Errno, fd, process, watch};
+use crate::run::group_name;
+use crate::run::removal::{PATIENCE, empty_and_remove, groups_below};
+use crate::sys::probe::{self as ask, Access};
+use crate::sys::{Errno, fd, file, path, watch};
 
 /// A group that was left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,32 +20,66 @@ pub struct Leftover {
     pub errno: Option<Errno>,
 }
 
-/// Removes every group below the parents in `cgroups` whose run is dead.
+/// Removes what killed runs left beside the groups that `plan` is about to make. One hierarchy shows it all,
+/// since the first group of a plan is made first and removed last.
+pub fn collect_for(plan: &CgroupPlan) {
+    let Some(parent) = plan.groups.first().map(|group| &group.parent) else { return };
+    for name in candidates(parent) {
+        let first = parent.join(&name);
+        let Some(lock) = take(&first) else { continue };
+        // The killed run may have had limits that this one does not have, and so groups anywhere.
+        for group in everywhere().filter(|group| group.file_name() == Some(&name) && *group != first) {
+            collect(&group);
+        }
+        empty_and_remove(&first, PATIENCE).ok();
+        drop(lock);
+    }
+}
+
+/// Removes what killed runs left in every hierarchy that is mounted, at any depth: `limits { cgroup PATH }`
+/// may have been anywhere. What this caller may not remove is left alone.
 #[must_use]
-pub fn collect(cgroups: &Cgroups) -> Vec<Leftover> {
-    cgroups.hierarchies.iter().flat_map(|hierarchy| collect_below(&hierarchy.parent)).collect()
+pub fn collect_all() -> Vec<Leftover> {
+    let groups = everywhere().filter(|group| group.file_name().is_some_and(group_name::is_one));
+    groups.filter_map(|group| collect(&group)).collect()
 }
 
-/// Removes every group below `parent` whose run is dead.
-#[must_use]
-pub fn collect_below(parent: &Path) -> Vec<Leftover> {
-    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
-    let names = entries.filter_map(|entry| entry.ok()).filter(|entry| is_dead(&entry.file_name().to_string_lossy()));
-    names.filter_map(|entry| take(&entry.path())).collect()
+/// Every group that can be seen, those below others first.
+fn everywhere() -> impl Iterator<Item = PathBuf> {
+    cgroup::mounted().into_iter().flat_map(|point| groups_below(&point))
 }
 
-/// Looks at the process id in the name first, which spares a living run's group an open file.
-fn is_dead(name: &str) -> bool {
-    let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
-    pid.is_some_and(|pid| process::kill(process::Pid(pid), 0) == Err(Errno::ESRCH))
+fn collect(group: &Path) -> Option<Leftover> {
+    let lock = take(group)?;
+    let errno = empty_and_remove(group, PATIENCE).err();
+    drop(lock);
+    Some(Leftover { path: group.to_owned(), errno })
 }
 
-fn take(path: &Path) -> Option<Leftover> {
+/// The names below `parent` that a run may have left. It has none below it on most machines, which its count
+/// of links says with one call.
+fn candidates(parent: &Path) -> Vec<std::ffi::OsString> {
+    let Ok(text) = path_text(parent) else { return Vec::new() };
+    if path::links(&text).is_ok_and(|links| links == 2) {
+        return Vec::new();
+    }
+    let Ok(directory) = fd::open(&text, libc::O_RDONLY | libc::O_DIRECTORY, 0).map(watch::own) else {
+        return Vec::new();
+    };
+    let names = file::names_left(directory.as_fd()).unwrap_or_default();
+    names.into_iter().filter(|name| group_name::is_one(name)).collect()
+}
+
+/// Returns the lock of a group that is nobody's and that this caller may remove.
+fn take(group: &Path) -> Option<OwnedFd> {
+    let denied = |errno| matches!(errno, libc::EACCES | libc::EPERM);
+    if ask::access(group.parent()?, Access::MakeIn).is_err_and(denied) {
+        return None;
+    }
     let handle = ["tasks", "."].iter().find_map(|file| {
         let flags = if *file == "tasks" { libc::O_WRONLY } else { libc::O_RDONLY | libc::O_DIRECTORY };
-        fd::open(&path_text(&path.join(file)).ok()?, flags, 0).ok().map(watch::own)
+        fd::open(&path_text(&group.join(file)).ok()?, flags, 0).ok().map(watch::own)
     })?;
     watch::try_lock(watch::number(&handle)).ok()?;
-    let errno = empty_and_remove(path, Duration::from_secs(2)).err();
-    Some(Leftover { path: path.to_owned(), errno })
+    Some(handle)
 }

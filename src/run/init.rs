@@ -8,9 +8,6 @@ use crate::spec::Init;
 use crate::sys::process::{self, Pid, Rusage, Wait};
 use crate::sys::{Errno, Fd, Sys, fd, path, security, time};
 
-/// Where the status pipe is once all other descriptors are closed.
-const STATUS: Fd = Fd(3);
-
 /// Tells the init to kill and reap all and to say what it has seen. The parent sends it when the run has
 /// to end, and the kernel when sbx is gone and there is no pid namespace that would die with the init.
 pub const END: i32 = libc::SIGPWR;
@@ -18,7 +15,7 @@ pub const END: i32 = libc::SIGPWR;
 /// Starts the command, as the tape says, and never comes back.
 pub fn become_command(tape: &mut Tape) -> ! {
     let status = tape.pipes.status;
-    if let Err(errno) = settle(&tape.start, status) {
+    if let Err(errno) = settle(tape) {
         verdict::send(status, &Verdict::ForkFailed { errno: errno as i32 });
         process::exit_now(1);
     }
@@ -26,10 +23,10 @@ pub fn become_command(tape: &mut Tape) -> ! {
         Init::Reaper => run_init(tape),
         Init::Command => {
             let own = process::own_usage();
-            verdict::send(STATUS, &Verdict::Starting { at: time::monotonic(), own });
+            verdict::send(status, &Verdict::Starting { at: time::monotonic(), own });
             // Not the caller's session: what is typed on its terminal could be pushed there (TIOCSTI).
             let errno = process::new_session().err().unwrap_or_else(|| execute(&tape.start));
-            verdict::send(STATUS, &Verdict::ExecFailed { errno: errno as i32 });
+            verdict::send(status, &Verdict::ExecFailed { errno: errno as i32 });
             process::exit_now(1);
         }
     }
@@ -37,24 +34,26 @@ pub fn become_command(tape: &mut Tape) -> ! {
 
 /// Puts the standard streams in place and closes everything else: the host's directories, the
 /// trees, the pipes.
-fn settle(start: &Start, status: Fd) -> Sys<()> {
+fn settle(tape: &Tape) -> Sys<()> {
     path::set_umask(0o022);
-    for signal in &start.ignored {
+    for signal in &tape.start.ignored {
         process::default_action(*signal)?;
     }
-    for (target, source) in (0..).zip(start.stdio) {
+    for (target, source) in (0..).zip(tape.start.stdio) {
         if let Some(source) = source {
             fd::duplicate(source, Fd(target))?;
         }
     }
-    if status != STATUS {
-        fd::duplicate_cloexec(status, STATUS)?;
+    let status = u32::try_from(tape.pipes.status.0).map_err(|_| Errno::EBADF)?;
+    if status > 3 {
+        fd::close_range(3, status - 1)?;
     }
-    fd::close_range(4, u32::MAX)
+    fd::close_range(status.saturating_add(1), u32::MAX)
 }
 
 fn run_init(tape: &mut Tape) -> ! {
     let mut stack = std::mem::take(&mut tape.start.stack);
+    let connection = tape.pipes.status;
     let pids = tape.start.pid_namespace;
     let prepared = security::not_dumpable().and_then(|()| match pids {
         PidNamespace::New => Ok(()),
@@ -63,14 +62,14 @@ fn run_init(tape: &mut Tape) -> ! {
     let started = time::monotonic();
     // The kernel may kill this process together with the command (`memory.oom.group`): then this is all the
     // parent ever hears.
-    verdict::send(STATUS, &Verdict::Starting { at: started, own: process::own_usage() });
-    let spawned = prepared.and_then(|()| process::spawn(tape.start.memory, &mut stack, become_child, &tape.start));
+    verdict::send(connection, &Verdict::Starting { at: started, own: process::own_usage() });
+    let spawned = prepared.and_then(|()| process::spawn(tape.start.memory, &mut stack, become_child, &*tape));
     // Freeing it would break the contract; this process never needs the memory again.
     std::mem::forget(stack);
     let command = match spawned {
         Ok(command) => command,
         Err(errno) => {
-            verdict::send(STATUS, &Verdict::ForkFailed { errno: errno as i32 });
+            verdict::send(connection, &Verdict::ForkFailed { errno: errno as i32 });
             process::exit_now(1);
         }
     };
@@ -82,16 +81,16 @@ fn run_init(tape: &mut Tape) -> ! {
     let left = end_the_rest(pids, &mut usage);
     let full = tape.start.bounded.as_ref().is_some_and(|path| path::is_full(path).unwrap_or(false));
     let full = u64::from(full);
-    verdict::send(STATUS, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
+    verdict::send(connection, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
     process::exit_now(0)
 }
 
-fn become_child(start: &Start) -> i32 {
+fn become_child(tape: &Tape) -> i32 {
     let errno = match process::new_session() {
-        Ok(()) => execute(start),
+        Ok(()) => execute(&tape.start),
         Err(errno) => errno,
     };
-    verdict::send(STATUS, &Verdict::ExecFailed { errno: errno as i32 });
+    verdict::send(tape.pipes.status, &Verdict::ExecFailed { errno: errno as i32 });
     1
 }
 

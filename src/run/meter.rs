@@ -1,9 +1,9 @@
 //! The processor time of the whole tree while it runs, for the limit `cpu-time`.
 
-use std::path::PathBuf;
-
 use crate::host::{Controller, Version};
 use crate::run::cgroup::Groups;
+use crate::run::counters::{self, field};
+use crate::sys::Fd;
 
 /// The shortest and the longest time between two looks, in nanoseconds.
 const BETWEEN: (u64, u64) = (1_000_000, 250_000_000);
@@ -11,7 +11,8 @@ const BETWEEN: (u64, u64) = (1_000_000, 250_000_000);
 /// A counter and its limit.
 #[derive(Debug)]
 pub struct Meter {
-    file: PathBuf,
+    /// Belongs to the groups, which live longer than the watch.
+    counter: Fd,
     version: Version,
     limit: u64,
     processors: u64,
@@ -23,10 +24,11 @@ impl Meter {
     pub fn new(groups: &Groups, limit: u64) -> Option<Self> {
         let v2 = groups.groups.iter().find(|group| group.version == Version::V2);
         let group = groups.with(Controller::Cpuacct).or(v2)?;
-        let file = group.path.join(if group.version == Version::V1 { "cpuacct.usage" } else { "cpu.stat" });
+        let file = if group.version == Version::V1 { "cpuacct.usage" } else { "cpu.stat" };
+        let counter = group.counters.handle(file)?;
         let processors =
             std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap_or(1));
-        Some(Self { file, version: group.version, limit, processors })
+        Some(Self { counter, version: group.version, limit, processors })
     }
 
     /// Returns when to look for the first time if nothing can have run before `since`.
@@ -50,14 +52,10 @@ impl Meter {
     }
 
     fn used(&self) -> Option<u64> {
-        let text = std::fs::read_to_string(&self.file).ok()?;
+        let text = counters::text(self.counter);
         match self.version {
             Version::V1 => text.trim().parse().ok(),
-            Version::V2 => {
-                let micros: u64 =
-                    text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()?;
-                micros.checked_mul(1000)
-            }
+            Version::V2 => field(&text, "usage_usec")?.checked_mul(1000),
         }
     }
 }

@@ -64,8 +64,11 @@ pub fn ignored_signals() -> Result<Vec<i32>> {
     // One read gives all of a file of procfs that fits.
     let mut bytes = [0u8; 4096];
     let count = fd::read(number(&status), &mut bytes).map_err(failed)?;
-    let text = String::from_utf8_lossy(bytes.get(..count).unwrap_or_default());
-    let mask = text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    let mask = mask.ok_or_else(|| failed(Errno::EBADMSG))?;
+    let text = bytes.get(..count).unwrap_or_default();
+    let value = text.split(|byte| *byte == b'\n').find_map(|line| {
+        let digits = line.strip_prefix(b"SigIgn:\t")?;
+        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    });
+    let mask = value.ok_or_else(|| failed(Errno::EBADMSG))?;
     Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
 }

@@ -37,12 +37,9 @@ pub struct Tape {
 /// What connects the child with the parent.
 #[derive(Debug)]
 pub struct Pipes {
-    /// Where the child says what went wrong and how the command ended.
+    /// The child's end of the connection: here it hears that the parent has mapped the ids, and says what went
+    /// wrong and how the command ended. The parent's end is not kept, so that the parent's death is seen.
     pub status: Fd,
-    /// The parent's end of the same pipe, which the child closes to notice the parent's death.
-    pub status_reader: Fd,
-    /// A byte on this pipe says that the parent has mapped the ids; its end, that it gave up.
-    pub mapped: Option<(Fd, Fd)>,
     /// The `tasks` files of the run's v1 groups.
     pub tasks: Vec<Fd>,
     /// What the kernel sends to the child when the parent dies.
@@ -190,8 +187,7 @@ pub struct Opened {
 fn kept(opened: &Opened) -> Vec<Fd> {
     let pipes = &opened.pipes;
     let mut kept: Vec<Fd> = opened.trees.iter().chain(&opened.stdio).filter_map(|fd| *fd).collect();
-    kept.extend([pipes.status, pipes.status_reader]);
-    kept.extend(pipes.mapped.into_iter().flat_map(|(reader, writer)| [reader, writer]));
+    kept.push(pipes.status);
     kept.extend(&pipes.tasks);
     kept.sort_by_key(|fd| fd.0);
     kept

@@ -70,6 +70,7 @@ struct Loop<'a, 'b> {
 /// # Errors
 /// The errno of waiting itself.
 pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno> {
+    let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let since = watched.since;
     let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
     let mut state = Loop {

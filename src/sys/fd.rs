@@ -5,6 +5,15 @@ use std::ffi::CStr;
 
 use super::{Errno, Fd, Sys, check, check_fd};
 
+/// Returns the two ends of a new stream, both close-on-exec: what is written into one is read from the other.
+pub fn connection() -> Sys<(Fd, Fd)> {
+    let mut ends = [0i32; 2];
+    // SAFETY: socketpair(2) writes two ints, which is what `ends` holds.
+    let returned =
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr()) };
+    check(returned.into()).map(|_| (Fd(ends[0]), Fd(ends[1])))
+}
+
 /// Returns the read and the write end of a new pipe, both close-on-exec.
 pub fn pipe() -> Sys<(Fd, Fd)> {
     let mut ends = [0i32; 2];
@@ -17,6 +26,13 @@ pub fn pipe() -> Sys<(Fd, Fd)> {
 pub fn read(fd: Fd, buffer: &mut [u8]) -> Sys<usize> {
     // SAFETY: read(2) writes at most `buffer.len()` bytes into `buffer`, which is exclusively borrowed.
     let returned = unsafe { libc::syscall(libc::SYS_read, fd.0, buffer.as_mut_ptr(), buffer.len()) };
+    check(returned).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+/// Reads at most `buffer.len()` bytes from `offset` on; 0 is the end of the file (pread(2)).
+pub fn read_at(fd: Fd, buffer: &mut [u8], offset: u64) -> Sys<usize> {
+    // SAFETY: pread(2) writes at most `buffer.len()` bytes into `buffer`, which is exclusively borrowed.
+    let returned = unsafe { libc::syscall(libc::SYS_pread64, fd.0, buffer.as_mut_ptr(), buffer.len(), offset) };
     check(returned).map(|count| usize::try_from(count).unwrap_or(0))
 }
 
@@ -91,8 +107,8 @@ pub fn waiting(fd: Fd) -> Sys<u64> {
     check(returned).map(|_| u64::try_from(count).unwrap_or(0))
 }
 
-/// Returns whether the reading end of the pipe whose writing end is `fd` is gone (POLLERR of pipe(7)).
-pub fn reader_gone(fd: Fd) -> Sys<bool> {
+/// Returns whether the other end of a connection is gone (POLLHUP of poll(2)).
+pub fn peer_gone(fd: Fd) -> Sys<bool> {
     let mut entry = libc::pollfd { fd: fd.0, events: 0, revents: 0 };
     let timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
@@ -100,7 +116,7 @@ pub fn reader_gone(fd: Fd) -> Sys<bool> {
         let returned = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const timeout, 0, 0) };
         match check(returned) {
             Err(Errno::EINTR) => {}
-            other => return other.map(|_| entry.revents & libc::POLLERR != 0),
+            other => return other.map(|_| entry.revents & libc::POLLHUP != 0),
         }
     }
 }

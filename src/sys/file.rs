@@ -282,6 +282,24 @@ pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// getdents64(2) from where `directory` stands: the names that are left, without `.` and `..`. Unlike
+/// [`names`] it opens nothing; a descriptor gives its names once.
+///
+/// # Errors
+/// Those of getdents64(2).
+pub fn names_left(directory: BorrowedFd<'_>) -> Result<Vec<OsString>> {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
+    let mut entries = rustix::fs::RawDir::new(directory, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let name = entry.map_err(errno)?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    Ok(names)
+}
+
 /// geteuid(2).
 #[must_use]
 pub fn effective_uid() -> u32 {

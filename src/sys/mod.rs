@@ -19,6 +19,7 @@ pub mod net;
 pub mod path;
 pub mod probe;
 pub mod process;
+pub mod random;
 pub mod security;
 pub mod start;
 pub mod time;

@@ -84,6 +84,17 @@ pub fn is_full(path: &CStr) -> Sys<bool> {
     Ok((facts.f_blocks > 0 && facts.f_bfree == 0) || (facts.f_files > 0 && facts.f_ffree == 0))
 }
 
+/// Returns how many names `path` has (stat(2)). A directory of a cgroup hierarchy has two and one more for each
+/// group below it.
+pub fn links(path: &CStr) -> Sys<u64> {
+    let mut facts = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `path` is NUL-terminated; stat(2) fills one struct.
+    let returned = unsafe { libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), facts.as_mut_ptr(), 0) };
+    check(returned)?;
+    // SAFETY: all of it was zeroed, and the call filled it.
+    Ok(unsafe { facts.assume_init() }.st_nlink)
+}
+
 /// Opens `path` below `root` as if `root` were `/`, never through a magic link (openat2(2), Linux 5.6).
 pub fn open_in_root(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
     open_resolved(root, path, flags, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS)

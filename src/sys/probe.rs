@@ -1,5 +1,6 @@
 //! Questions to the kernel about files and about the caller, for `host`. It changes
 //! nothing.
+#![expect(unsafe_code, reason = "system calls")]
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -50,16 +51,24 @@ pub enum Access {
     Execute,
 }
 
-/// Returns the real user id of this process, getuid(2).
+/// Returns the real user id that this program was started with: the kernel has put it beside the arguments
+/// (getauxval(3)), and nothing here changes it.
 #[must_use]
 pub fn uid() -> u32 {
-    unistd::getuid().as_raw()
+    beside_arguments(libc::AT_UID)
 }
 
-/// Returns the real group id of this process, getgid(2).
+/// Returns the real group id that this program was started with.
 #[must_use]
 pub fn gid() -> u32 {
-    unistd::getgid().as_raw()
+    beside_arguments(libc::AT_GID)
+}
+
+fn beside_arguments(kind: libc::c_ulong) -> u32 {
+    // SAFETY: getauxval(3) takes an integer and reads what the kernel has left at the start of the stack.
+    let value = unsafe { libc::getauxval(kind) };
+    // An id has 32 bits; nobody is the one that stands for no id.
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// Which user namespace this process is in.

@@ -288,12 +288,8 @@ pub fn adopt_orphans() -> Sys<()> {
 }
 
 /// Sets real, effective and saved ids, the group first, after dropping the supplementary groups.
-/// The raw calls change this thread only, which is all there is. The capabilities stay: whoever calls this
-/// still has a sandbox to build and gives them up afterwards (SECBIT_NO_SETUID_FIXUP of capabilities(7)).
+/// The raw calls change this thread only, which is all there is.
 pub fn set_ids(uid: u32, gid: u32) -> Sys<()> {
-    const NO_SETUID_FIXUP: u64 = 1 << 2;
-    // SAFETY: prctl(2) with PR_SET_SECUREBITS takes integers only.
-    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) })?;
     // SAFETY: an empty list needs no memory.
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0, 0) })?;
     // SAFETY: setresgid(2) takes integers only.

@@ -57,6 +57,13 @@ pub fn keep_permitted() -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }).map(drop)
 }
 
+/// Lets the capabilities stay when the user id changes (SECBIT_NO_SETUID_FIXUP of capabilities(7)).
+pub fn no_setuid_fixup() -> Sys<()> {
+    const NO_SETUID_FIXUP: u64 = 1 << 2;
+    // SAFETY: prctl(2) with PR_SET_SECUREBITS takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) }).map(drop)
+}
+
 /// Makes all that is permitted effective.
 pub fn raise_permitted() -> Sys<()> {
     let header = [VERSION_3, 0];

@@ -53,6 +53,8 @@ sandbox 'memory "32M"' dd if=/dev/zero of=/dev/null bs=64M count=1
 expect "swap is forbidden" 137 '"kind":"out_of_memory"'
 sandbox 'memory "32M" swap="64M"' dd if=/dev/zero of=/dev/null bs=64M count=1
 expect "swap is allowed" 0
+# v2 counts it since Linux 6.5.
+v2 || between "swap peak" 20000000 67108864 "$(number swap_peak_bytes)"
 if v2; then
     sandbox 'memory "96M" high="16M" swap="64M"' sh -c 'head -c 33554432 /dev/zero | tail -n 1 >/dev/null'
     expect "the mark" 0
@@ -70,6 +72,16 @@ equal "pids left" 7 "$(number left_at_exit)"
 sandbox 'cpuset "1"' sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status
 expect "cpuset" 0
 equal "processors" 1 "$said"
+
+# Two that want all of one processor.
+contest() {
+    sandbox "cpu weight=$1; cpuset \"0\"; wall \"2s\"" sh -c 'while :; do :; done'
+    used >"/tmp/weight-$1"
+}
+contest 900 &
+contest 100 &
+wait
+between "what nine to one gives, in tenths" 35 150 $(($(cat /tmp/weight-900) * 10 / $(cat /tmp/weight-100)))
 
 sandbox 'cpu-time "800ms"' sh -c 'for i in 1 2 3; do while :; do :; done & done; wait'
 expect "cpu-time" 124 '"kind":"cpu_timeout"' '"killed_by":"sbx"'
