@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::app::progress::Bar;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
-use crate::host::{Controller, Host, subordinate};
+use crate::host::{Caller, Controller, Host, subordinate};
 use crate::image::{self, Found, Image, Lookup, Source, Store};
 use crate::plan::facts::{
     Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
@@ -48,9 +48,9 @@ pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<
     }
     let questions = ground::survey(spec, &base, invocation);
     let answers = questions.into_iter().map(|question| (question.clone(), answer(&question, image.as_ref()))).collect();
-    let deep = ground::deep(spec, &base, invocation).into_iter();
-    let above = deep.map(|question| (question.clone(), above(&question, image.as_ref()))).collect();
     let host = host(spec, invocation);
+    let deep = ground::deep(spec, &base, invocation).into_iter();
+    let above = deep.map(|question| (question.clone(), above(&question, image.as_ref(), host.caller))).collect();
     let facts = Facts {
         account: account(spec, image.as_ref())?,
         subordinate: subordinate(spec, &host),
@@ -137,7 +137,7 @@ fn answer(question: &Question, image: Option<&Image>) -> FileKind {
     }
 }
 
-fn above(question: &Question, image: Option<&Image>) -> Vec<Standing> {
+fn above(question: &Question, image: Option<&Image>, caller: Caller) -> Vec<Standing> {
     let found = match (question, image) {
         (Question::Image(path), Some(image)) => image::above(&image.root, path),
         (Question::Image(_), None) => Vec::new(),
@@ -146,12 +146,11 @@ fn above(question: &Question, image: Option<&Image>) -> Vec<Standing> {
             path.map(|path| image::above(Path::new("/"), &path)).unwrap_or_default()
         }
     };
-    let root = crate::sys::file::effective_uid() == 0;
     found
         .into_iter()
         .map(|image::Above { path, found, search }| {
             // Root may do anything, and its sandbox is one of the others.
-            let search = if root { found.mode() & 0o001 != 0 } else { search };
+            let search = if caller.is_root() { found.mode() & 0o001 != 0 } else { search };
             let search = if search { Search::Allowed } else { Search::Denied };
             Standing { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), search }
         })

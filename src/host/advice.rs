@@ -25,6 +25,10 @@ pub struct Switches {
 pub const NESTED: &str = "start the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined \
      --security-opt systempaths=unconfined` (podman: `--security-opt seccomp=unconfined --security-opt unmask=ALL`)";
 
+/// What root without its capabilities can do; it may map no id, its own least of all.
+pub const POWERLESS: &str = "run sbx as another user (within a sandbox: `user 1000 1000` in the outer spec), or with CAP_SYS_ADMIN, \
+     CAP_SETUID, CAP_SETGID and CAP_SETFCAP";
+
 /// Returns what to change so that user namespaces work.
 #[must_use]
 pub fn user_namespace(failure: Failure, switches: &Switches) -> String {

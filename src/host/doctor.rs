@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::host::advice::{self, Switches};
 use crate::host::scope::{self, Surroundings};
-use crate::host::{Caller, Cgroups, Controller, Version, cgroup, probe, subordinate, trial};
+use crate::host::{Caller, Cgroups, Controller, Rights, Version, cgroup, probe, subordinate, trial};
 use crate::sys::attempt::{self as kernel, Failure, namespace};
 use crate::sys::probe::{EOPNOTSUPP, describe, read_text};
 
@@ -118,7 +118,10 @@ fn at(failure: Failure) -> String {
 fn namespaces(caller: Caller, switches: &Switches) -> Vec<Check> {
     if let Err(failure) = trial::user_namespace(caller) {
         // The others are made inside it, so they would all fail alike.
-        let fix = advice::user_namespace(failure, switches);
+        let fix = match caller.rights {
+            Rights::Powerless => advice::POWERLESS.to_owned(),
+            Rights::Root | Rights::User => advice::user_namespace(failure, switches),
+        };
         return vec![Check::not(Status::Missing, "namespace: user", at(failure), fix)];
     }
     let kinds = [
@@ -148,7 +151,13 @@ fn namespaces(caller: Caller, switches: &Switches) -> Vec<Check> {
 fn file_systems(caller: Caller) -> Vec<Check> {
     let judge = |kind: &str, without, outcome: Result<(), Failure>| match outcome {
         Ok(()) => Check::ok(format!("mount: {kind}"), "works in a user namespace"),
-        Err(failure) => Check::not(without, format!("mount: {kind}"), at(failure), advice::file_system(kind, failure)),
+        Err(failure) => {
+            let fix = match failure.step {
+                "clone" | "setgroups" | "uid_map" | "gid_map" => "first what `namespace: user` wants".to_owned(),
+                _ => advice::file_system(kind, failure),
+            };
+            Check::not(without, format!("mount: {kind}"), at(failure), fix)
+        }
     };
     let mut checks = vec![
         judge("tmpfs", Status::Missing, trial::tmpfs(caller)),

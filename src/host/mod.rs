@@ -28,13 +28,26 @@ pub struct Host {
 pub struct Caller {
     pub uid: u32,
     pub gid: u32,
+    pub rights: Rights,
+}
+
+/// What a uid is worth: that of root can be a name only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// The host's root, with its capabilities.
+    Root,
+    /// Any other user, the root of a container among them.
+    User,
+    /// Root without the capabilities that a sandbox needs, as in a sandbox: no other id is to be had, and its
+    /// own may not be mapped.
+    Powerless,
 }
 
 impl Caller {
-    /// Returns whether the caller is the host's root.
+    /// Returns whether the caller has the rights of the host's root.
     #[must_use]
     pub fn is_root(self) -> bool {
-        self.uid == 0
+        self.rights == Rights::Root
     }
 }
 

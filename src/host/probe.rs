@@ -4,8 +4,15 @@
 use std::path::PathBuf;
 
 use crate::host::cgroup;
-use crate::host::{Caller, Cgroups, Controller, Host};
+use crate::host::{Caller, Cgroups, Controller, Host, Rights};
 use crate::sys;
+use crate::sys::probe::Namespace;
+
+/// CAP_SETFCAP, without which nobody maps the id 0 (verify_root_map() of the kernel, Linux 5.12).
+const SETFCAP: u64 = 1 << 31;
+
+/// The same, CAP_SETGID, CAP_SETUID and CAP_SYS_ADMIN.
+const MAP_ANYBODY: u64 = SETFCAP | 1 << 6 | 1 << 7 | 1 << 21;
 
 /// How much of the host a run has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +27,7 @@ pub enum Depth {
     CgroupsUnder(PathBuf),
 }
 
-/// Returns the facts; two system calls for [`Depth::Caller`], about twenty otherwise (fewer the fewer controllers are wanted).
+/// Returns the facts; four system calls for [`Depth::Caller`], about twenty otherwise (fewer the fewer controllers are wanted).
 #[must_use]
 pub fn probe(depth: &Depth) -> Host {
     let caller = caller();
@@ -35,5 +42,13 @@ pub fn probe(depth: &Depth) -> Host {
 /// Returns who runs sbx.
 #[must_use]
 pub fn caller() -> Caller {
-    Caller { uid: sys::probe::uid(), gid: sys::probe::gid() }
+    let uid = sys::probe::uid();
+    let may = |capabilities: u64| sys::security::effective() & capabilities == capabilities;
+    let rights = match (uid, sys::probe::user_namespace()) {
+        (0, Namespace::Initial) if may(MAP_ANYBODY) => Rights::Root,
+        (0, Namespace::Other) if may(SETFCAP) => Rights::User,
+        (0, _) => Rights::Powerless,
+        _ => Rights::User,
+    };
+    Caller { uid, gid: sys::probe::gid(), rights }
 }

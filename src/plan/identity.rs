@@ -1,6 +1,7 @@
 //! Who the command is: inside as the spec says, outside never the host's root.
 
 use crate::error::{Error, Kind, Result};
+use crate::host::{Rights, advice};
 use crate::plan::facts::{Account, Base, Facts, Subordinate};
 use crate::plan::{IdRange, Identity, Ids, MapWriter};
 use crate::spec::{self, Namespace, Spec, User, Who};
@@ -27,6 +28,10 @@ pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<I
     if let (false, Some(kept)) = (namespaces.contains(&Namespace::User), spec.capabilities.first()) {
         let message = "without a user namespace a capability would be one over the host";
         return Err(Error::new(Kind::Spec, message).with_hint("add `user` to `namespaces`").at(kept.origin));
+    }
+    if facts.host.caller.rights == Rights::Powerless {
+        let message = "root without its capabilities can make no sandbox";
+        return Err(Error::new(Kind::Host, message).with_hint(advice::POWERLESS));
     }
     let inside = inside(&user.value.who, facts).map_err(|error| error.at(user.origin))?;
     let identity = match (namespaces.contains(&Namespace::User), facts.host.caller.is_root()) {

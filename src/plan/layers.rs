@@ -9,6 +9,10 @@ use crate::plan::{IdRange, MapWriter};
 use crate::spec::{Mount, Secret, Writable};
 use crate::units::{AbsPath, Origin};
 
+/// What stands for every owner who is nobody where sbx runs (`kernel.overflowuid`): it may be the caller's own
+/// number, and then says nothing.
+const OVERFLOW: u32 = 65_534;
+
 /// A directory of an upper layer, made before the overlay: in the lower layer it belongs to an id that is
 /// nobody inside, and the kernel copies no such directory up (EOVERFLOW, or EACCES before that).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +113,7 @@ fn is_mapped(inputs: Inputs<'_>, ground: &Ground, standing: &Standing) -> bool {
     let has = |ranges: &[IdRange], id: u32| {
         ranges.iter().any(|range| {
             let first = if as_inside { range.inside } else { range.outside };
-            id.checked_sub(first).is_some_and(|offset| offset < range.count)
+            (as_inside || id != OVERFLOW) && id.checked_sub(first).is_some_and(|offset| offset < range.count)
         })
     };
     identity.writer == MapWriter::Nobody

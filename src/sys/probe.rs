@@ -71,6 +71,25 @@ fn beside_arguments(kind: libc::c_ulong) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
+/// Which user namespace this process is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// The machine's own.
+    Initial,
+    Other,
+}
+
+/// Returns the user namespace, by the inode of `/proc/self/ns/user`, which is fixed for the initial one
+/// (`PROC_USER_INIT_INO` of the kernel). Without a procfs it counts as the initial one.
+#[must_use]
+pub fn user_namespace() -> Namespace {
+    const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;
+    match nix::sys::stat::stat(c"/proc/self/ns/user") {
+        Ok(found) if found.st_ino != PROC_USER_INIT_INO => Namespace::Other,
+        Ok(_) | Err(_) => Namespace::Initial,
+    }
+}
+
 /// Returns the kind of the file system that holds `path`, statfs(2).
 ///
 /// # Errors

@@ -41,6 +41,16 @@ pub fn set_capabilities(mask: u64, inheritable: u64) -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
 
+/// Returns the effective capabilities as a mask; none where the kernel does not say.
+#[must_use]
+pub fn effective() -> u64 {
+    let header = [VERSION_3, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: capget(2) reads a header of two words and writes, in version 3, two structs of three words.
+    let returned = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) };
+    if check(returned).is_ok() { u64::from(data[3]) << 32 | u64::from(data[0]) } else { 0 }
+}
+
 /// Has the next change from root to another id keep the permitted set (PR_SET_KEEPCAPS).
 pub fn keep_permitted() -> Sys<()> {
     // SAFETY: prctl(2) with PR_SET_KEEPCAPS takes integers only.

@@ -7,10 +7,10 @@ use sbx::host::delegation::{Barrier, Group, Kind, LEAF, Members, Permission, Vie
 use sbx::host::membership::{Membership, locate, parse_mountinfo, parse_self_cgroup};
 use sbx::host::probe::{Depth, caller, probe};
 use sbx::host::refusal::{self, Scoped, Situation, V2Tree};
-use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Preparation, Version, scope};
+use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Preparation, Rights, Version, scope};
 
-const ROOT: Caller = Caller { uid: 0, gid: 0 };
-const USER: Caller = Caller { uid: 1000, gid: 1000 };
+const ROOT: Caller = Caller { uid: 0, gid: 0, rights: Rights::Root };
+const USER: Caller = Caller { uid: 1000, gid: 1000, rights: Rights::User };
 const EACCES: i32 = 13;
 const EROFS: i32 = 30;
 

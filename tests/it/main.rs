@@ -25,6 +25,7 @@ mod limits;
 mod manners;
 mod mounts;
 mod namespaces;
+mod odd;
 mod plan;
 mod plan_show;
 mod report;

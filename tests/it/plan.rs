@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use sbx::error::Error;
-use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Version};
+use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Rights, Version};
 use sbx::plan::facts::{
     Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
 };
@@ -31,7 +31,7 @@ fn rootless_v2() -> Host {
         refusals: vec![refusal(&missing, "the controller is not delegated", "set `Delegate=yes` on `user@.service`")],
         scope: None,
     };
-    Host { caller: Caller { uid: 1000, gid: 1000 }, cgroups }
+    Host { caller: Caller { uid: 1000, gid: 1000, rights: Rights::User }, cgroups }
 }
 
 /// The root of a machine with v1 controllers beside a v2 tree that has `hugetlb` only.
@@ -56,14 +56,14 @@ fn root_hybrid() -> Host {
         preparation: Preparation::Enable,
     });
     let cgroups = Cgroups { hierarchies, refusals: Vec::new(), scope: None };
-    Host { caller: Caller { uid: 0, gid: 0 }, cgroups }
+    Host { caller: Caller { uid: 0, gid: 0, rights: Rights::Root }, cgroups }
 }
 
 /// An unprivileged user of a machine, or a container, without any cgroup file system.
 fn no_cgroups() -> Host {
     let all = refusal(&Controller::ALL, "no cgroup file system is mounted", "mount one on `/sys/fs/cgroup`");
     let cgroups = Cgroups { hierarchies: Vec::new(), refusals: vec![all], scope: None };
-    Host { caller: Caller { uid: 1000, gid: 1000 }, cgroups }
+    Host { caller: Caller { uid: 1000, gid: 1000, rights: Rights::User }, cgroups }
 }
 
 fn base(spec: &Spec) -> Base {

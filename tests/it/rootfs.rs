@@ -178,3 +178,29 @@ fn mount_points_are_made_in_the_directories_of_others() {
         }
     }
 }
+
+/// A kept layer has what earlier commands made in it, links to anywhere among them.
+#[test]
+fn a_link_in_a_kept_layer_leads_no_mount_point_out() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        for link in ["open", "open/deep"] {
+            let sbx = Sbx::new(who).dir("root").dir("canary").dir("kept").dir("kept/upper").dir("kept/work");
+            for name in ["root/bin", "root/open", "root/open/deep"] {
+                std::fs::create_dir(sbx.path(name)).unwrap();
+            }
+            let sbx = if link == "open" { sbx } else { sbx.dir("kept/upper/open") };
+            std::os::unix::fs::symlink(sbx.path("canary"), sbx.path("kept/upper").join(link)).unwrap();
+            let sbx = sbx.spec(
+                "user 7 7\nrootfs \"@/root\" writable=\"persist\" upper=\"kept\"\nmounts { bind \"%/root/bin\" \"/bin\"; file \"/open/deep/a/f\" \"x\"; }",
+            );
+            let sbx = sbx.sh("true");
+            let ran = sbx.run();
+            assert!(matches!(ran.code(), 0 | 125), "{ran:?}");
+            let made: Vec<_> = std::fs::read_dir(sbx.path("canary")).unwrap().collect();
+            assert!(made.is_empty(), "{who:?} {link}: {made:?}");
+        }
+    }
+}
