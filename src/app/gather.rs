@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::app::profile;
 use crate::app::progress::Bar;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
@@ -55,6 +56,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<
         account: account(spec, image.as_ref())?,
         subordinate: subordinate(spec, &host),
         devices: devices(spec, invocation)?,
+        seccomp: profile::facts(spec, invocation)?,
         host,
         base,
         answers,

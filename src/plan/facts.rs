@@ -121,6 +121,17 @@ pub struct Subordinate {
     pub gids: u32,
 }
 
+/// What a filter of system calls depends on; looked up only where the spec makes it matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeccompFacts {
+    /// The text of the profile that the spec names.
+    pub profile: String,
+    /// The kernel's release, as in `6.1.0-18-amd64`.
+    pub kernel: String,
+    /// The errno with which the kernel says that it has no filters, where `best-effort` allows to do without.
+    pub missing: Option<i32>,
+}
+
 /// Everything that was looked up for one plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -133,6 +144,7 @@ pub struct Facts {
     pub account: Option<Account>,
     /// Only where `ids="range"` asks for it.
     pub subordinate: Option<Subordinate>,
+    pub seccomp: SeccompFacts,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
 }

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod mounts;
 pub mod resolve;
 pub mod root;
+pub mod seccomp;
 pub mod show;
 pub mod steps;
 
@@ -161,6 +162,10 @@ pub enum Op {
         keep: Vec<Capability>,
     },
     NoNewPrivileges,
+    /// Filters the system calls of the command; the last thing before it starts, and not for sbx's own init.
+    Seccomp {
+        filter: seccomp::Filter,
+    },
     Workdir {
         path: AbsPath,
     },

@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Accounting, Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, exec, identity, limits, mounts,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
+    mounts, seccomp,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::spec::{Feature, Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
@@ -40,11 +43,20 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         Some(plan) => plan,
         None => exec::resolve(inputs, &identity, &grounds, &mut steps)?,
     };
-    let closing = closing(
+    let filter = seccomp::resolve::resolve(spec, facts)?;
+    let mut closing = closing(
         inputs,
         if decided.cgroup.is_some() { Cgroup::Made } else { Cgroup::NotMade },
         exec_plan.workdir.clone(),
     );
+    closing.extend(filter.map(|filter| Step {
+        op: Op::Seccomp { filter },
+        origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
+    }));
+    let unfiltered = facts.seccomp.missing.map(|errno| Weakened {
+        feature: Feature::Seccomp.as_str(),
+        why: format!("the kernel has no filters of system calls ({:?})", Errno::from_raw(errno)),
+    });
     Ok(Plan {
         steps: arrange(opening, steps, closing),
         identity,
@@ -54,7 +66,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         stdin: stdin(spec, invocation),
         watch: watch(spec, invocation),
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
-        weakened: decided.weakened,
+        weakened: decided.weakened.into_iter().chain(unfiltered).collect(),
         warnings: Vec::new(),
         namespaces,
     })
@@ -210,7 +222,7 @@ fn temporary() -> AbsPath {
 }
 
 /// The limits that sbx itself or the child's own rlimits hold.
-fn own_limits(spec: &Spec, weakened: &[crate::plan::Weakened]) -> Vec<AppliedLimit> {
+fn own_limits(spec: &Spec, weakened: &[Weakened]) -> Vec<AppliedLimit> {
     let limits = &spec.limits;
     let time = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let entry =

@@ -281,8 +281,17 @@ fn isolation<'a>(plan: Option<&'a Plan>, outcome: Option<&'a Outcome>) -> Isolat
             }),
             path: Some(path),
         }),
-        // No filter and no rule is installed by this version, and the report says so.
-        seccomp: Seccomp { profile: "none", denied: Vec::new() },
+        seccomp: Seccomp {
+            profile: ops
+                .clone()
+                .find_map(|op| match op {
+                    Op::Seccomp { filter } => Some(filter.profile.as_ref()),
+                    _ => None,
+                })
+                .unwrap_or("none"),
+            denied: None,
+        },
+        // No rule is installed by this version, and the report says so.
         landlock: Landlock { abi: None, status: "none" },
         capabilities: ops.clone().find_map(|op| match op {
             Op::Capabilities { keep } => Some(keep.iter().map(|capability| capability.name).collect()),

@@ -153,8 +153,27 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             Kind::Host,
             "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
         )),
+        Op::Seccomp { .. } => on_seccomp(errno),
         Op::UnshareTime { .. } => on_time(errno),
         Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
+        _ => None,
+    }
+}
+
+/// seccomp(2).
+fn on_seccomp(errno: Errno) -> Option<Row> {
+    match errno {
+        Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP => Some((
+            Kind::Host,
+            "this kernel cannot filter system calls: it needs CONFIG_SECCOMP_FILTER; `best-effort \"seccomp\"` runs the \
+             command without, and the report says so",
+        )),
+        // MAX_INSNS_PER_PATH of kernel/seccomp.c.
+        Errno::ENOMEM => Some((
+            Kind::Host,
+            "the filters around sbx are so long that the kernel takes no more: nest fewer sandboxes, or write \
+             `seccomp \"none\"` in the inner ones",
+        )),
         _ => None,
     }
 }

@@ -201,7 +201,7 @@ pub struct Isolation<'a> {
     /// Kinds of namespaces(7) that were new.
     pub namespaces: Option<Vec<&'static str>>,
     pub cgroup: Cgroup<'a>,
-    pub seccomp: Seccomp,
+    pub seccomp: Seccomp<'a>,
     pub landlock: Landlock,
     /// Capabilities that the command kept, without `CAP_`; null when sbx did not drop any.
     pub capabilities: Option<Vec<&'static str>>,
@@ -227,11 +227,11 @@ pub struct Cgroup<'a> {
 /// The filter of system calls.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Seccomp {
-    /// Name of the profile in force; `none` when no filter was.
-    pub profile: &'static str,
-    /// Calls that the filter refused and that were counted.
-    pub denied: Vec<DeniedCall>,
+pub struct Seccomp<'a> {
+    /// Name of the profile in force, `default`, `strict` or the path of a file; `none` when no filter was.
+    pub profile: &'a str,
+    /// Calls that the filter refused; null when they were not counted.
+    pub denied: Option<Vec<DeniedCall>>,
 }
 
 /// One system call that the filter refused.

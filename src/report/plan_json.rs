@@ -163,6 +163,11 @@ fn fields(op: &Op) -> Value {
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),
         Op::Hostname { name } => json!({"name": name}),
         Op::Rlimit { resource, value } => json!({"resource": resource.as_str(), "value": value}),
+        Op::Seccomp { filter } => json!({
+            "profile": filter.profile, "rules": filter.rules, "allow": filter.counts.allow,
+            "conditional": filter.counts.conditional, "deny": filter.counts.deny,
+            "otherwise": filter.otherwise.to_string(), "instructions": filter.program.len(),
+        }),
         Op::Capabilities { keep } => json!({"keep": keep.iter().map(|it| it.name).collect::<Vec<_>>()}),
         Op::MapIds
         | Op::SetIds

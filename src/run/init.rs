@@ -2,11 +2,11 @@
 //! command ended. It holds no descriptor but the status pipe. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
-use crate::run::tape::{PidNamespace, Start, Tape};
+use crate::run::tape::{Filter, PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
 use crate::sys::process::{self, Pid, Rusage, Wait};
-use crate::sys::{Errno, Fd, Sys, fd, path, security, time};
+use crate::sys::{Errno, Fd, Sys, fd, path, seccomp, security, time};
 
 /// Tells the init to kill and reap all and to say what it has seen. The parent sends it when the run has
 /// to end, and the kernel when sbx is gone and there is no pid namespace that would die with the init.
@@ -24,9 +24,7 @@ pub fn become_command(tape: &mut Tape) -> ! {
         Init::Command => {
             let own = process::own_usage();
             verdict::send(status, &Verdict::Starting { at: time::monotonic(), own });
-            // Not the caller's session: what is typed on its terminal could be pushed there (TIOCSTI).
-            let errno = process::new_session().err().unwrap_or_else(|| execute(&tape.start));
-            verdict::send(status, &Verdict::ExecFailed { errno: errno as i32 });
+            verdict::send(status, &execute(&tape.start));
             process::exit_now(1);
         }
     }
@@ -86,11 +84,7 @@ fn run_init(tape: &mut Tape) -> ! {
 }
 
 fn become_child(tape: &Tape) -> i32 {
-    let errno = match process::new_session() {
-        Ok(()) => execute(&tape.start),
-        Err(errno) => errno,
-    };
-    verdict::send(tape.pipes.status, &Verdict::ExecFailed { errno: errno as i32 });
+    verdict::send(tape.pipes.status, &execute(&tape.start));
     1
 }
 
@@ -196,12 +190,25 @@ fn kill_listed() {
     }
 }
 
+/// Becomes the command, or says why not. The filter comes last, so that it need not allow what sbx does; of
+/// all that is left, sending the answer and ending, `plan` sees to it that it does.
+fn execute(start: &Start) -> Verdict {
+    let failed = |errno: Errno| Verdict::ExecFailed { errno: errno as i32 };
+    // Not the caller's session: what is typed on its terminal could be pushed there (TIOCSTI).
+    if let Err(errno) = process::new_session().and_then(|()| process::unblock_signals()) {
+        return failed(errno);
+    }
+    if let Some(Filter { step, program, flags }) = &start.filter
+        && let Err(errno) = seccomp::load(program, *flags)
+    {
+        return Verdict::step_failed(*step, errno);
+    }
+    failed(try_candidates(start))
+}
+
 /// Tries the candidates in turn, as execvp(3): a file that may not be executed is remembered, one
 /// that does not exist is passed over.
-fn execute(start: &Start) -> Errno {
-    if let Err(errno) = process::unblock_signals() {
-        return errno;
-    }
+fn try_candidates(start: &Start) -> Errno {
     let mut worst = Errno::ENOENT;
     for candidate in &start.candidates {
         match process::execute(candidate, &start.argv, &start.env) {

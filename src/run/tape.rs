@@ -1,6 +1,7 @@
 //! A plan, frozen: everything that the child needs, made ready before the clone, so
 //! that it only has to play it. All allocation of a run's set-up ends here.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
@@ -12,6 +13,7 @@ use crate::run::c_text::{path_text, text};
 use crate::run::{anchor, fail};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
+use crate::sys::seccomp::Instruction;
 use crate::sys::{Fd, memory, mount, start};
 
 /// The stack of the process that becomes the command.
@@ -63,6 +65,16 @@ pub struct Start {
     pub pid_namespace: PidNamespace,
     /// The file system whose size is limited.
     pub bounded: Option<CString>,
+    /// What the command's system calls go through.
+    pub filter: Option<Filter>,
+}
+
+/// A filter of system calls, and the step of the plan that asked for it.
+#[derive(Debug)]
+pub struct Filter {
+    pub step: usize,
+    pub program: Cow<'static, [Instruction]>,
+    pub flags: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +86,7 @@ pub enum PidNamespace {
 /// One step, ready to be played.
 #[derive(Debug)]
 pub enum Act {
-    /// Done by the parent already.
+    /// Done by another process: by the parent already, or by the one that becomes the command.
     Nothing,
     WriteMaps {
         uid_map: CString,
@@ -215,6 +227,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
             true => PidNamespace::New,
             false => PidNamespace::Host,
         },
+        filter: filter(plan),
         bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
@@ -225,6 +238,13 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
         failing: fail::step(),
+    })
+}
+
+fn filter(plan: &Plan) -> Option<Filter> {
+    plan.steps.iter().enumerate().find_map(|(step, it)| match &it.op {
+        Op::Seccomp { filter } => Some(Filter { step, program: filter.program.clone(), flags: filter.flags }),
+        _ => None,
     })
 }
 
@@ -295,6 +315,8 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
             Act::Capabilities { keep: keep.iter().fold(0, |mask, capability| mask | 1 << capability.number) }
         }
         Op::NoNewPrivileges => Act::NoNewPrivileges,
+        // By the process that becomes the command, once nothing but that is left to do.
+        Op::Seccomp { .. } => Act::Nothing,
         Op::Workdir { path } => Act::Workdir { path: text(path.as_str())? },
     })
 }

@@ -8,11 +8,11 @@ use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
     Ids, Init, Namespace, Namespaces, Network, ReportTarget, Rootfs, Spec, Stdin, User, Who, Writable, decode_limits,
-    decode_mounts, decode_process,
+    decode_mounts, decode_process, decode_seccomp,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 18] = [
+const NODES: [&str; 19] = [
     "rootfs",
     "namespaces",
     "user",
@@ -24,6 +24,7 @@ const NODES: [&str; 18] = [
     "env",
     "pass-env",
     "secret",
+    "seccomp",
     "capabilities",
     "command",
     "script",
@@ -107,6 +108,10 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
         }
         "limits" => {
             spec.limits = decode_limits::limits(&mut reader);
+            children = Children::Read;
+        }
+        "seccomp" => {
+            spec.seccomp = decode_seccomp::seccomp(&mut reader).map(|it| reader.spanned(it));
             children = Children::Read;
         }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),

@@ -8,6 +8,7 @@ mod decode;
 mod decode_limits;
 mod decode_mounts;
 mod decode_process;
+mod decode_seccomp;
 pub mod diagnostic;
 mod limits;
 mod literal;
@@ -16,10 +17,14 @@ mod oracle;
 pub mod parse;
 mod read;
 mod scan;
+mod seccomp;
+mod syscall;
 mod tree;
 pub mod value;
 
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
+pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
+pub use syscall::Syscall;
 
 use crate::units::{AbsPath, Bytes, Spanned};
 
@@ -40,6 +45,7 @@ pub struct Spec {
     pub env: Vec<Spanned<Variable>>,
     pub pass_env: Vec<Spanned<String>>,
     pub secrets: Vec<Spanned<Secret>>,
+    pub seccomp: Option<Spanned<Seccomp>>,
     pub capabilities: Vec<Spanned<Capability>>,
     pub command: Option<Spanned<Command>>,
     pub stdin: Option<Spanned<Stdin>>,
@@ -318,12 +324,22 @@ pub enum Feature {
     Hugetlb,
     CpuTime,
     Disk,
+    Seccomp,
 }
 
 impl Feature {
     /// All features, in the order in which they are listed everywhere.
-    pub const ALL: [Self; 8] =
-        [Self::Memory, Self::Cpu, Self::Cpuset, Self::Pids, Self::Io, Self::Hugetlb, Self::CpuTime, Self::Disk];
+    pub const ALL: [Self; 9] = [
+        Self::Memory,
+        Self::Cpu,
+        Self::Cpuset,
+        Self::Pids,
+        Self::Io,
+        Self::Hugetlb,
+        Self::CpuTime,
+        Self::Disk,
+        Self::Seccomp,
+    ];
 
     /// Returns the word of the language and of the report.
     #[must_use]
@@ -337,6 +353,7 @@ impl Feature {
             Self::Hugetlb => "hugetlb",
             Self::CpuTime => "cpu-time",
             Self::Disk => "disk",
+            Self::Seccomp => "seccomp",
         }
     }
 }

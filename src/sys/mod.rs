@@ -20,6 +20,7 @@ pub mod path;
 pub mod probe;
 pub mod process;
 pub mod random;
+pub mod seccomp;
 pub mod security;
 pub mod start;
 pub mod time;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sbx::error::Error;
 use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Rights, Version};
 use sbx::plan::facts::{
-    Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
+    Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, SeccompFacts, Standing, Subordinate,
 };
 use sbx::plan::{Plan, ground, resolve, show};
 use sbx::spec::parse::parse;
@@ -134,6 +134,7 @@ fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
             Who::Name(name) => Some(Account { name: name.clone(), uid: 33, gid: 33, home: "/var/www".to_owned() }),
             _ => None,
         }),
+        seccomp: SeccompFacts::default(),
         subordinate: Some(Subordinate { first_uid: 100_000, uids: 65_536, first_gid: 100_000, gids: 65_536 }),
         devices: spec.limits.io.iter().map(|io| (invocation.absolute(&io.value.device), (8, 0))).collect(),
     };

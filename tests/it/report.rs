@@ -65,7 +65,7 @@ fn exited() {
     context_switches: {"involuntary":10,"voluntary":9}
     cpu: {"limit_cores":1.5,"periods":15,"throttled_ns":17,"throttled_periods":16}
     io: {"read_bytes":21,"read_ops":23,"write_bytes":22,"write_ops":24}
-    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":null,"status":"none"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":[],"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
+    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":null,"status":"none"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
     leftovers: ["/sys/fs/cgroup/sbx-1"]
     memory: {"limit_bytes":536870912,"limit_hits":14,"max_rss_bytes":6,"oom_kills":13,"page_faults_major":8,"page_faults_minor":7,"peak_bytes":11,"source":"memory.peak","swap_peak_bytes":12}
     network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none"}
@@ -97,7 +97,7 @@ fn a_spec_error() {
     context_switches: {"involuntary":null,"voluntary":null}
     cpu: {"limit_cores":null,"periods":null,"throttled_ns":null,"throttled_periods":null}
     io: {"read_bytes":null,"read_ops":null,"write_bytes":null,"write_ops":null}
-    isolation: {"capabilities":null,"cgroup":{"path":null,"version":null},"landlock":{"abi":null,"status":"none"},"limits":[],"namespaces":null,"no_new_privileges":null,"seccomp":{"denied":[],"profile":"none"},"user":{"inside":null,"outside":null},"weakened":[]}
+    isolation: {"capabilities":null,"cgroup":{"path":null,"version":null},"landlock":{"abi":null,"status":"none"},"limits":[],"namespaces":null,"no_new_privileges":null,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":null,"outside":null},"weakened":[]}
     leftovers: []
     memory: {"limit_bytes":null,"limit_hits":null,"max_rss_bytes":null,"oom_kills":null,"page_faults_major":null,"page_faults_minor":null,"peak_bytes":null,"source":null,"swap_peak_bytes":null}
     network: {"connections":[],"interfaces":null,"mode":null}
