@@ -31,6 +31,7 @@ mod plan_show;
 mod report;
 mod rootfs;
 mod schema;
+mod seccomp;
 mod spec;
 mod tidy;
 mod truth;

@@ -27,13 +27,19 @@ pub struct Leaf<'a> {
     pub otherwise: Action,
 }
 
-/// A program in the making.
+/// A program in the making, from its last instruction to its first: jumps only lead forward, so where they
+/// lead to is there already.
 #[derive(Debug)]
 pub struct Assembly {
-    pub code: [Instruction; LIMIT],
+    code: [Instruction; LIMIT],
     /// How many are wanted: more than [`LIMIT`] is too many.
-    pub length: usize,
+    length: usize,
+    /// The latest return of some actions, which others jump to.
+    returns: [Option<(Action, Place)>; 8],
 }
+
+/// An instruction, by how many there are from it to the end.
+type Place = usize;
 
 /// Returns the program of `policy`; nothing if it is longer than the kernel takes.
 #[must_use]
@@ -50,7 +56,7 @@ pub fn compile(policy: &Policy) -> Option<Vec<Instruction>> {
     }
     let mut assembly = Assembly::new();
     assemble(&Table { leaf_of: &leaf_of, leaves: &leaves }, &mut assembly);
-    assembly.code.get(..assembly.length).map(<[Instruction]>::to_vec)
+    (assembly.length <= LIMIT).then(|| (0..assembly.length).map(|index| assembly.at(index)).collect())
 }
 
 const LOAD: u16 = 0x20;
@@ -84,19 +90,73 @@ impl Assembly {
     /// Returns an empty program.
     #[must_use]
     pub const fn new() -> Self {
-        Self { code: [Instruction { code: 0, jump_true: 0, jump_false: 0, operand: 0 }; LIMIT], length: 0 }
+        let nothing = Instruction { code: 0, jump_true: 0, jump_false: 0, operand: 0 };
+        Self { code: [nothing; LIMIT], length: 0, returns: [None; 8] }
     }
 
-    const fn push(&mut self, code: u16, (jump_true, jump_false): (u8, u8), operand: u32) {
-        if self.length < LIMIT {
-            self.code[self.length] = Instruction { code, jump_true, jump_false, operand };
-        }
+    /// Returns how many instructions there are, or would be.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Returns an instruction of a program that is not too long.
+    #[must_use]
+    pub const fn at(&self, index: usize) -> Instruction {
+        self.code[LIMIT - self.length + index]
+    }
+
+    const fn push(&mut self, code: u16, (jump_true, jump_false): (u8, u8), operand: u32) -> Place {
         self.length += 1;
+        if self.length <= LIMIT {
+            self.code[LIMIT - self.length] = Instruction { code, jump_true, jump_false, operand };
+        }
+        self.length
     }
 
-    const fn push_return(&mut self, action: Action) {
-        self.push(RETURN, (0, 0), action.code());
+    const fn load(&mut self, offset: u32) -> Place {
+        self.push(LOAD, (0, 0), offset)
     }
+
+    /// Goes on at one of two places.
+    const fn branch(&mut self, code: u16, operand: u32, (yes, no): (Place, Place)) -> Place {
+        let (yes, no) = (self.near(yes), self.near(no));
+        let ways = (way(self.length - yes), way(self.length - no));
+        self.push(code, ways, operand)
+    }
+
+    /// Returns `place`, or a jump to it where it is too far for the one byte of a conditional jump.
+    const fn near(&mut self, place: Place) -> Place {
+        let away = self.length - place;
+        // Another such jump may come between.
+        if away < 255 { place } else { self.push(JUMP, (0, 0), wide(away)) }
+    }
+
+    const fn give(&mut self, action: Action) -> Place {
+        let mut index = 0;
+        while index < self.returns.len() {
+            match self.returns[index] {
+                Some((known, place)) if known.code() == action.code() && self.length - place < 200 => return place,
+                Some((known, _)) if known.code() != action.code() => index += 1,
+                _ => break,
+            }
+        }
+        let place = self.push(RETURN, (0, 0), action.code());
+        if index < self.returns.len() {
+            self.returns[index] = Some((action, place));
+        }
+        place
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`near` has seen to it; there is no other conversion in a const")]
+const fn way(away: usize) -> u8 {
+    away as u8
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a program is short; there is no other conversion in a const")]
+const fn wide(away: usize) -> u32 {
+    away as u32
 }
 
 impl Default for Assembly {
@@ -114,19 +174,26 @@ struct Ranges {
 
 /// Writes the program of `table`.
 pub const fn assemble(table: &Table<'_>, out: &mut Assembly) {
-    out.push(LOAD, (0, 0), ARCHITECTURE);
-    out.push(JUMP_EQUAL, (1, 0), NATIVE);
-    // Its numbers mean other calls: nothing here would hold for them.
-    out.push_return(Action::KillProcess);
-    out.push(LOAD, (0, 0), NUMBER);
-    out.push(JUMP_GREATER_EQUAL, (0, 3), BEYOND);
-    // A tracer has called off the call (ptrace(2)); an answer of the filter would replace the tracer's.
-    out.push(JUMP_EQUAL, (0, 1), u32::MAX);
-    out.push_return(Action::Allow);
-    // On x86-64 bit 30 makes the same number a call of x32, and 512 to 547 are x32's own.
-    out.push_return(NO_SUCH_CALL);
     let ranges = ranges(table);
-    tree(table, &ranges, (0, ranges.count), out);
+    let mut places = [0; Syscall::NUMBERS];
+    let mut index = 0;
+    while index < table.leaves.len() {
+        if !table.leaves[index].rules.is_empty() {
+            places[index] = write_rules(&table.leaves[index], out);
+        }
+        index += 1;
+    }
+    let numbers = tree(table, &ranges, (&places, 0, ranges.count), out);
+    // A tracer has called off the call (ptrace(2)); an answer of the filter would replace the tracer's.
+    let called_off = (out.give(Action::Allow), out.give(NO_SUCH_CALL));
+    let beyond = out.branch(JUMP_EQUAL, u32::MAX, called_off);
+    // On x86-64 bit 30 makes the same number a call of x32, and 512 to 547 are x32's own.
+    out.branch(JUMP_GREATER_EQUAL, BEYOND, (beyond, numbers));
+    let native = out.load(NUMBER);
+    // Its numbers mean other calls: nothing here would hold for them.
+    let foreign = out.give(Action::KillProcess);
+    out.branch(JUMP_EQUAL, NATIVE, (native, foreign));
+    out.load(ARCHITECTURE);
 }
 
 const fn ranges(table: &Table<'_>) -> Ranges {
@@ -145,170 +212,99 @@ const fn ranges(table: &Table<'_>) -> Ranges {
     ranges
 }
 
-/// Writes the search among the ranges from `low` to `high`, the latter exclusive.
-const fn tree(table: &Table<'_>, ranges: &Ranges, (low, high): (usize, usize), out: &mut Assembly) {
+/// Writes the search among the ranges from `low` to `high`, the latter exclusive; `places` are those of the
+/// leaves that have rules.
+const fn tree(
+    table: &Table<'_>,
+    ranges: &Ranges,
+    (places, low, high): (&[Place; Syscall::NUMBERS], usize, usize),
+    out: &mut Assembly,
+) -> Place {
     if high - low == 1 {
-        write_leaf(&table.leaves[ranges.leaf[low] as usize], out);
-        return;
+        let leaf = ranges.leaf[low] as usize;
+        return match table.leaves[leaf].rules.is_empty() {
+            true => out.give(table.leaves[leaf].otherwise),
+            false => places[leaf],
+        };
     }
     let middle = low + (high - low) / 2;
-    let first = ranges.first[middle] as u32;
-    let left = tree_size(table, ranges, (low, middle));
-    match short(left) {
-        Some(left) => out.push(JUMP_GREATER_EQUAL, (left, 0), first),
-        None => {
-            out.push(JUMP_GREATER_EQUAL, (0, 1), first);
-            out.push(JUMP, (0, 0), left);
-        }
-    }
-    tree(table, ranges, (low, middle), out);
-    tree(table, ranges, (middle, high), out);
+    let right = tree(table, ranges, (places, middle, high), out);
+    let left = tree(table, ranges, (places, low, middle), out);
+    out.branch(JUMP_GREATER_EQUAL, ranges.first[middle] as u32, (right, left))
 }
 
-/// The way of a conditional jump is one byte; a longer one takes an instruction more.
-#[expect(clippy::cast_possible_truncation, reason = "it was compared; there is no other conversion in a const")]
-const fn short(way: u32) -> Option<u8> {
-    if way <= 255 { Some(way as u8) } else { None }
-}
-
-const fn tree_size(table: &Table<'_>, ranges: &Ranges, (low, high): (usize, usize)) -> u32 {
-    if high - low == 1 {
-        return leaf_size(&table.leaves[ranges.leaf[low] as usize]);
-    }
-    let middle = low + (high - low) / 2;
-    let left = tree_size(table, ranges, (low, middle));
-    let jump = if short(left).is_some() { 1 } else { 2 };
-    jump + left + tree_size(table, ranges, (middle, high))
-}
-
-const fn leaf_size(leaf: &Leaf<'_>) -> u32 {
-    let (mut size, mut index) = (1, 0);
-    while index < leaf.rules.len() {
-        size += conditions_size(&leaf.rules[index]) as u32 + 1;
-        index += 1;
-    }
-    size
-}
-
-const fn conditions_size(rule: &Rule) -> u8 {
-    let (mut size, mut index) = (0, 0);
-    while index < SeccompRule::CONDITIONS {
-        if let Some(condition) = &rule.conditions[index] {
-            size += condition_size(condition);
-        }
-        index += 1;
-    }
-    size
-}
-
-const fn write_leaf(leaf: &Leaf<'_>, out: &mut Assembly) {
-    let mut index = 0;
-    while index < leaf.rules.len() {
+const fn write_rules(leaf: &Leaf<'_>, out: &mut Assembly) -> Place {
+    let mut next = out.give(leaf.otherwise);
+    let mut index = leaf.rules.len();
+    while index > 0 {
+        index -= 1;
         let rule = &leaf.rules[index];
-        // What is left of the conditions, and the return behind them: where the next rule begins.
-        let mut rest = conditions_size(rule);
-        let mut at = 0;
-        while at < SeccompRule::CONDITIONS {
+        let mut holds = out.give(rule.action);
+        let mut at = SeccompRule::CONDITIONS;
+        while at > 0 {
+            at -= 1;
             if let Some(condition) = &rule.conditions[at] {
-                rest -= condition_size(condition);
-                write_condition(condition, rest + 1, out);
+                holds = write_condition(condition, (holds, next), out);
             }
-            at += 1;
         }
-        out.push_return(rule.action);
-        index += 1;
+        next = holds;
     }
-    out.push_return(leaf.otherwise);
+    next
 }
 
-/// The halves of a word, and of the mask over it, the upper one first.
+/// The halves of a word, the upper one first.
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word; there is no other conversion in a const")]
 const fn halves(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }
 
-const fn condition_size(condition: &Condition) -> u8 {
-    match condition.compare {
-        Compare::MaskedEq { mask } => {
-            let (upper, lower) = halves(mask);
-            half_size(upper) + half_size(lower)
-        }
-        Compare::Eq | Compare::Ne => 4,
-        Compare::Lt | Compare::Le | Compare::Gt | Compare::Ge => 5,
-    }
-}
-
-const fn half_size(mask: u32) -> u8 {
-    match mask {
-        0 => 0,
-        u32::MAX => 2,
-        _ => 3,
-    }
-}
-
-/// Writes one comparison; where it does not hold, the program goes on `away` instructions behind it.
-const fn write_condition(condition: &Condition, away: u8, out: &mut Assembly) {
-    let (upper, lower) = halves(condition.value);
+/// Writes one comparison and returns where it begins.
+const fn write_condition(condition: &Condition, (holds, fails): (Place, Place), out: &mut Assembly) -> Place {
+    let value = condition.value;
+    // All architectures of Linux that sbx is built for have the lower half first.
     let argument = ARGUMENTS + 8 * condition.argument as u32;
-    // All 64-bit architectures of Linux that sbx is built for have the lower half first.
-    let (lower_at, upper_at) = (argument, argument + 4);
     match condition.compare {
-        Compare::MaskedEq { mask } => {
-            let (upper_mask, lower_mask) = halves(mask);
-            let between = away + half_size(lower_mask);
-            write_half((upper_at, upper_mask, upper), between, out);
-            write_half((lower_at, lower_mask, lower), away, out);
-        }
-        Compare::Eq => {
-            out.push(LOAD, (0, 0), upper_at);
-            out.push(JUMP_EQUAL, (0, away + 2), upper);
-            out.push(LOAD, (0, 0), lower_at);
-            out.push(JUMP_EQUAL, (0, away), lower);
-        }
-        Compare::Ne => {
-            out.push(LOAD, (0, 0), upper_at);
-            out.push(JUMP_EQUAL, (0, 2), upper);
-            out.push(LOAD, (0, 0), lower_at);
-            out.push(JUMP_EQUAL, (away, 0), lower);
-        }
-        Compare::Gt => {
-            write_greater((upper_at, upper), (2, away + 2), out);
-            out.push(LOAD, (0, 0), lower_at);
-            out.push(JUMP_GREATER, (0, away), lower);
-        }
-        Compare::Ge => {
-            write_greater((upper_at, upper), (2, away + 2), out);
-            out.push(LOAD, (0, 0), lower_at);
-            out.push(JUMP_GREATER_EQUAL, (0, away), lower);
-        }
-        Compare::Lt => {
-            write_greater((upper_at, upper), (away + 2, 2), out);
-            out.push(LOAD, (0, 0), lower_at);
-            out.push(JUMP_GREATER_EQUAL, (away, 0), lower);
-        }
-        Compare::Le => {
-            write_greater((upper_at, upper), (away + 2, 2), out);
-            out.push(LOAD, (0, 0), lower_at);
-            out.push(JUMP_GREATER, (away, 0), lower);
-        }
+        Compare::MaskedEq { mask } => write_masked((argument, mask, value), (holds, fails), out),
+        Compare::Eq => write_masked((argument, u64::MAX, value), (holds, fails), out),
+        Compare::Ne => write_masked((argument, u64::MAX, value), (fails, holds), out),
+        Compare::Gt => write_ordered((argument, JUMP_GREATER, value), (holds, fails), out),
+        Compare::Ge => write_ordered((argument, JUMP_GREATER_EQUAL, value), (holds, fails), out),
+        Compare::Lt => write_ordered((argument, JUMP_GREATER_EQUAL, value), (fails, holds), out),
+        Compare::Le => write_ordered((argument, JUMP_GREATER, value), (fails, holds), out),
     }
 }
 
-/// Writes the comparison of the upper halves: where to go, counted behind it, if it is greater or less.
-/// Where both are the same the program goes on, to the lower halves.
-const fn write_greater((place, value): (u32, u32), (greater, less): (u8, u8), out: &mut Assembly) {
-    out.push(LOAD, (0, 0), place);
-    out.push(JUMP_GREATER, (greater + 1, 0), value);
-    out.push(JUMP_EQUAL, (0, less), value);
+const fn write_masked(
+    (argument, mask, value): (u32, u64, u64),
+    (same, other): (Place, Place),
+    out: &mut Assembly,
+) -> Place {
+    let ((upper_mask, lower_mask), (upper, lower)) = (halves(mask), halves(value));
+    let lower = write_half((argument, lower_mask, lower), (same, other), out);
+    write_half((argument + 4, upper_mask, upper), (lower, other), out)
 }
 
-const fn write_half((place, mask, value): (u32, u32, u32), away: u8, out: &mut Assembly) {
+const fn write_half((place, mask, value): (u32, u32, u32), (same, other): (Place, Place), out: &mut Assembly) -> Place {
     if mask == 0 {
-        return;
+        return same;
     }
-    out.push(LOAD, (0, 0), place);
+    out.branch(JUMP_EQUAL, value, (same, other));
     if mask != u32::MAX {
         out.push(AND, (0, 0), mask);
     }
-    out.push(JUMP_EQUAL, (0, away), value);
+    out.load(place)
+}
+
+/// The upper halves decide unless they are the same.
+const fn write_ordered(
+    (argument, jump, value): (u32, u16, u64),
+    (yes, no): (Place, Place),
+    out: &mut Assembly,
+) -> Place {
+    let (upper, lower) = halves(value);
+    out.branch(jump, lower, (yes, no));
+    let lower = out.load(argument);
+    let not_greater = out.branch(JUMP_EQUAL, upper, (lower, no));
+    out.branch(JUMP_GREATER, upper, (yes, not_greater));
+    out.load(argument + 4)
 }

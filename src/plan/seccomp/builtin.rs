@@ -110,7 +110,6 @@ const fn chain(names: &'static [&'static str], rules: &'static [Rule], otherwise
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
 const NEW_TIME: u32 = 0x80;
 
-/// Any of the bits of `mask` forbids: one rule a bit would be seven, so what has none of them is allowed.
 const CLONE: Chain = chain(&["clone"], &[when([bits(0, NEW_NAMESPACES, 0)], Action::Allow)], FORBIDDEN);
 const UNSHARE: Chain = chain(&["unshare"], &[when([bits(0, NEW_NAMESPACES | NEW_TIME, 0)], Action::Allow)], FORBIDDEN);
 
@@ -118,13 +117,7 @@ const UNSHARE: Chain = chain(&["unshare"], &[when([bits(0, NEW_NAMESPACES | NEW_
 /// what makes attacks hard, as ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC do.
 const PERSONALITY: Chain = chain(
     &["personality"],
-    &[
-        when([int(0, 0)], Action::Allow),
-        when([int(0, 0x0008)], Action::Allow),
-        when([int(0, 0x2_0000)], Action::Allow),
-        when([int(0, 0x2_0008)], Action::Allow),
-        when([int(0, u32::MAX)], Action::Allow),
-    ],
+    &[when([bits(0, !0x2_0008, 0)], Action::Allow), when([int(0, u32::MAX)], Action::Allow)],
     FORBIDDEN,
 );
 
@@ -162,44 +155,27 @@ const IOCTL: Chain = chain(
     Action::Allow,
 );
 
-const SET_UID: u32 = 0o4000;
-const SET_GID: u32 = 0o2000;
-const CREATE: u32 = 0o100;
-/// __O_TMPFILE without O_DIRECTORY.
-const UNNAMED: u32 = 0o20_000_000;
+/// S_ISUID and S_ISGID.
+const SET_ID: u32 = 0o6000;
+/// O_CREAT, and __O_TMPFILE without O_DIRECTORY.
+const CREATES: u32 = 0o20_000_100;
 
 /// A set-id program on a writable bind would work on the host (systemd: RestrictSUIDSGID=). The mode is
 /// argument 1 or 2.
-const MODE_1: Chain = chain(
-    &["chmod", "fchmod", "creat", "mknod"],
-    &[when([bits(1, SET_UID, SET_UID)], FORBIDDEN), when([bits(1, SET_GID, SET_GID)], FORBIDDEN)],
-    Action::Allow,
-);
-const MODE_2: Chain = chain(
-    &["fchmodat", "fchmodat2", "mknodat"],
-    &[when([bits(2, SET_UID, SET_UID)], FORBIDDEN), when([bits(2, SET_GID, SET_GID)], FORBIDDEN)],
-    Action::Allow,
-);
-/// Without O_CREAT or O_TMPFILE the mode is whatever the register holds.
+const MODE_1: Chain =
+    chain(&["chmod", "fchmod", "creat", "mknod"], &[when([bits(1, SET_ID, 0)], Action::Allow)], FORBIDDEN);
+const MODE_2: Chain =
+    chain(&["fchmodat", "fchmodat2", "mknodat"], &[when([bits(2, SET_ID, 0)], Action::Allow)], FORBIDDEN);
+/// What makes no file has no mode: the register holds anything.
 const OPEN: Chain = chain(
     &["open"],
-    &[
-        when([bits(1, CREATE, CREATE), bits(2, SET_UID, SET_UID)], FORBIDDEN),
-        when([bits(1, CREATE, CREATE), bits(2, SET_GID, SET_GID)], FORBIDDEN),
-        when([bits(1, UNNAMED, UNNAMED), bits(2, SET_UID, SET_UID)], FORBIDDEN),
-        when([bits(1, UNNAMED, UNNAMED), bits(2, SET_GID, SET_GID)], FORBIDDEN),
-    ],
-    Action::Allow,
+    &[when([bits(1, CREATES, 0)], Action::Allow), when([bits(2, SET_ID, 0)], Action::Allow)],
+    FORBIDDEN,
 );
 const OPENAT: Chain = chain(
     &["openat"],
-    &[
-        when([bits(2, CREATE, CREATE), bits(3, SET_UID, SET_UID)], FORBIDDEN),
-        when([bits(2, CREATE, CREATE), bits(3, SET_GID, SET_GID)], FORBIDDEN),
-        when([bits(2, UNNAMED, UNNAMED), bits(3, SET_UID, SET_UID)], FORBIDDEN),
-        when([bits(2, UNNAMED, UNNAMED), bits(3, SET_GID, SET_GID)], FORBIDDEN),
-    ],
-    Action::Allow,
+    &[when([bits(2, CREATES, 0)], Action::Allow), when([bits(3, SET_ID, 0)], Action::Allow)],
+    FORBIDDEN,
 );
 
 /// F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE and F_NOTIFY: sandboxes that share a file could
@@ -321,16 +297,16 @@ const fn among(name: &str, names: &[&str]) -> bool {
 const fn length(table: &Table<'_>) -> usize {
     let mut assembly = Assembly::new();
     assemble(table, &mut assembly);
-    assembly.length
+    assembly.length()
 }
 
 const fn program<const N: usize>(table: &Table<'_>) -> [Instruction; N] {
     let mut assembly = Assembly::new();
     assemble(table, &mut assembly);
-    let mut program = [assembly.code[0]; N];
+    let mut program = [assembly.at(0); N];
     let mut index = 0;
     while index < N {
-        program[index] = assembly.code[index];
+        program[index] = assembly.at(index);
         index += 1;
     }
     program

@@ -134,3 +134,23 @@ const SURFACE: &[&str] = &[
 const NUMA: &[&str] = &[
     "mbind", "migrate_pages", "move_pages", "set_mempolicy", "set_mempolicy_home_node",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{COMMON, MORE, REFUSED};
+    use crate::spec::Syscall;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn every_name_is_that_of_a_call() {
+        let elsewhere = ["fstatat", "riscv_flush_icache", "riscv_hwprobe"];
+        let mut seen = BTreeSet::new();
+        for name in [COMMON, MORE, REFUSED].into_iter().flatten().flat_map(|names| names.iter()) {
+            assert!(Syscall::named(name).is_some() || elsewhere.contains(name), "`{name}` is no call");
+            assert!(seen.insert(name), "`{name}` stands twice");
+        }
+        assert!(seen.len() > 300);
+    }
+}

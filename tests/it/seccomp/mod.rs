@@ -1,0 +1,8 @@
+//! The filter of system calls: its programs against a reference, profiles that others
+//! ship, every dangerous call tried inside, and real programs that must not notice.
+
+mod bpf;
+mod differential;
+mod probe;
+mod profiles;
+mod programs;
