@@ -3,8 +3,7 @@
 
 use sbx::sys::seccomp::Instruction;
 
-/// `AUDIT_ARCH_X86_64` and `AUDIT_ARCH_I386` of `linux/audit.h`.
-pub(crate) const X86_64: u32 = 0xc000_003e;
+/// `AUDIT_ARCH_I386` of `linux/audit.h`.
 pub(crate) const I386: u32 = 0x4000_0003;
 
 /// `struct seccomp_data`.
