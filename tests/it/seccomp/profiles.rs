@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use sbx::host::{Caller, Cgroups, Host};
-use sbx::plan::facts::{Base, Facts, Invocation, SeccompFacts};
+use sbx::plan::facts::{Base, Facts, SeccompFacts};
 use sbx::plan::seccomp::{Action, Filter, resolve};
 use sbx::spec::{Syscall, parse};
 
