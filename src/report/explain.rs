@@ -70,6 +70,10 @@ pub fn reason(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
     };
     Some(match outcome.ended {
         Ended::Exited { .. } => return None,
+        Ended::Signaled { signal: libc::SIGSYS, .. } if plan.is_some_and(filtered) => {
+            "ended by SIGSYS: the program is for another architecture, or made a call for which `seccomp` kills"
+                .to_owned()
+        }
         Ended::Signaled { signal, core_dumped: true } => format!("ended by {}, core dumped", signal_name(signal)),
         Ended::Signaled { signal, core_dumped: false } => format!("ended by {}", signal_name(signal)),
         Ended::WallTimeout => at("wall", watch.and_then(|watch| watch.wall).map(duration)),
@@ -82,6 +86,10 @@ pub fn reason(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
         Ended::Canceled { signal } => format!("canceled by {}", signal_name(signal)),
         Ended::NotStarted(why) => failure(why, plan).error.to_string(),
     })
+}
+
+fn filtered(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step.op, Op::Seccomp { .. }))
 }
 
 /// Returns the name of a signal, as in `SIGKILL`; of a real-time one its number.

@@ -218,6 +218,7 @@ fn the_other_architectures_of_the_processor_are_closed() {
             let Some(ran) = run(who, spec, &calls) else { return };
             assert_eq!(ran.ok(), format!("getpid {ENOSYS}\nunshare {ENOSYS}\nexecve {ENOSYS}"), "{spec}");
             let ran = run(who, spec, &["i386:20".to_owned()]).unwrap();
+            assert!(ran.stderr.contains("another architecture"), "{ran:?}");
             assert_eq!(
                 (ran.kind(), ran.report["outcome"]["signal"].as_str(), ran.stdout.as_str()),
                 ("signaled", Some("SIGSYS"), ""),
