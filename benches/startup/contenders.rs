@@ -246,6 +246,8 @@ fn plain(yard: &Yard, uid: u32) -> Vec<Contender> {
     }
     let (sbx, spec) = (yard.text("sbx"), yard.text("plain.kdl"));
     list.push(contender("sbx", &[&sbx, "run", &spec, "--"], Tail::Words));
+    let unfiltered = yard.text("filter-none.kdl");
+    list.push(contender("sbx, `seccomp none`", &[&sbx, "run", &unfiltered, "--"], Tail::Words));
     list.push(bwrap(yard, "bwrap"));
     if uid == 0 {
         let state = yard.text("crun");

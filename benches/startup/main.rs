@@ -4,6 +4,7 @@
 
 mod companions;
 mod contenders;
+mod filter;
 mod isolation;
 mod machine;
 mod measure;
@@ -92,6 +93,7 @@ fn run(options: &Options) -> Result<(), Fault> {
             document.push_str(&companions::table(&yard, &scenario)?);
         }
     }
+    document.push_str(&filter::table(&yard)?);
     let document = document.replace("\n\n\n", "\n\n");
     std::fs::write(results.join("probes.txt"), probes)?;
     std::fs::write(results.join("table.md"), &document)?;

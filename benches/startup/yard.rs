@@ -28,6 +28,9 @@ const BARE: &[&str] = &[
     "-Wl,-z,noseparate-code,-z,norelro,-z,noexecstack,--build-id=none",
 ];
 
+/// The profiles whose cost is measured.
+pub(crate) const FILTERS: [&str; 3] = ["none", "default", "strict"];
+
 const SPEC: &str = "writable=\"no\"\nreport \"none\"\n";
 const LIMITS: &str = "limits {\n    memory \"64M\"\n    pids 32\n    cpu 1.0\n}\n";
 
@@ -52,6 +55,7 @@ impl Yard {
         for program in ["true", "pause", "probe"] {
             compile(program, &root.join(program), BARE)?;
         }
+        compile("calls", &root.join("calls"), &["-static"])?;
         if let Err(why) = compile("floor", &yard.path("floor"), BARE) {
             say(&format!("SKIP floor: {why}"));
             yard.has_floor = false;
@@ -80,6 +84,10 @@ impl Yard {
         let plain = format!("{root}{SPEC}");
         fs::write(self.path("plain.kdl"), &plain)?;
         fs::write(self.path("limits.kdl"), format!("{plain}{LIMITS}"))?;
+        for filter in FILTERS {
+            let spec = format!("{plain}seccomp {filter:?}\n");
+            fs::write(self.path(&format!("filter-{filter}.kdl")), spec)?;
+        }
         let padded = include_str!("padded.kdl").replace("@ROOT@", &self.text("root"));
         fs::write(self.path("padded.kdl"), padded)?;
         let example = include_str!("example.kdl").replace("@ROOT@", &self.text("root"));
