@@ -11,7 +11,7 @@ pub(super) const MORE: &[&[&str]] = &[TRACING, SHARING, LIMITS, LOCKS, RARE];
 /// stands nowhere here answers ENOSYS: programs take it for an old kernel and do without. So do clone3 and
 /// openat2, whose arguments lie in memory where no filter sees them, statmount and listmount, and what was
 /// made for programs of another century.
-pub(super) const REFUSED: &[&[&str]] = &[MOUNTS, MACHINE, SURFACE, NUMA];
+pub(super) const REFUSED: &[&[&str]] = &[MOUNTS, MACHINE, SURFACE, NUMA, GONE];
 
 /// Refused by `strict` and allowed by `default`.
 pub(super) const REFUSED_BY_STRICT: &[&[&str]] = &[TRACING];
@@ -133,6 +133,13 @@ const SURFACE: &[&str] = &[
 #[rustfmt::skip]
 const NUMA: &[&str] = &[
     "mbind", "migrate_pages", "move_pages", "set_mempolicy", "set_mempolicy_home_node",
+];
+
+/// No kernel has them any more. EPERM, as their neighbours: fewer ranges are a shorter search.
+#[rustfmt::skip]
+const GONE: &[&str] = &[
+    "_sysctl", "afs_syscall", "create_module", "get_kernel_syms", "getpmsg", "nfsservctl", "putpmsg", "query_module",
+    "security", "tuxcall", "vserver",
 ];
 
 #[cfg(test)]
