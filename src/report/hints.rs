@@ -86,8 +86,8 @@ fn on_clone(errno: Errno) -> Option<Row> {
         ),
         Errno::ENOSYS => (
             Kind::Host,
-            "clone3 is missing: the kernel is older than 5.7, or the container's seccomp profile hides it \
-             (`--security-opt seccomp=unconfined`)",
+            "clone3 is missing: the kernel is older than 5.7, or the seccomp profile around sbx hides it \
+             (a container: `--security-opt seccomp=unconfined`; another sbx: `seccomp \"none\"` in its spec)",
         ),
         Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP => (
             Kind::Host,

@@ -2,11 +2,11 @@
 //! command ended. It holds no descriptor but the status pipe. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
-use crate::run::tape::{Filter, PidNamespace, Start, Tape};
+use crate::run::tape::{PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
 use crate::sys::process::{self, Pid, Rusage, Wait};
-use crate::sys::{Errno, Fd, Sys, fd, path, seccomp, security, time};
+use crate::sys::{Errno, Fd, Sys, fd, path, security, time};
 
 /// Tells the init to kill and reap all and to say what it has seen. The parent sends it when the run has
 /// to end, and the kernel when sbx is gone and there is no pid namespace that would die with the init.
@@ -198,10 +198,10 @@ fn execute(start: &Start) -> Verdict {
     if let Err(errno) = process::new_session().and_then(|()| process::unblock_signals()) {
         return failed(errno);
     }
-    if let Some(Filter { step, program, flags }) = &start.filter
-        && let Err(errno) = seccomp::load(program, *flags)
+    if let Some(filter) = &start.filter
+        && let Err(errno) = filter.load()
     {
-        return Verdict::step_failed(*step, errno);
+        return Verdict::step_failed(filter.step, errno);
     }
     failed(try_candidates(start))
 }

@@ -1,7 +1,6 @@
 //! A plan, frozen: everything that the child needs, made ready before the clone, so
 //! that it only has to play it. All allocation of a run's set-up ends here.
 
-use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
@@ -10,10 +9,10 @@ use crate::plan::{
     Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
 };
 use crate::run::c_text::{path_text, text};
+use crate::run::filter::Filter;
 use crate::run::{anchor, fail};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::seccomp::Instruction;
 use crate::sys::{Fd, memory, mount, start};
 
 /// The stack of the process that becomes the command.
@@ -67,14 +66,6 @@ pub struct Start {
     pub bounded: Option<CString>,
     /// What the command's system calls go through.
     pub filter: Option<Filter>,
-}
-
-/// A filter of system calls, and the step of the plan that asked for it.
-#[derive(Debug)]
-pub struct Filter {
-    pub step: usize,
-    pub program: Cow<'static, [Instruction]>,
-    pub flags: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,7 +218,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
             true => PidNamespace::New,
             false => PidNamespace::Host,
         },
-        filter: filter(plan),
+        filter: Filter::of(plan),
         bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
@@ -238,13 +229,6 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         caller: memory::caller_strings(start::argument_count()),
         pipes: opened.pipes,
         failing: fail::step(),
-    })
-}
-
-fn filter(plan: &Plan) -> Option<Filter> {
-    plan.steps.iter().enumerate().find_map(|(step, it)| match &it.op {
-        Op::Seccomp { filter } => Some(Filter { step, program: filter.program.clone(), flags: filter.flags }),
-        _ => None,
     })
 }
 

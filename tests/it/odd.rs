@@ -80,6 +80,16 @@ fn becomes_sbx_without_arguments() {
     panic!("{errno}");
 }
 
+#[test]
+fn the_filter_of_an_outer_sbx_is_named_by_the_inner_one() {
+    for who in Who::all() {
+        let spec = format!("user 7 7\nmounts {{ bind {:?} \"/sbx\"; }}", fixture::binary());
+        let ran = Sbx::new(who).spec(&spec).sh("echo | /sbx run --report none - -- true").run();
+        assert_eq!((ran.code(), ran.kind()), (125, "exited"), "{ran:?}");
+        assert!(ran.stderr.contains("another sbx: `seccomp \"none\"`"), "{ran:?}");
+    }
+}
+
 /// Without capabilities root may map no id at all (Linux 5.12), so a sandbox in a sandbox takes another user.
 #[test]
 fn sbx_runs_in_sbx() {
@@ -87,7 +97,7 @@ fn sbx_runs_in_sbx() {
         for user in ["caller", "root", "7 7"] {
             let binary = fixture::binary();
             let spec = format!(
-                "user {user}\nmounts {{ bind \"{}\" \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
+                "seccomp \"none\"\nuser {user}\nmounts {{ bind \"{}\" \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
                 binary.display()
             );
             let inner = "hostname \"inner\"\nmounts { tmpfs \"/usr/local/x\"; }\n";

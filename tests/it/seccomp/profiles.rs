@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use sbx::host::{Caller, Cgroups, Host};
+use sbx::host::{Caller, Cgroups, Host, Rights};
 use sbx::plan::facts::{Base, Facts, SeccompFacts};
 use sbx::plan::seccomp::{Action, Filter, resolve};
 use sbx::spec::{Syscall, parse};
@@ -42,9 +42,10 @@ fn facts(profile: &str) -> Facts {
     let seccomp = SeccompFacts { profile: profile.to_owned(), kernel: "6.1.0-18-amd64\n".to_owned(), missing: None };
     let cgroups = Cgroups { hierarchies: Vec::new(), refusals: Vec::new(), scope: None };
     Facts {
-        host: Host { caller: Caller { uid: 1000, gid: 1000 }, cgroups },
+        host: Host { caller: Caller { uid: 1000, gid: 1000, rights: Rights::User }, cgroups },
         base: Base::Scratch,
         answers: BTreeMap::new(),
+        above: BTreeMap::new(),
         account: None,
         subordinate: None,
         seccomp,
