@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Accounting, Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
@@ -14,7 +12,7 @@ use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
     mounts, seccomp,
 };
-use crate::spec::{Feature, Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
@@ -53,10 +51,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         op: Op::Seccomp { filter },
         origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
     }));
-    let unfiltered = facts.seccomp.missing.map(|errno| Weakened {
-        feature: Feature::Seccomp.as_str(),
-        why: format!("the kernel has no filters of system calls ({:?})", Errno::from_raw(errno)),
-    });
+    let unfiltered = seccomp::resolve::weakened(spec, facts);
     Ok(Plan {
         steps: arrange(opening, steps, closing),
         identity,

@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Kind, Result};
+use crate::plan::Weakened;
 use crate::plan::facts::Facts;
 use crate::plan::seccomp::assemble::{LIMIT, compile};
 use crate::plan::seccomp::builtin::Builtin;
@@ -20,7 +23,7 @@ use crate::units::Origin;
 /// # Errors
 /// A profile that sbx cannot hold, or a filter under which no command could start.
 pub fn resolve(spec: &Spec, facts: &Facts) -> Result<Option<Filter>> {
-    if facts.seccomp.missing.is_some() && spec.best_effort.iter().any(|it| it.value == Feature::Seccomp) {
+    if facts.seccomp.missing.is_some() {
         return Ok(None);
     }
     let capabilities: Vec<Capability> = spec.capabilities.iter().map(|capability| capability.value).collect();
@@ -68,6 +71,18 @@ pub fn resolve(spec: &Spec, facts: &Facts) -> Result<Option<Filter>> {
         program: Cow::Owned(program),
         flags,
     }))
+}
+
+/// Returns what is said of a run that goes without the filter it asks for, by leave of `best-effort`.
+#[must_use]
+pub fn weakened(spec: &Spec, facts: &Facts) -> Option<Weakened> {
+    let unfiltered = Seccomp { profile: SeccompProfile::None, rules: Vec::new() };
+    let errno = facts.seccomp.missing?;
+    let asked = spec.seccomp.as_ref().is_none_or(|seccomp| seccomp.value != unfiltered);
+    asked.then(|| Weakened {
+        feature: Feature::Seccomp.as_str(),
+        why: format!("the kernel has no filters of system calls ({:?})", Errno::from_raw(errno)),
+    })
 }
 
 /// Returns the policy of the profile alone.

@@ -3,6 +3,7 @@
 
 mod bpf;
 mod differential;
+mod missing;
 mod probe;
 mod profiles;
 mod programs;
