@@ -99,10 +99,12 @@ pub(super) fn read(text: &str, context: Context<'_>) -> Result<(Policy, u32), St
     let default = action(&profile.default_action, errno).map_err(|why| format!("`defaultAction`: {why}"))?;
     let entries = profile.syscalls.as_deref().unwrap_or_default();
     let mut calls: BTreeMap<u16, Collected> = BTreeMap::new();
+    // Looked up some 400 times: one name at a time is compared with all, which takes longer than the rest.
+    let known: Known = Syscall::all().map(|call| (call.name, call)).collect();
     let mut newest = 0;
     for (index, entry) in entries.iter().enumerate() {
         let at = |member: &str, why: String| format!("`syscalls[{index}]{member}`: {why}");
-        let names = names(entry).map_err(|why| at("", why))?;
+        let names = names(entry, &known).map_err(|why| at("", why))?;
         newest = names.iter().map(|call| call.number).max().unwrap_or(0).max(newest);
         let action =
             action(&entry.action, (entry.errno_ret, entry.errno.as_deref())).map_err(|why| at(".action", why))?;
@@ -227,20 +229,20 @@ fn errno((number, name): (Option<u16>, Option<&str>)) -> Result<u16, String> {
 }
 
 /// Names that this architecture does not have are passed over: profiles list those of all.
-fn names(entry: &Entry) -> Result<Vec<Syscall>, String> {
+fn names(entry: &Entry, known: &Known) -> Result<Vec<Syscall>, String> {
     let names: Vec<&str> = entry.names.iter().flatten().chain(&entry.name).map(String::as_str).collect();
     if names.is_empty() {
         return Err("it names no system call".to_owned());
     }
-    Ok(names.into_iter().filter_map(named).collect())
+    Ok(names.into_iter().filter_map(|name| named(name, known)).collect())
 }
 
+type Known = BTreeMap<&'static str, Syscall>;
+
 /// The names of libseccomp, where they are others than those of the kernel's table.
-fn named(name: &str) -> Option<Syscall> {
-    Syscall::named(name).or_else(|| match name {
-        "newfstatat" => Syscall::named("fstatat"),
-        _ => None,
-    })
+fn named(name: &str, known: &Known) -> Option<Syscall> {
+    let other = if name == "newfstatat" { "fstatat" } else { name };
+    known.get(name).or_else(|| known.get(other)).copied()
 }
 
 /// Returns one rule for all arguments, or, as in runc, one for each where an argument comes twice.
