@@ -14,7 +14,7 @@ use crate::image::Image;
 use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
-use crate::run::{Ended, Outcome, drive};
+use crate::run::{Ended, Outcome, drive, stdio};
 use crate::spec::{Access, HostPath, Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
 use crate::units::Origin;
 
@@ -193,7 +193,7 @@ pub fn invocation(
     (capture, accounting): (Capture, Accounting),
 ) -> Result<Invocation> {
     let mut names: BTreeSet<&str> = spec.pass_env.iter().map(|name| name.value.as_str()).collect();
-    names.insert("USER");
+    names.extend(["USER", "TERM"]);
     names.extend(spec.secrets.iter().filter_map(|secret| match &secret.value {
         Secret::Env { variable, .. } => Some(variable.as_str()),
         Secret::File { .. } => None,
@@ -214,6 +214,7 @@ pub fn invocation(
         arguments: request.command.clone(),
         capture,
         accounting,
+        streams: stdio::look(),
     })
 }
 

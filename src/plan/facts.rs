@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
+use crate::plan::terminal::Streams;
 use crate::plan::{Capture, Identity};
 use crate::spec::{HostPath, Namespace, Spec};
 use crate::units::AbsPath;
@@ -22,6 +23,7 @@ pub struct Invocation {
     pub arguments: Vec<String>,
     pub capture: Capture,
     pub accounting: Accounting,
+    pub streams: Streams,
 }
 
 /// Whether figures are wanted that only a cgroup has.

@@ -14,6 +14,7 @@ pub mod root;
 pub mod seccomp;
 pub mod show;
 pub mod steps;
+pub mod terminal;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
 
@@ -35,6 +36,9 @@ pub struct Plan {
     pub exec: Exec,
     pub init: Init,
     pub stdin: StdinPlan,
+    /// What the caller gave sbx.
+    pub streams: terminal::Streams,
+    pub terminal: Option<terminal::Terminal>,
     pub watch: Watch,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
@@ -136,6 +140,8 @@ pub enum Op {
         path: AbsPath,
         target: String,
     },
+    /// Makes the sandbox's terminal, on its own devpts and at `/dev/console`, and hands sbx the end to relay.
+    OpenTerminal,
     /// Makes the mount at a path read-only.
     ReadOnly {
         path: AbsPath,

@@ -2,7 +2,8 @@
 //! command ended. It holds no descriptor but the status pipe. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
-use crate::run::tape::{PidNamespace, Start, Tape};
+use crate::run::pty;
+use crate::run::tape::{PidNamespace, Start, Stdio, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
 use crate::sys::process::{self, Pid, Rusage, Wait};
@@ -38,8 +39,11 @@ fn settle(tape: &Tape) -> Sys<()> {
         process::default_action(*signal)?;
     }
     for (target, source) in (0..).zip(tape.start.stdio) {
-        if let Some(source) = source {
-            fd::duplicate(source, Fd(target))?;
+        match (source, tape.pipes.terminal) {
+            (Stdio::Opened(source), _) | (Stdio::Terminal, Some(source)) => fd::duplicate(source, Fd(target))?,
+            // Never the caller's own in its place.
+            (Stdio::Terminal, None) => return Err(Errno::ENOTTY),
+            (Stdio::Caller, _) => {}
         }
     }
     let status = u32::try_from(tape.pipes.status.0).map_err(|_| Errno::EBADF)?;
@@ -81,6 +85,11 @@ fn run_init(tape: &mut Tape) -> ! {
     let full = u64::from(full);
     verdict::send(connection, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
     process::exit_now(0)
+}
+
+/// Standard output always leads to the terminal, if there is one.
+fn controlling(start: &Start) -> Option<Fd> {
+    (start.stdio[1] == Stdio::Terminal).then_some(Fd(1))
 }
 
 fn become_child(tape: &Tape) -> i32 {
@@ -194,8 +203,7 @@ fn kill_listed() {
 /// all that is left, sending the answer and ending, `plan` sees to it that it does.
 fn execute(start: &Start) -> Verdict {
     let failed = |errno: Errno| Verdict::ExecFailed { errno: errno as i32 };
-    // Not the caller's session: what is typed on its terminal could be pushed there (TIOCSTI).
-    if let Err(errno) = process::new_session().and_then(|()| process::unblock_signals()) {
+    if let Err(errno) = pty::new_session(controlling(start)).and_then(|()| process::unblock_signals()) {
         return failed(errno);
     }
     if let Some(filter) = &start.filter

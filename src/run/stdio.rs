@@ -1,25 +1,38 @@
 //! What the command inherits of its caller: the three standard streams and the actions
 //! of signals. Nothing here outlives the caller's own descriptors.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Kind, Result};
+use crate::plan::terminal::{Stream, Streams};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::anchor;
 use crate::run::c_text::path_text;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, Fd, Sys, fd, file};
+use crate::sys::{Errno, Fd, Sys, fd, file, terminal};
 use crate::units::Origin;
 
-/// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
+/// Looks at the three streams that sbx was given.
+#[must_use]
+pub fn look() -> Streams {
+    [Fd(0), Fd(1), Fd(2)].map(|fd| match terminal::look(fd) {
+        Ok(terminal::Stream::Terminal) => Stream::Terminal,
+        Ok(terminal::Stream::Directory) => Stream::Directory,
+        Ok(terminal::Stream::Other) => Stream::Other,
+        Err(errno) => Stream::Unknown(errno as i32),
+    })
+}
+
+/// Opens what becomes standard input, where it is not the caller's.
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
 pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
-    refuse_directory(std::io::stdout(), "output")?;
-    refuse_directory(std::io::stderr(), "error")?;
+    let [input, output, error] = plan.streams;
+    refuse_directory(output, "output")?;
+    refuse_directory(error, "error")?;
     let (path, origin) = match &plan.stdin {
-        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| None),
+        StdinPlan::Inherit => return refuse_directory(input, "input").map(|()| None),
         StdinPlan::Null => (std::path::Path::new("/dev/null"), Origin::Default),
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
@@ -33,19 +46,26 @@ pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
         let message = format!("cannot open `{}` as standard input", path.display());
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
     })?;
-    refuse_directory(&opened, "input").map(|()| Some(opened)).map_err(|error| error.at(origin))
+    let found = match file::stat(&opened) {
+        Ok(found) if found.kind == file::FileType::Directory => Stream::Directory,
+        Ok(_) => Stream::Other,
+        Err(errno) => Stream::Unknown(errno as i32),
+    };
+    refuse_directory(found, "input").map(|()| Some(opened)).map_err(|error| error.at(origin))
 }
 
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
-fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
-    match file::stat(stream) {
-        Ok(found) if found.kind == file::FileType::Directory => {
+fn refuse_directory(stream: Stream, name: &str) -> Result<()> {
+    match stream {
+        Stream::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
             Err(Error::new(Kind::Host, message)
                 .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
         }
-        Ok(_) => Ok(()),
-        Err(errno) => Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno as i32)),
+        Stream::Terminal | Stream::Other => Ok(()),
+        Stream::Unknown(errno) => {
+            Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno))
+        }
     }
 }
 

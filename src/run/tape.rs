@@ -10,6 +10,7 @@ use crate::plan::{
 };
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
+use crate::run::pty::Look;
 use crate::run::{anchor, fail};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
@@ -45,6 +46,18 @@ pub struct Pipes {
     pub tasks: Vec<Fd>,
     /// What the kernel sends to the child when the parent dies.
     pub death_signal: i32,
+    /// The command's end of the sandbox's terminal, once that is made.
+    pub terminal: Option<Fd>,
+}
+
+/// What one of the standard streams becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdio {
+    /// Stays as sbx has it.
+    Caller,
+    Opened(Fd),
+    /// The sandbox's terminal.
+    Terminal,
 }
 
 /// How the command starts.
@@ -53,8 +66,8 @@ pub struct Start {
     pub candidates: Vec<CString>,
     pub argv: Pointers,
     pub env: Pointers,
-    /// What becomes descriptors 0, 1 and 2, where it is not sbx's own.
-    pub stdio: [Option<Fd>; 3],
+    /// What becomes descriptors 0, 1 and 2.
+    pub stdio: [Stdio; 3],
     /// Signals that sbx found ignored, whose default action comes back.
     pub ignored: Vec<i32>,
     pub init: Init,
@@ -153,6 +166,9 @@ pub enum Act {
         path: CString,
         target: CString,
     },
+    OpenTerminal {
+        look: Look,
+    },
     ReadOnly {
         path: CString,
     },
@@ -182,14 +198,16 @@ pub enum Act {
 #[derive(Debug)]
 pub struct Opened {
     pub trees: Vec<Option<Fd>>,
-    pub stdio: [Option<Fd>; 3],
+    pub stdio: [Stdio; 3],
+    pub look: Option<Look>,
     pub pipes: Pipes,
     pub ignored: Vec<i32>,
 }
 
 fn kept(opened: &Opened) -> Vec<Fd> {
     let pipes = &opened.pipes;
-    let mut kept: Vec<Fd> = opened.trees.iter().chain(&opened.stdio).filter_map(|fd| *fd).collect();
+    let mut kept: Vec<Fd> = opened.trees.iter().filter_map(|fd| *fd).collect();
+    kept.extend(opened.stdio.iter().filter_map(|stdio| if let Stdio::Opened(fd) = stdio { Some(*fd) } else { None }));
     kept.push(pipes.status);
     kept.extend(&pipes.tasks);
     kept.sort_by_key(|fd| fd.0);
@@ -202,7 +220,8 @@ fn kept(opened: &Opened) -> Vec<Fd> {
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
 pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
-    let acts = plan.steps.iter().map(|step| freeze_step(plan, &step.op).map_err(|error| error.at(step.origin)));
+    let acts =
+        plan.steps.iter().map(|step| freeze_step(plan, &step.op, opened.look).map_err(|error| error.at(step.origin)));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
         candidates: plan.exec.candidates.iter().map(|path| text(path)).collect::<Result<_>>()?,
@@ -232,7 +251,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
     })
 }
 
-fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
+fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
         Op::SetIds => {
@@ -288,6 +307,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::MakeDir { path, mode } => Act::MakeDir { path: text(path.as_str())?, mode: *mode },
         Op::MakeFile { path, mode } => Act::MakeFile { path: text(path.as_str())?, mode: *mode },
         Op::MakeSymlink { path, target } => Act::MakeSymlink { path: text(path.as_str())?, target: text(target)? },
+        Op::OpenTerminal => look.map_or(Act::Nothing, |look| Act::OpenTerminal { look }),
         Op::ReadOnly { path } => Act::ReadOnly { path: text(path.as_str())? },
         Op::JoinCgroup => Act::JoinCgroup,
         Op::UnshareCgroup => Act::UnshareCgroup,

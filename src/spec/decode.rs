@@ -7,12 +7,12 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
-    Ids, Init, Namespace, Namespaces, Network, ReportTarget, Rootfs, Spec, Stdin, User, Who, Writable, decode_limits,
-    decode_mounts, decode_process, decode_seccomp,
+    Ids, Init, Namespace, Namespaces, Network, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
+    decode_limits, decode_mounts, decode_process, decode_seccomp,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 19] = [
+const NODES: [&str; 20] = [
     "rootfs",
     "namespaces",
     "user",
@@ -29,6 +29,7 @@ const NODES: [&str; 19] = [
     "command",
     "script",
     "stdin",
+    "tty",
     "init",
     "report",
     "best-effort",
@@ -115,6 +116,11 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             children = Children::Read;
         }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
+        "tty" => {
+            let choices = [("auto", Tty::Auto), ("yes", Tty::Yes), ("no", Tty::No)];
+            let tty = reader.argument("`auto`, `yes` or `no`").and_then(|it| reader.choice(it, &choices));
+            spec.tty = tty.map(|it| reader.spanned(it));
+        }
         "init" => {
             let init = reader.argument("`#true` or `#false`").and_then(|it| reader.truth(it));
             spec.init = init.map(|it| reader.spanned(if it { Init::Reaper } else { Init::Command }));
