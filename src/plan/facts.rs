@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
-use crate::plan::terminal::Streams;
 use crate::plan::{Capture, Identity};
 use crate::spec::{HostPath, Namespace, Spec};
 use crate::units::AbsPath;
@@ -33,6 +32,20 @@ pub enum Accounting {
     NotWanted,
     /// Where a cgroup can be had without asking anybody.
     IfAvailable,
+}
+
+/// What the caller's standard input, output and error are.
+pub type Streams = [Stream; 3];
+
+/// What one of them is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stream {
+    Terminal,
+    Directory,
+    #[default]
+    Other,
+    /// The errno of looking.
+    Unknown(i32),
 }
 
 impl Invocation {

@@ -37,7 +37,7 @@ pub struct Plan {
     pub init: Init,
     pub stdin: StdinPlan,
     /// What the caller gave sbx.
-    pub streams: terminal::Streams,
+    pub streams: facts::Streams,
     pub terminal: Option<terminal::Terminal>,
     pub watch: Watch,
     /// What was asked for and what holds it, in the order written.

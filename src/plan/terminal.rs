@@ -2,7 +2,7 @@
 //! lead there. The caller's terminal itself is then nowhere in the sandbox.
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::Inputs;
+use crate::plan::facts::{Inputs, Stream};
 use crate::plan::steps::Steps;
 use crate::plan::{Capture, Op, ground};
 use crate::spec::{Namespace, Stdin, Tty};
@@ -10,20 +10,6 @@ use crate::units::{AbsPath, Origin};
 
 /// Where the terminal can be found besides its own name, as systems with a console have it.
 pub const CONSOLE: &str = "/dev/console";
-
-/// What the caller's standard input, output and error are.
-pub type Streams = [Stream; 3];
-
-/// What one of them is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stream {
-    Terminal,
-    Directory,
-    #[default]
-    Other,
-    /// The errno of looking.
-    Unknown(i32),
-}
 
 /// The command's terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -82,7 +82,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
         Act::MakeDir { path, mode } => tolerate(path::make_dir(path, *mode)),
         Act::MakeFile { path, mode } => tolerate(path::make_file(path, *mode)),
         Act::MakeSymlink { path, target } => path::make_symlink(target, path),
-        Act::OpenTerminal { look } => pty::open(look, pipes),
+        Act::OpenTerminal { look } => pty::open(look, pipes.status).map(|end| pipes.terminal = Some(end)),
         Act::ReadOnly { path } => mount::make_read_only(path),
         Act::JoinCgroup => pipes.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
         Act::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP.unsigned_abs().into()),

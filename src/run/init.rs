@@ -2,8 +2,8 @@
 //! command ended. It holds no descriptor but the status pipe. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
-use crate::run::pty;
-use crate::run::tape::{PidNamespace, Start, Stdio, Tape};
+use crate::run::pty::{self, Stdio};
+use crate::run::tape::{PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
 use crate::sys::process::{self, Pid, Rusage, Wait};

@@ -16,6 +16,7 @@ pub mod group_name;
 pub mod idmap;
 pub mod init;
 pub mod meter;
+pub mod numbers;
 pub mod parent;
 pub mod pty;
 pub mod relay;

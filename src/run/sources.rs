@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::plan::{Attributes, Devices, Idmap, MapWriter, Op, Opener, Plan, Tree, Write};
 use crate::run::c_text::path_text;
-use crate::run::tape::attribute_bits;
+use crate::run::numbers::attribute_bits;
 use crate::run::{anchor, fail};
 use crate::sys::{Errno, Fd, mount, watch};
 

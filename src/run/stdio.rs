@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::terminal::{Stream, Streams};
+use crate::plan::facts::{Stream, Streams};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::anchor;
 use crate::run::c_text::path_text;

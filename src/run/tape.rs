@@ -5,16 +5,15 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{
-    Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
-};
+use crate::plan::{Content, Devices, MapWriter, Op, Opener, Plan, Variable, VariableValue};
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
-use crate::run::pty::Look;
+use crate::run::numbers::{attribute_bits, mount_flags, name, resource_number};
+use crate::run::pty::{Look, Stdio};
 use crate::run::{anchor, fail};
-use crate::spec::{Exec, Init, Namespace, Resource};
+use crate::spec::{Init, Namespace};
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::{Fd, memory, mount, start};
+use crate::sys::{Fd, memory, start};
 
 /// The stack of the process that becomes the command.
 const STACK: usize = 32 << 10;
@@ -48,16 +47,6 @@ pub struct Pipes {
     pub death_signal: i32,
     /// The command's end of the sandbox's terminal, once that is made.
     pub terminal: Option<Fd>,
-}
-
-/// What one of the standard streams becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stdio {
-    /// Stays as sbx has it.
-    Caller,
-    Opened(Fd),
-    /// The sandbox's terminal.
-    Terminal,
 }
 
 /// How the command starts.
@@ -364,45 +353,4 @@ fn variable(variable: &Variable) -> Result<CString> {
     CString::new(format!("{}={value}", variable.name)).map_err(|_| {
         Error::new(Kind::Spec, format!("the variable `{}` contains a NUL character", variable.name.escape_debug()))
     })
-}
-
-fn name(filesystem: Filesystem) -> &'static CStr {
-    match filesystem {
-        Filesystem::Proc => c"proc",
-        Filesystem::Tmpfs => c"tmpfs",
-        Filesystem::Devpts => c"devpts",
-        Filesystem::Overlay => c"overlay",
-    }
-}
-
-/// Returns the MOUNT_ATTR_* of `attributes`.
-#[must_use]
-pub fn attribute_bits(attributes: Attributes) -> u64 {
-    let mut bits = mount::NO_SUID;
-    if attributes.write == Write::ReadOnly {
-        bits |= mount::READ_ONLY;
-    }
-    if attributes.devices == Devices::Forbidden {
-        bits |= mount::NO_DEV;
-    }
-    if attributes.exec == Exec::Forbidden {
-        bits |= mount::NO_EXEC;
-    }
-    bits
-}
-
-/// The MS_* of mount(2), which for these four have the values of MOUNT_ATTR_*.
-fn mount_flags(attributes: Attributes) -> u64 {
-    attribute_bits(attributes)
-}
-
-fn resource_number(resource: Resource) -> u32 {
-    let number = match resource {
-        Resource::OpenFiles => libc::RLIMIT_NOFILE,
-        Resource::FileSize => libc::RLIMIT_FSIZE,
-        Resource::Core => libc::RLIMIT_CORE,
-        Resource::Stack => libc::RLIMIT_STACK,
-        Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
-    };
-    number.unsigned_abs()
 }

@@ -5,8 +5,9 @@ use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
 
 use crate::plan::Plan;
-use crate::plan::terminal::{Lead, Stream};
-use crate::run::pty::Look;
+use crate::plan::facts::Stream;
+use crate::plan::terminal::Lead;
+use crate::run::pty::{Look, Modes};
 use crate::sys::terminal::{self, Pair, Settings, Size};
 use crate::sys::watch::{Entry, copy, number, own};
 use crate::sys::{Errno, Fd, Sys, fd, time};
@@ -124,8 +125,13 @@ impl Terminal {
     /// Returns how the sandbox's terminal is to begin.
     #[must_use]
     pub fn look(&self) -> Look {
-        let settings = self.caller.as_ref().and_then(|caller| Settings::of(caller.fd).ok());
-        Look { settings, size: self.size().unwrap_or(SIZE) }
+        let modes = match &self.caller {
+            None => Modes::Silent,
+            // Another job may have made it anything.
+            Some(caller) if terminal::in_foreground(caller.fd) == Ok(false) => Modes::Kernels,
+            Some(caller) => Settings::of(caller.fd).map_or(Modes::Kernels, Modes::Callers),
+        };
+        Look { modes, size: self.size().unwrap_or(SIZE) }
     }
 
     fn size(&self) -> Option<Size> {

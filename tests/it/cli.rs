@@ -63,7 +63,6 @@ fn a_spec_is_checked_as_a_whole() {
     for spec in [
         "landlock none",
         "profile strict",
-        "tty auto",
         "service x",
         "test \"t\" {}",
         "param X",
