@@ -65,26 +65,16 @@ impl<'a> Pty<'a> {
             nix::unistd::fchown(&line, Some(who.uid().into()), Some(who.gid().into())).unwrap();
         }
         let before = described(&tcgetattr(&line).unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (mut screen, shown) = (keyboard.try_clone().unwrap(), Arc::clone(&seen));
-        let closed = Arc::new(AtomicBool::new(false));
-        let (is_closed, mut piece) = (Arc::clone(&closed), [0u8; 4096]);
-        let reader = std::thread::spawn(move || {
-            while !is_closed.load(Ordering::Relaxed) {
-                let mut entry = [PollFd::new(screen.as_fd(), PollFlags::POLLIN)];
-                if poll(&mut entry, 20u8) == Ok(1) {
-                    let Ok(count) = screen.read(&mut piece) else { break };
-                    shown.lock().unwrap().extend_from_slice(&piece[..count]);
-                }
-            }
-        });
         let words: &[&str] = match leader {
             Leader::Itself => &["setsid", "--ctty"],
             // The words of sbx become its arguments, which it does not look at.
             Leader::Shell => &["setsid", "--ctty", "sh", "-c", "PS1='outside> ' exec bash --norc --noprofile -i", "sh"],
         };
         let running = Some(sbx.start_at(words, streams(&line)));
-        Self { keyboard: Some(keyboard), line, seen, closed, reader: Some(reader), read: 0, running, before }
+        let (seen, closed) = Default::default();
+        let mut pty = Self { keyboard: Some(keyboard), line, seen, closed, reader: None, read: 0, running, before };
+        pty.start_reading();
+        pty
     }
 
     /// Types.
@@ -165,9 +155,28 @@ impl<'a> Pty<'a> {
         self.running.take().unwrap().wait()
     }
 
-    fn stop_reading(&mut self) {
+    /// Looks again.
+    pub(crate) fn start_reading(&mut self) {
+        self.closed.store(false, Ordering::Relaxed);
+        let mut screen = self.keyboard.as_ref().unwrap().try_clone().unwrap();
+        let (shown, is_closed, mut piece) = (Arc::clone(&self.seen), Arc::clone(&self.closed), [0u8; 4096]);
+        self.reader = Some(std::thread::spawn(move || {
+            while !is_closed.load(Ordering::Relaxed) {
+                let mut entry = [PollFd::new(screen.as_fd(), PollFlags::POLLIN)];
+                if poll(&mut entry, 20u8) == Ok(1) {
+                    let Ok(count) = screen.read(&mut piece) else { break };
+                    shown.lock().unwrap().extend_from_slice(&piece[..count]);
+                }
+            }
+        }));
+    }
+
+    /// Looks away: what is written from here on stays where it is.
+    pub(crate) fn stop_reading(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.reader.take().unwrap().join().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
     }
 
     /// Waits for the end, and that the terminal is given back.
@@ -178,9 +187,11 @@ impl<'a> Pty<'a> {
         assert!(self.is_as_before(), "{:?} instead of {:?}", self.settings(), self.before);
         let ran = self.running.take().unwrap().wait();
         // What was written is there at once, but the reader is another thread.
-        self.until("unread", |this| {
-            poll(&mut [PollFd::new(this.keyboard.as_ref().unwrap().as_fd(), PollFlags::POLLIN)], 0u8) == Ok(0)
-        });
+        let is_read = |this: &mut Self| {
+            let mut entry = [PollFd::new(this.keyboard.as_ref().unwrap().as_fd(), PollFlags::POLLIN)];
+            this.reader.is_none() || poll(&mut entry, 0u8) == Ok(0)
+        };
+        self.until("unread", is_read);
         self.stop_reading();
         (ran, self.seen())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Ran, Sbx, Who};
+use crate::harness::{Ran, Sbx, Who, skip};
 use crate::pty::{Leader, Pty};
 
 fn at_terminal(who: Who, spec: &str, words: &[&str]) -> Sbx {
@@ -330,18 +330,99 @@ const PUSH: &str = r#"$c = "x"; for $n (0x5412, 0x5412 | 1 << 40, 0x541c, 0x541c
 #[test]
 fn nothing_can_be_pushed_into_the_callers_terminal() {
     for who in Who::all() {
-        // The caller's terminal itself is inside.
-        let sbx = at_terminal(who, "tty \"no\"", &["perl", "-e", PUSH]);
-        let (ran, screen) = shown(&sbx);
-        assert_eq!((ran.code(), screen.as_str()), (0, "tried\r\n"));
+        // The caller's terminal itself is inside: the kernel refuses, because the session is another, and so does
+        // the filter.
+        for spec in ["tty \"no\"", "tty \"no\"\nseccomp \"none\"", "tty \"no\"\nseccomp \"none\"\ninit #false"] {
+            let (ran, screen) = shown(&at_terminal(who, spec, &["perl", "-e", PUSH]));
+            assert_eq!((ran.code(), screen.as_str()), (0, "tried\r\n"), "{spec}");
+        }
         // The sandbox's own: what is pushed there stays there.
-        for spec in ["", "init #false"] {
+        for spec in ["", "init #false", "seccomp \"none\""] {
             let sbx = at_terminal(who, spec, &["perl", "-e", PUSH]);
             let mut pty = Pty::start(&sbx, Leader::Itself);
             pty.expect("tried");
             assert_eq!(pty.waiting(), 0);
             assert_eq!(pty.end().0.code(), 0);
         }
+    }
+}
+
+/// CVE-2025-52565 and its kin: the console is made in a `/dev` that the image has no part in.
+#[test]
+fn the_image_has_no_say_in_where_the_terminal_is() {
+    if !crate::fixture::has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who).dir("canary").spec("rootfs \"dir:%/root\"\ntty \"yes\"");
+        let plain =
+            sbx.sh("test -c /dev/console && ls -1 /dev/pts && ls -l /proc/self/fd/0 | grep -c ' /dev/pts/0'").run();
+        assert_eq!(plain.stdout, "0\r\nptmx\r\n1\r\n", "{plain:?}");
+        // A whole `/dev` that leads elsewhere is refused or covered, and nothing comes of it outside.
+        let sbx = Sbx::new(who).dir("canary").dir("image").dir("image/dev").dir("image/dev/pts");
+        for (name, target) in [("console", "/canary"), ("ptmx", "/canary/ptmx"), ("pts/ptmx", "/canary/x")] {
+            std::os::unix::fs::symlink(target, sbx.path("image/dev").join(name)).unwrap();
+        }
+        for name in ["proc", "tmp", "run", "bin", "canary"] {
+            std::fs::create_dir(sbx.path("image").join(name)).unwrap();
+        }
+        let busybox = sbx.path("image/bin/busybox");
+        std::fs::copy("/bin/busybox", &busybox).unwrap();
+        let sbx = sbx.spec("rootfs \"dir:@/image\"\ntty \"yes\"");
+        let ran = sbx
+            .cmd(&["/bin/busybox", "sh", "-c", "busybox ls -1 /dev/pts /canary; busybox test -c /dev/console"])
+            .run();
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert_eq!(ran.stdout, "/canary:\r\n\r\n/dev/pts:\r\n0\r\nptmx\r\n", "{ran:?}");
+    }
+}
+
+#[test]
+fn a_terminal_that_fails_is_given_back_too() {
+    for who in Who::all() {
+        let shown = Sbx::new(who).verb(&["plan", "--json", "--tty"]).cmd(&["true"]).run();
+        let plan: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!(plan["terminal"], serde_json::json!(["stdin", "stdout", "stderr"]));
+        let steps = plan["steps"].as_array().unwrap();
+        let step = steps.iter().position(|step| step["op"] == "open-terminal").unwrap();
+        for step in [step, step + 1] {
+            let sbx = at_terminal(who, "", &["true"]).env("SBX_FAIL_STEP", &step.to_string());
+            let (ran, screen) = self::shown(&sbx);
+            assert_eq!(ran.kind(), "setup_failed", "{screen}");
+        }
+    }
+}
+
+#[test]
+fn a_screen_that_nobody_reads_holds_no_clock() {
+    for who in Who::all() {
+        let sbx = at_terminal(who, "limits { wall \"500ms\"; }", &["yes"]);
+        let mut pty = Pty::start(&sbx, Leader::Itself);
+        pty.expect("y\r\ny\r\n");
+        pty.stop_reading();
+        // Only sbx's own words still wait for room.
+        pty.until("no report", |_| std::fs::read(sbx.path("report.json")).is_ok_and(|report| !report.is_empty()));
+        pty.start_reading();
+        let (ran, screen) = pty.end();
+        assert_eq!(ran.kind(), "wall_timeout", "{ran:?}");
+        assert!(screen.ends_with("sbx: killed at the wall limit of 500ms\r\n"));
+    }
+}
+
+#[test]
+fn an_editor_works() {
+    if !std::path::Path::new("/usr/bin/vim").exists() {
+        return skip("no /usr/bin/vim");
+    }
+    for who in Who::all() {
+        let spec = "mounts { bind \"out\" \"/out\" access=\"rw\"; }";
+        let words = ["vim", "-u", "NONE", "-i", "NONE", "/out/text"];
+        let sbx = at_terminal(who, spec, &words).dir("out").env("TERM", "xterm");
+        let mut pty = Pty::start(&sbx, Leader::Itself);
+        pty.expect("[New");
+        pty.send("ihello\x1b:wq\r");
+        let (ran, screen) = pty.end();
+        assert_eq!((ran.code(), sbx.read("out/text").as_str()), (0, "hello\n"), "{screen}");
     }
 }
 
