@@ -141,6 +141,13 @@ impl<'a> Pty<'a> {
         resize(&self.line, rows, columns);
     }
 
+    /// Makes the line root's again, whoever has it open.
+    pub(crate) fn give_to_root(&self) {
+        nix::unistd::fchown(&self.line, Some(0.into()), Some(0.into())).unwrap();
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::sys::stat::fchmod(&self.line, mode).unwrap();
+    }
+
     /// Returns what is started: sbx, or the shell.
     pub(crate) fn running(&mut self) -> &mut Running<'a> {
         self.running.as_mut().unwrap()

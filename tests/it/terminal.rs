@@ -410,6 +410,33 @@ fn a_screen_that_nobody_reads_holds_no_clock() {
 }
 
 #[test]
+fn a_terminal_of_somebody_else_works_as_well() {
+    let Some(_) = Who::root() else { return };
+    let sbx = at_terminal(Who::Nobody, "", &["sh", "-c", "echo up; cat; seq 9000"]);
+    let mut pty = Pty::start(&sbx, Leader::Shell);
+    pty.expect("outside> ");
+    // As after su(1): it is open, and cannot be opened anew.
+    pty.give_to_root();
+    pty.send(&format!("{}; exit\n", quoted(&sbx)));
+    pty.expect("up\r\n");
+    pty.until_raw();
+    pty.send("typed\r\x04");
+    pty.expect("typed\r\ntyped\r\n");
+    pty.expect("\r\n8999\r\n9000\r\n");
+    pty.end();
+}
+
+#[test]
+fn a_reader_that_goes_away_hangs_the_terminal_up() {
+    for who in Who::all() {
+        let sbx = Sbx::new(who).flags(&["-t"]).cmd(&["yes"]).through("\"$@\" | head -n 1; echo over");
+        let ran = sbx.run();
+        assert_eq!(ran.stdout, "y\r\nover\n", "{ran:?}");
+        assert_eq!(ran.report["outcome"]["signal"], "SIGHUP", "{}", ran.report["outcome"]);
+    }
+}
+
+#[test]
 fn an_editor_works() {
     if !std::path::Path::new("/usr/bin/vim").exists() {
         return skip("no /usr/bin/vim");
