@@ -9,6 +9,7 @@ pub mod identity;
 pub mod layers;
 pub mod limits;
 pub mod mounts;
+pub mod posture;
 pub mod resolve;
 pub mod root;
 pub mod seccomp;
@@ -140,6 +141,8 @@ pub enum Op {
     ReadOnly {
         path: AbsPath,
     },
+    /// One thing that the posture of the run asks for.
+    Posture(posture::Deed),
     /// Moves the child into the run's cgroups (v1) or finds itself there (v2).
     JoinCgroup,
     /// Makes the run's cgroup the root of what the sandbox sees of cgroups.

@@ -10,7 +10,7 @@ use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
-    mounts, seccomp,
+    mounts, posture, seccomp,
 };
 use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
@@ -47,6 +47,9 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         if decided.cgroup.is_some() { Cgroup::Made } else { Cgroup::NotMade },
         exec_plan.workdir.clone(),
     );
+    if filter.as_ref().is_none_or(|filter| !filter.closes_keyrings()) {
+        closing.push(Step { op: Op::Posture(posture::Deed::NewKeyring), origin: Origin::Default });
+    }
     closing.extend(filter.map(|filter| Step {
         op: Op::Seccomp { filter },
         origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
@@ -93,7 +96,7 @@ fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
 /// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
 fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     let Inputs { spec, facts, namespaces, .. } = inputs;
-    let mut steps = Vec::with_capacity(8);
+    let mut steps = posture::opening(inputs);
     let mut add = |op, origin| steps.push(Step { op, origin });
     if namespaces.contains(&Namespace::Mount) {
         add(Op::PrivateMounts, Origin::Default);
@@ -130,6 +133,7 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
         add(Op::SetIds, origin);
     }
     add(Op::DieWithParent, Origin::Default);
+    steps.extend(posture::after_ids(inputs));
     steps
 }
 

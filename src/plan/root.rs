@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Inputs};
 use crate::plan::ground::{self, Grounds, MASKED};
 use crate::plan::layers::{self, Made};
+use crate::plan::posture;
 use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
 use crate::spec::{Namespace, Spec, Writable};
@@ -183,9 +184,9 @@ fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tr
 /// # Errors
 /// A base mount point that is not a directory in the image.
 pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Result<()> {
-    let Inputs { spec, facts, namespaces, .. } = inputs;
+    let Inputs { spec, facts, .. } = inputs;
     let origin = Origin::Default;
-    let proc = proc_tree(namespaces, steps);
+    let proc = proc_tree(inputs, steps);
     for path in ground::base_mounts(spec) {
         steps.mount_point(Place { grounds, facts, path: &path, origin }, FileKind::Directory)?;
         match path.as_str() {
@@ -209,6 +210,9 @@ pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Res
         }
         grounds.cover_base(path);
     }
+    if ground::base_mounts(spec).iter().any(|path| path.as_str() == "/proc") {
+        posture::proc(spec, steps);
+    }
     if matches!(facts.base, Base::Host(_)) {
         mask_host_secrets(facts, steps);
     }
@@ -217,12 +221,11 @@ pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Res
 
 /// A new procfs shows the pid namespace of its maker, and the kernel lets only that namespace's owner make
 /// one; without a new namespace the host's is what there is.
-fn proc_tree(namespaces: &[Namespace], steps: &mut Steps) -> Tree {
+fn proc_tree(Inputs { spec, namespaces, .. }: Inputs<'_>, steps: &mut Steps) -> Tree {
     if namespaces.contains(&Namespace::Pid) {
-        steps.new_filesystem(
-            NewFilesystem { filesystem: Filesystem::Proc, options: &[], attributes: DATA },
-            Origin::Default,
-        )
+        let (posture, origin) = posture::of_spec(spec);
+        let options = posture.proc_options();
+        steps.new_filesystem(NewFilesystem { filesystem: Filesystem::Proc, options, attributes: DATA }, origin)
     } else {
         steps.open(PathBuf::from("/proc"), View { attributes: DATA, idmap: Idmap::None }, Origin::Default)
     }

@@ -70,6 +70,7 @@ impl Op {
             Self::MakeSymlink { .. } => "make-symlink",
             Self::ReadOnly { .. } => "read-only",
             Self::JoinCgroup => "join-cgroup",
+            Self::Posture(deed) => deed.kind(),
             Self::UnshareCgroup => "unshare-cgroup",
             Self::UnshareTime { .. } => "unshare-time",
             Self::Hostname { .. } => "hostname",
@@ -104,6 +105,7 @@ impl fmt::Display for Op {
             Self::Attach { destination: path, .. } | Self::ReadOnly { path } | Self::Workdir { path } => {
                 write!(f, " {}", Word(path.as_str()))
             }
+            Self::Posture(deed) => deed.fmt(f),
             Self::Mount { filesystem, destination, options, attributes } => {
                 write!(f, " {filesystem} {}", Word(destination.as_str()))?;
                 if !options.is_empty() {

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Kind};
+use crate::plan::posture::Deed;
 use crate::plan::{Op, Plan};
 use crate::report::hints::{Act, advice};
 use crate::run::{Ended, Failure, Outcome, ParentCall};
@@ -148,6 +149,7 @@ fn cannot(op: &Op) -> String {
         Op::MakeFile { path, .. } => format!("cannot make the file `{path}`"),
         Op::MakeSymlink { path, .. } => format!("cannot make the symbolic link `{path}`"),
         Op::ReadOnly { path } => format!("cannot make the mount on `{path}` read-only"),
+        Op::Posture(deed) => cannot_posture(deed),
         Op::JoinCgroup => "cannot enter the run's cgroup".to_owned(),
         Op::UnshareCgroup => "cannot make the cgroup namespace".to_owned(),
         Op::UnshareTime { .. } => "cannot set the clocks of the time namespace".to_owned(),
@@ -158,5 +160,15 @@ fn cannot(op: &Op) -> String {
         Op::NoNewPrivileges => "cannot forbid new privileges".to_owned(),
         Op::Seccomp { .. } => "cannot filter the system calls of the command".to_owned(),
         Op::Workdir { path } => format!("cannot change to the working directory `{path}`"),
+    }
+}
+
+fn cannot_posture(deed: &Deed) -> String {
+    match deed {
+        Deed::Hide { path, .. } => format!("cannot mask `{path}`"),
+        Deed::Freeze { path } => format!("cannot make `{path}` read-only"),
+        Deed::NoUserNamespaces => "cannot forbid new user namespaces".to_owned(),
+        Deed::OomScore { .. } => "cannot put the sandbox first in line for the OOM killer".to_owned(),
+        Deed::NewKeyring => "cannot make a session keyring".to_owned(),
     }
 }

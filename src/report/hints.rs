@@ -5,6 +5,7 @@
 use nix::errno::Errno;
 
 use crate::error::Kind;
+use crate::plan::posture::Deed;
 use crate::plan::{Filesystem, Idmap, Op, Opener};
 use crate::run::ParentCall;
 
@@ -132,7 +133,10 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::NewFilesystem { filesystem, .. } => on_filesystem(*filesystem, errno),
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
-        Op::Attach { .. } | Op::ReadOnly { .. } | Op::Pivot { .. } => on_destination(errno),
+        Op::Attach { .. }
+        | Op::ReadOnly { .. }
+        | Op::Posture(Deed::Hide { .. } | Deed::Freeze { .. })
+        | Op::Pivot { .. } => on_destination(errno),
         Op::MakeStaged { .. }
         | Op::MakeDir { .. }
         | Op::MakeFile { .. }
@@ -154,6 +158,16 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
         )),
         Op::Seccomp { .. } => on_seccomp(errno),
+        Op::Posture(Deed::NoUserNamespaces) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
+            Kind::Host,
+            "the /proc/sys around sbx is read-only, as in a container: `profile \"compat\"` runs without this, or give the \
+             container a writable one",
+        )),
+        Op::Posture(Deed::NewKeyring) if errno == Errno::EDQUOT => Some((
+            Kind::Host,
+            "the caller has as many keyrings as it may: raise `kernel.keys.maxkeys` with sysctl(8), or use `seccomp \
+             \"default\"`, which needs none",
+        )),
         Op::UnshareTime { .. } => on_time(errno),
         Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
         _ => None,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::host::{Preparation, Version};
+use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
@@ -159,7 +160,10 @@ fn fields(op: &Op) -> Value {
         Op::MakeStaged { directory, mode } => json!({"directory": directory, "mode": format!("{mode:04o}")}),
         Op::AttachStaged { tree: Tree(tree), directory } => json!({"tree": tree, "directory": directory}),
         Op::MakeSymlink { path, target } => json!({"path": path.as_str(), "target": target}),
-        Op::ReadOnly { path } | Op::Workdir { path } => json!({"path": path.as_str()}),
+        Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {
+            json!({"path": path.as_str()})
+        }
+        Op::Posture(Deed::OomScore { adjustment }) => json!({"adjustment": adjustment}),
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),
         Op::Hostname { name } => json!({"name": name}),
         Op::Rlimit { resource, value } => json!({"resource": resource.as_str(), "value": value}),
@@ -176,6 +180,7 @@ fn fields(op: &Op) -> Value {
         | Op::SealMounts
         | Op::JoinCgroup
         | Op::UnshareCgroup
+        | Op::Posture(Deed::NoUserNamespaces | Deed::NewKeyring)
         | Op::LoopbackUp
         | Op::NoNewPrivileges => Value::Null,
     }

@@ -17,6 +17,7 @@ pub mod idmap;
 pub mod init;
 pub mod meter;
 pub mod parent;
+pub mod posture;
 pub mod relay;
 pub mod removal;
 pub mod setting;

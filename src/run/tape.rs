@@ -10,7 +10,7 @@ use crate::plan::{
 };
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
-use crate::run::{anchor, fail};
+use crate::run::{anchor, fail, posture};
 use crate::spec::{Exec, Init, Namespace, Resource};
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount, start};
@@ -157,6 +157,7 @@ pub enum Act {
         path: CString,
     },
     JoinCgroup,
+    Posture(posture::Act),
     UnshareCgroup,
     UnshareTime {
         offsets: CString,
@@ -290,6 +291,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::MakeSymlink { path, target } => Act::MakeSymlink { path: text(path.as_str())?, target: text(target)? },
         Op::ReadOnly { path } => Act::ReadOnly { path: text(path.as_str())? },
         Op::JoinCgroup => Act::JoinCgroup,
+        Op::Posture(deed) => Act::Posture(posture::freeze(deed)?),
         Op::UnshareCgroup => Act::UnshareCgroup,
         Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
         Op::Hostname { name } => Act::Hostname { name: text(name)? },

@@ -45,6 +45,7 @@ pub struct Spec {
     pub env: Vec<Spanned<Variable>>,
     pub pass_env: Vec<Spanned<String>>,
     pub secrets: Vec<Spanned<Secret>>,
+    pub profile: Option<Spanned<Profile>>,
     pub seccomp: Option<Spanned<Seccomp>>,
     pub capabilities: Vec<Spanned<Capability>>,
     pub command: Option<Spanned<Command>>,
@@ -120,6 +121,28 @@ impl Namespace {
             Self::Uts => "uts",
             Self::Cgroup => "cgroup",
             Self::Time => "time",
+        }
+    }
+}
+
+/// The security posture as a whole; what each means is a table of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Default,
+    Strict,
+    Compat,
+}
+
+impl Profile {
+    pub const ALL: [Self; 3] = [Self::Default, Self::Strict, Self::Compat];
+
+    /// Returns the word of the language.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Strict => "strict",
+            Self::Compat => "compat",
         }
     }
 }

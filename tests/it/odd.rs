@@ -97,7 +97,7 @@ fn sbx_runs_in_sbx() {
         for user in ["caller", "root", "7 7"] {
             let binary = fixture::binary();
             let spec = format!(
-                "seccomp \"none\"\nuser {user}\nmounts {{ bind \"{}\" \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
+                "profile \"compat\"\nuser {user}\nmounts {{ bind \"{}\" \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
                 binary.display()
             );
             let inner = "hostname \"inner\"\nmounts { tmpfs \"/usr/local/x\"; }\n";
