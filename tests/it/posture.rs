@@ -107,7 +107,7 @@ fn readme_says_what_each_profile_is() {
     let [default, strict, compat] = Profile::ALL.map(|profile| posture::of(profile).rows());
     let mut table = String::from("| | `default` | `strict` | `compat` |\n|---|---|---|---|\n");
     for ((what, first), ((_, second), (_, third))) in default.into_iter().zip(strict.into_iter().zip(compat)) {
-        table.push_str(&format!("| {what} | {first} | {second} | {third} |\n"));
+        table.extend(["| ", what, " | ", first, " | ", second, " | ", third, " |\n"]);
     }
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     assert!(readme.contains(&table), "README has another table than this one:\n{table}");
