@@ -16,6 +16,7 @@ pub struct Posture {
     pub proc: Proc,
     pub user_namespaces: UserNamespaces,
     pub core: Core,
+    pub oom: Oom,
 }
 
 /// What `seccomp` is where the spec does not say.
@@ -102,6 +103,14 @@ impl fmt::Display for Deed {
     }
 }
 
+/// Who the kernel ends when the host's memory is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oom {
+    /// What runs inside, before others.
+    First,
+    Callers,
+}
+
 /// Files of procfs that any user may read, and that tell of the host (GHSA-6fw5-f8r9-fgfm for `interrupts`). What
 /// only root may read is closed already: no id inside is the host's root.
 pub const MASKED_FILES: [&str; 3] = ["/proc/interrupts", "/proc/kallsyms", "/proc/keys"];
@@ -122,18 +131,21 @@ pub const fn of(profile: Profile) -> Posture {
             proc: Proc::Masked,
             user_namespaces: UserNamespaces::Forbidden,
             core: Core::None,
+            oom: Oom::First,
         },
         Profile::Strict => Posture {
             seccomp: Filter::Strict,
             proc: Proc::Processes,
             user_namespaces: UserNamespaces::Forbidden,
             core: Core::None,
+            oom: Oom::First,
         },
         Profile::Compat => Posture {
             seccomp: Filter::None,
             proc: Proc::Whole,
             user_namespaces: UserNamespaces::Allowed,
             core: Core::Callers,
+            oom: Oom::Callers,
         },
     }
 }
@@ -147,7 +159,7 @@ pub fn of_spec(spec: &Spec) -> (Posture, Origin) {
 impl Posture {
     /// Returns the rows of the table that the README shows: what, and how this posture has it.
     #[must_use]
-    pub fn rows(self) -> [(&'static str, &'static str); 4] {
+    pub fn rows(self) -> [(&'static str, &'static str); 5] {
         [
             (
                 "system calls, unless `seccomp` says otherwise",
@@ -179,6 +191,13 @@ impl Posture {
                     Core::Callers => "the caller's limit",
                 },
             ),
+            (
+                "when the host's memory is full",
+                match self.oom {
+                    Oom::First => "the sandbox is ended first",
+                    Oom::Callers => "as the caller",
+                },
+            ),
         ]
     }
 
@@ -207,7 +226,10 @@ impl Posture {
 #[must_use]
 pub fn opening(inputs: Inputs<'_>) -> Vec<Step> {
     let (posture, origin) = of_spec(inputs.spec);
-    let mut steps = vec![Step { op: Op::Posture(Deed::OomScore { adjustment: OOM_SCORE }), origin: Origin::Default }];
+    let mut steps = Vec::with_capacity(12);
+    if posture.oom == Oom::First {
+        steps.push(Step { op: Op::Posture(Deed::OomScore { adjustment: OOM_SCORE }), origin });
+    }
     let core = inputs.spec.limits.rlimits.iter().any(|limit| limit.value.resource == Resource::Core);
     if posture.core == Core::None && !core {
         steps.push(Step { op: Op::Rlimit { resource: Resource::Core, value: 0 }, origin });

@@ -98,7 +98,9 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     let Inputs { spec, facts, namespaces, .. } = inputs;
     let mut steps = posture::opening(inputs);
     let mut add = |op, origin| steps.push(Step { op, origin });
-    if namespaces.contains(&Namespace::Mount) {
+    // The kernel makes every mount a slave of the host's where there is a new user namespace (copy_mnt_ns() of
+    // fs/namespace.c): nothing travels out of it.
+    if namespaces.contains(&Namespace::Mount) && !namespaces.contains(&Namespace::User) {
         add(Op::PrivateMounts, Origin::Default);
     }
     // Once the ids have changed the kernel no longer lets this process write its own offsets.

@@ -74,6 +74,8 @@ fn the_sandbox_is_first_in_line_when_memory_is_full() {
     for who in Who::all() {
         let score = |sbx: Sbx| sbx.sh("cat /proc/self/oom_score_adj").run().ok().to_owned();
         assert_eq!(score(Sbx::new(who)), posture::OOM_SCORE.to_string(), "{who:?}");
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        assert_eq!(score(Sbx::new(who).spec("profile \"compat\"")), own.trim(), "{who:?}");
     }
 }
 
