@@ -195,7 +195,7 @@ fn refuse_bound(place: Place<'_>) -> Result<()> {
             let message = format!("`{}` does not exist, and nothing can be made in `/proc`", place.path);
             Err(Error::new(Kind::Spec, message).with_hint("choose a path elsewhere"))
         }
-        Ground::Own | Ground::Image | Ground::System => Ok(()),
+        Ground::Own | Ground::Image | Ground::System | Ground::View(_) => Ok(()),
     }
 }
 

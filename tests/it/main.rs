@@ -28,6 +28,7 @@ mod namespaces;
 mod odd;
 mod plan;
 mod plan_show;
+mod promises;
 mod report;
 mod rootfs;
 mod schema;
