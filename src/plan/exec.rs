@@ -29,6 +29,7 @@ fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<
     let arguments = &inputs.invocation.arguments;
     match inputs.spec.command.as_ref().map(|command| (&command.value, command.origin)) {
         Some((Command::Script { text, interpreter }, origin)) => {
+            refuse_script_path(inputs)?;
             let path = AbsPath::new(SCRIPT).unwrap_or_else(|_| AbsPath::root());
             let place = Place { grounds, facts: inputs.facts, path: &path, origin };
             mounts::add_file(place, (0o555, Content::Text(text.clone())), steps)?;
@@ -39,6 +40,20 @@ fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<
         // The command line is a right one: what is missing can be in either place.
         None => Err(Error::new(Kind::Spec, "there is no command to run")
             .with_hint("write `sbx run SPEC -- COMMAND…`, or `command \"…\"` in the spec")),
+    }
+}
+
+fn refuse_script_path(inputs: Inputs<'_>) -> Result<()> {
+    let mounts = inputs.spec.mounts.iter().map(|mount| (mount.value.destination(), mount.origin));
+    let files = inputs.spec.secrets.iter().filter_map(|secret| match &secret.value {
+        Secret::File { destination, .. } => Some((destination, secret.origin)),
+        Secret::Env { .. } => None,
+    });
+    match mounts.chain(files).find(|(destination, _)| destination.as_str() == SCRIPT) {
+        Some((_, origin)) => Err(Error::new(Kind::Spec, format!("at `{SCRIPT}` lies the script of the spec"))
+            .with_hint("choose another destination")
+            .at(origin)),
+        None => Ok(()),
     }
 }
 

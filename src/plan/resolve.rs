@@ -12,7 +12,7 @@ use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
     mounts, seccomp,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
@@ -199,16 +199,7 @@ fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
             .disk
             .as_ref()
             .filter(|_| !kept)
-            .map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
-    }
-}
-
-fn writable_root(spec: &Spec) -> bool {
-    let rootfs = spec.rootfs.as_ref().map(|rootfs| &rootfs.value);
-    let host = rootfs.is_none_or(|rootfs| rootfs.source == RootfsSource::Host);
-    match rootfs.and_then(|rootfs| rootfs.writable.as_ref()) {
-        Some(writable) => writable.value != Writable::No,
-        None => !host,
+            .map(|_| if root::writable(spec) == Writable::No { temporary() } else { AbsPath::root() }),
     }
 }
 
@@ -237,9 +228,13 @@ fn own_limits(spec: &Spec, weakened: &[Weakened]) -> Vec<AppliedLimit> {
         all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
     }
     if let Some(limit) = limits.disk.as_ref().filter(|_| held("disk")) {
-        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
+        let (size, number) = match root::writable(spec) {
+            Writable::No => ("tmpfs size of /tmp", "tmpfs nr_inodes of /tmp"),
+            Writable::Ephemeral | Writable::Persist => ("tmpfs size", "tmpfs nr_inodes"),
+        };
+        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, size));
         if let Some(inodes) = limit.value.inodes {
-            all.push(entry("disk.inodes", inodes.to_string(), inodes, "tmpfs nr_inodes"));
+            all.push(entry("disk.inodes", inodes.to_string(), inodes, number));
         }
     }
     for limit in &limits.rlimits {

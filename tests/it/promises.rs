@@ -68,9 +68,10 @@ fn a_bound_of_the_disk_holds_where_it_says() {
         let ran = Sbx::new(who).spec("rootfs \"%/root\"\nlimits { disk \"64K\"; }").sh("true").run();
         assert_eq!(ran.report["isolation"]["limits"][0]["by"], "tmpfs size", "{ran:?}");
         // Nothing of sbx's is writable then, so nothing would be bounded.
-        let sbx = Sbx::new(who).dir("out").sh("true").spec(
-            "limits { disk \"64K\"; }\nmounts { bind \"out\" \"/tmp\" access=\"rw\"; }",
-        );
+        let sbx = Sbx::new(who)
+            .dir("out")
+            .sh("true")
+            .spec("limits { disk \"64K\"; }\nmounts { bind \"out\" \"/tmp\" access=\"rw\"; }");
         errors_line(&sbx, "`disk`", 1);
     }
 }
