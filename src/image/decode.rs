@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::{Bounds, Progress, Step};
+use crate::sys::watch::asked_to_end;
 
 /// Memory that the sender of an archive may claim for the window of a decoder.
 const WINDOW: u64 = 128 << 20;
@@ -54,6 +55,9 @@ impl<'a> Packed<'a> {
 
 impl Read for Packed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if asked_to_end().is_some() {
+            return Err(io::Error::other("the reading was canceled"));
+        }
         let count = (&mut &*self.file).read(buffer)?;
         self.hash.update(&buffer[..count]);
         self.read.set(self.read.get() + u64::try_from(count).unwrap_or(u64::MAX));

@@ -82,7 +82,8 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
             group(&mut groups, hierarchy, Controller::Io);
         }
     }
-    if let Some(named) = limits.cgroup.as_ref().filter(|_| groups.is_empty()) {
+    // Who gave leave for the limits that it would hold gave it for the group.
+    if let Some(named) = limits.cgroup.as_ref().filter(|_| groups.is_empty() && decided.weakened.is_empty()) {
         return Err(useless(&named.value.0, facts).at(named.origin));
     }
     disk(spec, &mut decided)?;

@@ -20,7 +20,7 @@ use crate::units::{AbsPath, Bytes, Origin, duration};
 /// # Errors
 /// The first thing that this host, this image or this caller cannot do.
 pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Plan> {
-    let namespaces = namespaces(spec)?;
+    let namespaces = namespaces(spec, facts)?;
     let identity = identity::resolve(spec, facts, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
     let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
@@ -68,7 +68,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
 }
 
 /// Returns the namespaces that are new.
-fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
+fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
     let network = spec.network.as_ref().map_or(Network::None, |network| network.value);
     let Some(written) = &spec.namespaces else {
         let wanted = |kind: &Namespace| match kind {
@@ -86,6 +86,11 @@ fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
                 .with_hint("add `mount` to `namespaces`")
                 .at(origin));
         }
+    }
+    if !new.contains(&Namespace::User) && !new.is_empty() && facts.host.caller.uid != 0 {
+        return Err(Error::new(Kind::Spec, "only root can make namespaces without a user namespace")
+            .with_hint("add `user` to `namespaces`")
+            .at(written.origin));
     }
     Ok(new.clone())
 }

@@ -325,7 +325,8 @@ fn inodes(spec: &Spec) -> usize {
         Secret::Env { .. } => None,
     });
     let places = spec.mounts.iter().map(|mount| mount.value.destination()).chain(files);
-    1024 + places.map(|place| place.as_str().matches('/').count()).sum::<usize>()
+    // Half of the first thousand is for what sbx itself makes.
+    (512 + places.map(|place| place.as_str().matches('/').count()).sum::<usize>()).next_multiple_of(1024)
 }
 
 /// Returns the bound on the writable part: `rootfs size=` or `limits { disk }`, whichever is smaller.

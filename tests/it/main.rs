@@ -8,6 +8,7 @@ mod command;
 mod docs;
 mod doctor;
 mod each_step;
+mod early;
 mod example;
 mod faults;
 mod fixture;
