@@ -88,7 +88,11 @@ fn decide(spec: &Spec, invocation: &mut Invocation, account: &mut Account<'_>, s
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
-    let plan = resolve::resolve(spec, &gathered.facts, invocation)?;
+    let mut plan = resolve::resolve(spec, &gathered.facts, invocation)?;
+    if let Some(devices @ 1..) = gathered.image.map(|image| image.skipped.devices) {
+        plan.warnings
+            .push(format!("{devices} devices of the archive are not in the root: name what is needed with `device`"));
+    }
     stages.lap("resolve");
     Ok(plan)
 }

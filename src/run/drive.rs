@@ -184,8 +184,12 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {
-    let op = plan.steps.get(step).map(|step| step.op.to_string()).unwrap_or_default();
-    format!("{op}: this file system cannot map ids, so its files belong to `nobody` inside")
+    let source = plan.steps.get(step).and_then(|step| match &step.op {
+        Op::OpenTree { source, .. } => Some(source.display().to_string()),
+        _ => None,
+    });
+    let source = source.unwrap_or_default();
+    format!("the file system of `{source}` cannot map ids, so its files belong to `nobody` inside")
 }
 
 /// What the parent has when the child can go on.

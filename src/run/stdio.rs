@@ -7,8 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::c_text::path_text;
 use crate::run::{Ended, anchor, fifo};
+use crate::sys::status::status;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, Fd, Sys, fd, file};
+use crate::sys::{Errno, fd, file};
 
 /// What becomes standard input.
 #[derive(Debug)]
@@ -77,30 +78,11 @@ fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
 /// # Errors
 /// A procfs that is not there or cannot be understood.
 pub fn ignored_signals() -> Result<Vec<i32>> {
-    let failed = |errno| {
+    let failed = |errno: Errno| {
         Error::new(Kind::Host, "cannot read `/proc/self/status`")
             .with_errno(errno as i32)
             .with_hint("mount a procfs: `mount -t proc proc /proc`")
     };
-    let status = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own).map_err(failed)?;
-    let text = all_of(number(&status)).map_err(failed)?;
-    let value = text.split(|byte| *byte == b'\n').find_map(|line| {
-        let digits = line.strip_prefix(b"SigIgn:\t")?;
-        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    });
-    let mask = value.ok_or_else(|| failed(Errno::EBADMSG))?;
+    let mask = status().map_err(failed)?.ignored;
     Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
-}
-
-/// Who is in thousands of groups has a long list of them before the line that is looked for.
-fn all_of(file: Fd) -> Sys<Vec<u8>> {
-    let (mut text, mut piece) = (Vec::new(), [0u8; 2048]);
-    loop {
-        let count = fd::read(file, &mut piece)?;
-        text.extend_from_slice(piece.get(..count).unwrap_or_default());
-        // One read gives all of a file of procfs that fits.
-        if count < piece.len() {
-            return Ok(text);
-        }
-    }
 }

@@ -153,3 +153,54 @@ fn what_would_be_ignored_is_refused() {
         assert_eq!(Sbx::new(who).spec(fine).sh("stat -c %a /a").run().ok(), "700");
     }
 }
+
+#[test]
+fn devices_of_an_archive_are_missed_aloud() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec("rootfs \"a.tar\"\nmounts { bind \"%/root/bin\" \"/bin\"; }").cmd(&["/bin/true"]);
+        let mut builder = tar::Builder::new(std::fs::File::create(sbx.path("a.tar")).unwrap());
+        for name in ["dev/null", "srv/null"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Char);
+            header.set_size(0);
+            header.set_mode(0o666);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            builder.append_data(&mut header, name, std::io::empty()).unwrap();
+        }
+        builder.into_inner().unwrap();
+        for _ in 0..2 {
+            let ran = sbx.run();
+            ran.ok();
+            assert_eq!(ran.report["warnings"].as_array().unwrap().len(), 1, "{ran:?}");
+            assert!(ran.stderr.contains("1 devices of the archive"), "{ran:?}");
+        }
+    }
+}
+
+/// Its files stay those of the host's users, who are nobody inside: what root keeps to itself stays so.
+#[test]
+fn a_writable_root_of_the_host_gives_no_rights_over_its_files() {
+    for who in Who::all() {
+        for user in ["user \"root\"", "user \"root\" ids=\"range\"", "user \"caller\""] {
+            if who == Who::Nobody && user.contains("range") {
+                continue;
+            }
+            let script = "echo x > /usr/x && mkdir /new /usr/local/new 2>/dev/null; \
+                          for f in /usr/bin/x /etc/passwd; do (: >> $f) 2>/dev/null && echo $f; done; ls -d /new; cat /usr/x";
+            let sbx = Sbx::new(who).spec(&format!("rootfs \"host\" writable=\"ephemeral\"\n{user}")).sh(script);
+            assert_eq!(sbx.run().ok(), "/new\nx", "{who:?} {user}");
+        }
+    }
+}
+
+#[test]
+fn lines_of_dos_are_drawn_as_lines() {
+    let ran = Sbx::new(Who::Nobody).spec("hostname \"h\"\r\nworkdir \"x\"\r\n").cmd(&["true"]).run();
+    ran.refused("workdir");
+    assert!(!ran.stderr.contains("\\r"), "{ran:?}");
+}
