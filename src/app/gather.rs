@@ -173,7 +173,7 @@ fn on_host(path: &Path) -> FileKind {
 fn host(spec: &Spec, invocation: &Invocation) -> Host {
     let wanted = controllers(spec, invocation.accounting);
     let depth = match &spec.limits.cgroup {
-        _ if wanted.is_empty() => Depth::Caller,
+        None if wanted.is_empty() => Depth::Caller,
         Some(Spanned { value: HostPath(path), .. }) => Depth::CgroupsUnder(PathBuf::from(path)),
         None => Depth::Cgroups(wanted),
     };

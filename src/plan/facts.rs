@@ -1,6 +1,7 @@
 //! What a plan needs to know of this call and of the rootfs, gathered by others before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
@@ -16,10 +17,12 @@ pub struct Invocation {
     pub home: Option<PathBuf>,
     /// The directory in which the named volumes live.
     pub volumes: PathBuf,
-    /// The caller's environment, as far as the spec names it; what is not valid UTF-8 is absent.
+    /// The caller's environment, as far as the spec names it.
     pub variables: BTreeMap<String, String>,
+    /// Names of variables that are set and not valid UTF-8.
+    pub not_text: BTreeSet<String>,
     /// What follows `--`: replaces the command, or becomes the arguments of a script.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<OsString>,
     pub capture: Capture,
     pub accounting: Accounting,
 }

@@ -18,6 +18,7 @@ pub mod steps;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -304,11 +305,14 @@ pub enum MapWriter {
 /// What the child becomes. `candidates` are tried in turn, as execvp(3) does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exec {
-    pub candidates: Vec<String>,
-    pub argv: Vec<String>,
+    pub candidates: Vec<OsString>,
+    /// Any bytes but NUL: names of files need not be text.
+    pub argv: Vec<OsString>,
     /// `NAME=value`, in the order in which they are set.
     pub env: Vec<Variable>,
     pub workdir: AbsPath,
+    /// What named the command.
+    pub origin: Origin,
 }
 
 /// One variable of the command's environment.

@@ -12,7 +12,7 @@ use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
     mounts, posture, seccomp,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
@@ -20,7 +20,7 @@ use crate::units::{AbsPath, Bytes, Origin, duration};
 /// # Errors
 /// The first thing that this host, this image or this caller cannot do.
 pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Plan> {
-    let namespaces = namespaces(spec)?;
+    let namespaces = namespaces(spec, facts)?;
     let identity = identity::resolve(spec, facts, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
     let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
@@ -71,7 +71,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
 }
 
 /// Returns the namespaces that are new.
-fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
+fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
     let network = spec.network.as_ref().map_or(Network::None, |network| network.value);
     let Some(written) = &spec.namespaces else {
         let wanted = |kind: &Namespace| match kind {
@@ -89,6 +89,11 @@ fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
                 .with_hint("add `mount` to `namespaces`")
                 .at(origin));
         }
+    }
+    if !new.contains(&Namespace::User) && !new.is_empty() && facts.host.caller.uid != 0 {
+        return Err(Error::new(Kind::Spec, "only root can make namespaces without a user namespace")
+            .with_hint("add `user` to `namespaces`")
+            .at(written.origin));
     }
     Ok(new.clone())
 }
@@ -205,16 +210,7 @@ fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
             .disk
             .as_ref()
             .filter(|_| !kept)
-            .map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
-    }
-}
-
-fn writable_root(spec: &Spec) -> bool {
-    let rootfs = spec.rootfs.as_ref().map(|rootfs| &rootfs.value);
-    let host = rootfs.is_none_or(|rootfs| rootfs.source == RootfsSource::Host);
-    match rootfs.and_then(|rootfs| rootfs.writable.as_ref()) {
-        Some(writable) => writable.value != Writable::No,
-        None => !host,
+            .map(|_| if root::writable(spec) == Writable::No { temporary() } else { AbsPath::root() }),
     }
 }
 
@@ -243,9 +239,13 @@ fn own_limits(spec: &Spec, weakened: &[Weakened]) -> Vec<AppliedLimit> {
         all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
     }
     if let Some(limit) = limits.disk.as_ref().filter(|_| held("disk")) {
-        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
+        let (size, number) = match root::writable(spec) {
+            Writable::No => ("tmpfs size of /tmp", "tmpfs nr_inodes of /tmp"),
+            Writable::Ephemeral | Writable::Persist => ("tmpfs size", "tmpfs nr_inodes"),
+        };
+        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, size));
         if let Some(inodes) = limit.value.inodes {
-            all.push(entry("disk.inodes", inodes.to_string(), inodes, "tmpfs nr_inodes"));
+            all.push(entry("disk.inodes", inodes.to_string(), inodes, number));
         }
     }
     for limit in &limits.rlimits {

@@ -1,6 +1,7 @@
 //! The plan as text for people: one operation a line with what asked for it. The
 //! words of an operation here are its words in errors and reports. Shows no secret.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use crate::host::{Preparation, Version};
@@ -290,8 +291,8 @@ fn group(group: &Group) -> impl Iterator<Item = (String, Option<Origin>)> {
 
 fn tail(plan: &Plan) -> Vec<String> {
     let Exec { candidates, argv, env, .. } = &plan.exec;
-    let line = |head: &str, words: &[String]| {
-        words.iter().fold(head.to_owned(), |line, word| format!("{line} {}", Word(word)))
+    let line = |head: &str, words: &[OsString]| {
+        words.iter().fold(head.to_owned(), |line, word| format!("{line} {}", Word(&word.to_string_lossy())))
     };
     let mut rows = vec![line("exec", argv)];
     if candidates.as_slice() != argv.get(..1).unwrap_or_default() {

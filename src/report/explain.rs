@@ -42,11 +42,12 @@ pub fn failure(failure: Failure, plan: Option<&Plan>) -> Explained {
             answered(step.to_owned(), message.to_owned(), Origin::Default, (Act::Parent(call), errno))
         }
         Failure::Exec { errno } => {
-            let name = plan.and_then(|plan| plan.exec.argv.first()).map_or("", String::as_str);
+            let name = plan.and_then(|plan| plan.exec.argv.first());
+            let name = name.map(|name| name.to_string_lossy()).unwrap_or_default();
             answered(
-                format!("exec {}", Word(name)),
+                format!("exec {}", Word(&name)),
                 format!("cannot execute `{name}`"),
-                Origin::Default,
+                plan.map_or(Origin::Default, |plan| plan.exec.origin),
                 (Act::Exec, errno),
             )
         }

@@ -142,6 +142,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         | Op::MakeFile { .. }
         | Op::MakeSymlink { .. }
         | Op::NewFile { .. } => on_make(errno),
+        Op::Stage { .. } if errno == Errno::ENOSPC => on_make(errno),
         Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
         Op::Workdir { .. } => on_workdir(errno),
         Op::PrivateMounts | Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
@@ -212,7 +213,8 @@ fn on_filesystem(filesystem: Filesystem, errno: Errno) -> Option<Row> {
         (Filesystem::Overlay, Errno::EINVAL) => (
             Kind::Host,
             "the kernel refuses this overlay: the upper directory must be on a file system with extended attributes and \
-             d_type (ext4, xfs, btrfs, tmpfs; not NFS, not an overlay), and no more than two overlays may be stacked",
+             d_type (ext4, xfs, btrfs, tmpfs; not NFS, not an overlay), no more than two overlays may be stacked, and who is not \
+             root can lay nothing over a directory with mounts below it: give such a rootfs `writable=\"no\"`",
         ),
         (Filesystem::Overlay, Errno::ELOOP) => {
             (Kind::Host, "upper and lower directory of the overlay overlap: put `upper` elsewhere")

@@ -1,6 +1,8 @@
 //! The plan as JSON, for `sbx plan --json`: the same facts as its text, under the
 //! same words. Shows no secret and no content of a file.
 
+use std::ffi::OsString;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -218,7 +220,7 @@ fn group(group: &Group, spec: SpecText<'_>) -> Value {
 }
 
 fn exec(exec: &Exec) -> Value {
-    let Exec { candidates, argv, env, workdir } = exec;
+    let Exec { candidates, argv, env, workdir, origin: _ } = exec;
     let env: Vec<_> = env
         .iter()
         .map(|Variable { name, value }| match value {
@@ -226,6 +228,8 @@ fn exec(exec: &Exec) -> Value {
             VariableValue::Secret(_) => json!({"name": name, "value": null, "secret": true}),
         })
         .collect();
+    let text = |words: &[OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let (argv, candidates) = (text(argv), text(candidates));
     json!({"argv": argv, "candidates": candidates, "env": env, "workdir": workdir.as_str()})
 }
 

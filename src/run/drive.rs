@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use crate::error::{Error, Result};
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::cgroup::{self, Groups};
-use crate::run::conclude::{Clocks, Dead, not_started};
+use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::relay::Relay;
 use crate::run::sources::{self, Source, StepFailed};
+use crate::run::stdio::Input;
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
@@ -18,19 +19,22 @@ use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own, signals};
 use crate::sys::{Errno, Fd, fd, process};
 
-/// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `started` is when sbx started,
-/// on both clocks.
+/// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
+/// signals are blocked already, so that none is lost.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
-    process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    let parts = Parts::open(plan, groups)?;
+    let stdin = match stdio::open(plan)? {
+        Input::Open(stdin) => stdin,
+        Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
+    };
+    let parts = Parts::open(plan, groups, stdin)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
@@ -38,7 +42,6 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     // Opened in this order and after all else, so that each side closes what is not its own with few calls.
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
     let (theirs, ours) = (own(theirs), own(ours));
-    // Signals are blocked by now, so none is lost.
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
     let mut tape = freeze(plan, parts.opened(plan, &sources, number(&theirs))?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
@@ -83,14 +86,14 @@ struct Side {
 }
 
 impl Parts {
-    fn open(plan: &Plan, groups: Option<Groups>) -> Result<Self> {
+    fn open(plan: &Plan, groups: Option<Groups>, stdin: Option<OwnedFd>) -> Result<Self> {
         let pipe = || {
             fd::pipe()
                 .map(|(reader, writer)| (own(reader), own(writer)))
                 .map_err(|errno| host("cannot make a pipe", errno))
         };
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
-        Ok(Self { groups, stdin: stdio::open(plan)?, streams })
+        Ok(Self { groups, stdin, streams })
     }
 
     fn opened(&self, plan: &Plan, sources: &[Source], status: Fd) -> Result<Opened> {
@@ -181,8 +184,12 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {
-    let op = plan.steps.get(step).map(|step| step.op.to_string()).unwrap_or_default();
-    format!("{op}: this file system cannot map ids, so its files belong to `nobody` inside")
+    let source = plan.steps.get(step).and_then(|step| match &step.op {
+        Op::OpenTree { source, .. } => Some(source.display().to_string()),
+        _ => None,
+    });
+    let source = source.unwrap_or_default();
+    format!("the file system of `{source}` cannot map ids, so its files belong to `nobody` inside")
 }
 
 /// What the parent has when the child can go on.

@@ -10,6 +10,7 @@ pub mod conclude;
 pub mod counters;
 pub mod drive;
 pub mod fail;
+pub mod fifo;
 pub mod filter;
 pub mod garbage;
 pub mod group_name;

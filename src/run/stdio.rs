@@ -5,35 +5,58 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, StdinPlan};
-use crate::run::anchor;
 use crate::run::c_text::path_text;
+use crate::run::{Ended, anchor, fifo};
+use crate::sys::status::status;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, Fd, Sys, fd, file};
-use crate::units::Origin;
+use crate::sys::{Errno, fd, file};
+
+/// What becomes standard input.
+#[derive(Debug)]
+pub enum Input {
+    /// `None` is the caller's own.
+    Open(Option<OwnedFd>),
+    /// The run ended while it waited for a writer.
+    Stopped(Ended),
+}
 
 /// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
-pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
+pub fn open(plan: &Plan) -> Result<Input> {
     refuse_directory(std::io::stdout(), "output")?;
     refuse_directory(std::io::stderr(), "error")?;
     let (path, origin) = match &plan.stdin {
-        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| None),
-        StdinPlan::Null => (std::path::Path::new("/dev/null"), Origin::Default),
+        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| Input::Open(None)),
+        StdinPlan::Null => {
+            let null = fd::open(c"/dev/null", libc::O_RDONLY, 0).map(own);
+            return null.map(|null| Input::Open(Some(null))).map_err(|errno| {
+                Error::new(Kind::Io, "cannot open `/dev/null` as standard input").with_errno(errno as i32)
+            });
+        }
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
+    // A FIFO is not to hold sbx, nor is a terminal to become its own.
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let writable = anchor::writable(plan);
     let opened = match anchor::split(&writable, path) {
-        // A FIFO that a command made must not hold sbx.
-        Some((base, rest)) => anchor::open(base, rest, libc::O_RDONLY | libc::O_NONBLOCK),
-        None => fd::open(&path_text(path)?, libc::O_RDONLY, 0).map(own),
+        Some((base, rest)) => anchor::open(base, rest, flags),
+        None => fd::open(&path_text(path)?, flags, 0).map(own),
     };
-    let opened = opened.map_err(|errno| {
+    let failed = |errno: Errno| {
         let message = format!("cannot open `{}` as standard input", path.display());
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
-    })?;
-    refuse_directory(&opened, "input").map(|()| Some(opened)).map_err(|error| error.at(origin))
+    };
+    let opened = opened.map_err(failed)?;
+    refuse_directory(&opened, "input").map_err(|error| error.at(origin))?;
+    if file::stat(&opened).is_ok_and(|found| found.kind == file::FileType::Fifo)
+        && let Some(ended) = fifo::await_writer(&opened, &plan.watch).map_err(failed)?
+    {
+        return Ok(Input::Stopped(ended));
+    }
+    fd::set_blocking(number(&opened)).map_err(failed)?;
+    Ok(Input::Open(Some(opened)))
 }
 
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
@@ -55,30 +78,11 @@ fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
 /// # Errors
 /// A procfs that is not there or cannot be understood.
 pub fn ignored_signals() -> Result<Vec<i32>> {
-    let failed = |errno| {
+    let failed = |errno: Errno| {
         Error::new(Kind::Host, "cannot read `/proc/self/status`")
             .with_errno(errno as i32)
             .with_hint("mount a procfs: `mount -t proc proc /proc`")
     };
-    let status = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own).map_err(failed)?;
-    let text = all_of(number(&status)).map_err(failed)?;
-    let value = text.split(|byte| *byte == b'\n').find_map(|line| {
-        let digits = line.strip_prefix(b"SigIgn:\t")?;
-        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    });
-    let mask = value.ok_or_else(|| failed(Errno::EBADMSG))?;
+    let mask = status().map_err(failed)?.ignored;
     Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
-}
-
-/// Who is in thousands of groups has a long list of them before the line that is looked for.
-fn all_of(file: Fd) -> Sys<Vec<u8>> {
-    let (mut text, mut piece) = (Vec::new(), [0u8; 2048]);
-    loop {
-        let count = fd::read(file, &mut piece)?;
-        text.extend_from_slice(piece.get(..count).unwrap_or_default());
-        // One read gives all of a file of procfs that fits.
-        if count < piece.len() {
-            return Ok(text);
-        }
-    }
 }

@@ -206,8 +206,8 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
     let acts = plan.steps.iter().map(|step| freeze_step(plan, &step.op).map_err(|error| error.at(step.origin)));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
-        candidates: plan.exec.candidates.iter().map(|path| text(path)).collect::<Result<_>>()?,
-        argv: Pointers::new(plan.exec.argv.iter().map(|word| text(word)).collect::<Result<_>>()?),
+        candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
+        argv: Pointers::new(plan.exec.argv.iter().map(|word| path_text(word.as_ref())).collect::<Result<_>>()?),
         env: Pointers::new(plan.exec.env.iter().map(variable).collect::<Result<_>>()?),
         stdio: opened.stdio,
         ignored: opened.ignored,

@@ -23,6 +23,7 @@ pub mod random;
 pub mod seccomp;
 pub mod security;
 pub mod start;
+pub mod status;
 pub mod time;
 pub mod watch;
 

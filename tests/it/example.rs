@@ -140,13 +140,14 @@ pub(crate) fn plan() -> Plan {
             }],
         }),
         exec: Exec {
-            candidates: vec!["/usr/local/bin/make".to_owned(), "/usr/bin/make".to_owned()],
-            argv: vec!["make".to_owned(), "check all".to_owned()],
+            candidates: ["/usr/local/bin/make", "/usr/bin/make"].map(Into::into).into(),
+            argv: ["make", "check all"].map(Into::into).into(),
             env: vec![
                 Variable { name: "PATH".to_owned(), value: VariableValue::Plain("/usr/local/bin:/usr/bin".to_owned()) },
                 Variable { name: "TOKEN".to_owned(), value: VariableValue::Secret(SECRET.to_owned()) },
             ],
             workdir: path("/src"),
+            origin: Origin::CommandLine,
         },
         init: Init::Reaper,
         stdin: StdinPlan::Null,
@@ -231,7 +232,7 @@ fn usage() -> Usage {
     }
 }
 
-pub(crate) fn subject(command: &[String]) -> Subject<'_> {
+pub(crate) fn subject(command: &[std::ffi::OsString]) -> Subject<'_> {
     Subject {
         spec: Some(SPEC),
         sha256: Some("00ff"),
