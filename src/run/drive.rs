@@ -9,6 +9,7 @@ use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started};
 use crate::run::relay::Relay;
 use crate::run::sources::{self, Source, StepFailed};
+use crate::run::stdio::Standard;
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
@@ -65,7 +66,7 @@ fn host(message: &str, errno: Errno) -> Error {
 #[derive(Debug)]
 struct Parts {
     groups: Option<Groups>,
-    stdin: Option<OwnedFd>,
+    standard: Standard,
     /// The reading and the writing ends of the output streams, where sbx relays them.
     streams: Vec<(OwnedFd, OwnedFd)>,
 }
@@ -90,7 +91,7 @@ impl Parts {
                 .map_err(|errno| host("cannot make a pipe", errno))
         };
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
-        Ok(Self { groups, stdin: stdio::open(plan)?, streams })
+        Ok(Self { groups, standard: stdio::open(plan)?, streams })
     }
 
     fn opened(&self, plan: &Plan, sources: &[Source], status: Fd) -> Result<Opened> {
@@ -107,7 +108,7 @@ impl Parts {
         }
         Ok(Opened {
             trees: numbers,
-            stdio: [self.stdin.as_ref().map(number), output(0), output(1)],
+            stdio: [self.standard.stdin.as_ref().map(number), output(0), output(1)],
             pipes: Pipes {
                 status,
                 tasks: self.groups.as_ref().map(Groups::tasks).unwrap_or_default(),
@@ -118,6 +119,10 @@ impl Parts {
                 },
             },
             ignored,
+            streams: match (self.streams.is_empty(), self.standard.found) {
+                (true, found) => found.map(Some),
+                (false, [input, ..]) => [Some(input), None, None],
+            },
         })
     }
 }
@@ -140,7 +145,7 @@ fn clone_flags(plan: &Plan) -> u64 {
 
 fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
     // The child has its own copies; the end of these pipes has to be seen.
-    parts.stdin = None;
+    parts.standard.stdin = None;
     let relays = relays(plan, &mut parts);
     let Prepared { unmapped, spent } = match prepare(plan, &side) {
         Ok(prepared) => prepared,

@@ -7,19 +7,30 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::anchor;
 use crate::run::c_text::path_text;
+use crate::sys::file::{self, Stat};
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, Fd, Sys, fd, file};
+use crate::sys::{Errno, Fd, Sys, fd};
 use crate::units::Origin;
+
+/// The standard streams, before sbx puts pipes of its own in their place.
+#[derive(Debug)]
+pub struct Standard {
+    /// What becomes standard input, where it is not the caller's.
+    pub stdin: Option<OwnedFd>,
+    /// What the three are.
+    pub found: [Stat; 3],
+}
 
 /// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
-pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
-    refuse_directory(std::io::stdout(), "output")?;
-    refuse_directory(std::io::stderr(), "error")?;
+pub fn open(plan: &Plan) -> Result<Standard> {
+    let output = refuse_directory(std::io::stdout(), "output")?;
+    let error = refuse_directory(std::io::stderr(), "error")?;
+    let standard = |stdin, input| Standard { stdin, found: [input, output, error] };
     let (path, origin) = match &plan.stdin {
-        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| None),
+        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|input| standard(None, input)),
         StdinPlan::Null => (std::path::Path::new("/dev/null"), Origin::Default),
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
@@ -33,18 +44,19 @@ pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
         let message = format!("cannot open `{}` as standard input", path.display());
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
     })?;
-    refuse_directory(&opened, "input").map(|()| Some(opened)).map_err(|error| error.at(origin))
+    let input = refuse_directory(&opened, "input").map_err(|error| error.at(origin))?;
+    Ok(standard(Some(opened), input))
 }
 
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
-fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
+fn refuse_directory(stream: impl AsFd, name: &str) -> Result<Stat> {
     match file::stat(stream) {
         Ok(found) if found.kind == file::FileType::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
             Err(Error::new(Kind::Host, message)
                 .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
         }
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(found),
         Err(errno) => Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno as i32)),
     }
 }

@@ -21,6 +21,7 @@ mod host_live;
 mod hostile;
 mod identity;
 mod image;
+mod landlock;
 mod limits;
 mod manners;
 mod mounts;
