@@ -25,7 +25,7 @@ pub fn in_scope_if_needed(text: &Text, spec: &Spec, host: &Host) -> Result<()> {
     let wanted = gather::controllers(spec, Accounting::NotWanted);
     let refused =
         wanted.iter().any(|controller| host.cgroups.find(*controller).is_err_and(|refusal| refusal.is_some()));
-    let mut limits = Feature::ALL.iter().filter(|feature| **feature != Feature::Seccomp);
+    let mut limits = Feature::ALL.iter().filter(|feature| !matches!(feature, Feature::Seccomp | Feature::Landlock));
     let every = limits.all(|feature| spec.best_effort.iter().any(|named| named.value == *feature));
     if !refused || every {
         return Ok(());

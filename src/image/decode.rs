@@ -152,7 +152,7 @@ impl Read for Unpacked<'_> {
 /// of many members takes anything for the start of one more and calls the file cut short.
 enum Gzip<R> {
     Between(R),
-    InMember(GzDecoder<R>),
+    InMember(Box<GzDecoder<R>>),
     End,
 }
 
@@ -162,7 +162,7 @@ impl<R: BufRead> Gzip<R> {
             let rest = source.fill_buf()?;
             let zeros = rest.iter().take_while(|byte| **byte == 0).count();
             match rest.get(zeros) {
-                Some(0x1f) if zeros == 0 => return Ok(Self::InMember(GzDecoder::new(source))),
+                Some(0x1f) if zeros == 0 => return Ok(Self::InMember(Box::new(GzDecoder::new(source)))),
                 Some(_) => return Err(io::Error::other("there is something after its compressed data")),
                 None if rest.is_empty() => return Ok(Self::End),
                 None => source.consume(zeros),
@@ -178,7 +178,7 @@ impl<R: BufRead> Read for Gzip<R> {
                 Self::End => return Ok(0),
                 Self::Between(source) => Self::next_member(source)?,
                 Self::InMember(mut decoder) => match decoder.read(buffer)? {
-                    0 if !buffer.is_empty() => Self::Between(decoder.into_inner()),
+                    0 if !buffer.is_empty() => Self::Between((*decoder).into_inner()),
                     count => {
                         *self = Self::InMember(decoder);
                         return Ok(count);

@@ -135,6 +135,15 @@ pub struct SeccompFacts {
     pub missing: Option<i32>,
 }
 
+/// Whether the kernel has Landlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LandlockFacts {
+    /// The version of its interface.
+    Version(u32),
+    /// The errno with which the kernel says that it has none.
+    Missing(i32),
+}
+
 /// Everything that was looked up for one plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -148,6 +157,7 @@ pub struct Facts {
     /// Only where `ids="range"` asks for it.
     pub subordinate: Option<Subordinate>,
     pub seccomp: SeccompFacts,
+    pub landlock: LandlockFacts,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
 }

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod ground;
 pub mod group;
 pub mod identity;
+pub mod landlock;
 pub mod layers;
 pub mod limits;
 pub mod mounts;
@@ -38,6 +39,7 @@ pub struct Plan {
     pub init: Init,
     pub stdin: StdinPlan,
     pub watch: Watch,
+    pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
     /// What was asked for and is not in force, by leave of `best-effort`.
@@ -166,6 +168,10 @@ pub enum Op {
         keep: Vec<Capability>,
     },
     NoNewPrivileges,
+    /// Forbids by Landlock what the mounts forbid, and what the spec does; not for sbx's own init.
+    Landlock {
+        act: landlock::Act,
+    },
     /// Filters the system calls of the command; the last thing before it starts, and not for sbx's own init.
     Seccomp {
         filter: seccomp::Filter,

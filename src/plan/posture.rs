@@ -13,6 +13,7 @@ use crate::units::{AbsPath, Origin};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posture {
     pub seccomp: Filter,
+    pub landlock: Layer,
     pub proc: Proc,
     pub user_namespaces: UserNamespaces,
     pub core: Core,
@@ -24,6 +25,15 @@ pub struct Posture {
 pub enum Filter {
     Default,
     Strict,
+    None,
+}
+
+/// What `landlock` is where the spec does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// What follows from the mounts.
+    Derived,
+    /// None: whoever is held by Landlock can mount nothing, in no namespace (landlock(7)).
     None,
 }
 
@@ -128,6 +138,7 @@ pub const fn of(profile: Profile) -> Posture {
     match profile {
         Profile::Default => Posture {
             seccomp: Filter::Default,
+            landlock: Layer::Derived,
             proc: Proc::Masked,
             user_namespaces: UserNamespaces::Forbidden,
             core: Core::None,
@@ -135,6 +146,7 @@ pub const fn of(profile: Profile) -> Posture {
         },
         Profile::Strict => Posture {
             seccomp: Filter::Strict,
+            landlock: Layer::Derived,
             proc: Proc::Processes,
             user_namespaces: UserNamespaces::Forbidden,
             core: Core::None,
@@ -142,6 +154,7 @@ pub const fn of(profile: Profile) -> Posture {
         },
         Profile::Compat => Posture {
             seccomp: Filter::None,
+            landlock: Layer::None,
             proc: Proc::Whole,
             user_namespaces: UserNamespaces::Allowed,
             core: Core::Callers,
@@ -159,7 +172,7 @@ pub fn of_spec(spec: &Spec) -> (Posture, Origin) {
 impl Posture {
     /// Returns the rows of the table that the README shows: what, and how this posture has it.
     #[must_use]
-    pub fn rows(self) -> [(&'static str, &'static str); 5] {
+    pub fn rows(self) -> [(&'static str, &'static str); 6] {
         [
             (
                 "system calls, unless `seccomp` says otherwise",
@@ -167,6 +180,13 @@ impl Posture {
                     Filter::Default => "`seccomp default`",
                     Filter::Strict => "`seccomp strict`",
                     Filter::None => "`seccomp none`",
+                },
+            ),
+            (
+                "files, unless `landlock` says otherwise",
+                match self.landlock {
+                    Layer::Derived => "the mounts, and Landlock behind them",
+                    Layer::None => "the mounts",
                 },
             ),
             (

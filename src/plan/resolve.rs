@@ -9,8 +9,8 @@ use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
-    mounts, posture, seccomp,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, landlock,
+    limits, mounts, posture, seccomp,
 };
 use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
@@ -50,6 +50,9 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     if filter.as_ref().is_none_or(|filter| !filter.closes_keyrings()) {
         closing.push(Step { op: Op::Posture(posture::Deed::NewKeyring), origin: Origin::Default });
     }
+    let sources = steps.sources.iter().chain(&steps.assembly).chain(&steps.inside);
+    let rules = landlock::resolve::resolve(inputs, &sources.collect::<Vec<_>>())?;
+    closing.extend(rules.steps);
     closing.extend(filter.map(|filter| Step {
         op: Op::Seccomp { filter },
         origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
@@ -63,8 +66,9 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         init: spec.init.as_ref().map_or(Init::Reaper, |init| init.value),
         stdin: stdin(spec, invocation),
         watch: watch(spec, invocation),
+        landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
-        weakened: decided.weakened.into_iter().chain(unfiltered).collect(),
+        weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
         warnings: Vec::new(),
         namespaces,
     })

@@ -79,6 +79,7 @@ impl Op {
             Self::Rlimit { .. } => "rlimit",
             Self::Capabilities { .. } => "capabilities",
             Self::NoNewPrivileges => "no-new-privileges",
+            Self::Landlock { act } => act.kind(),
             Self::Seccomp { .. } => "seccomp",
             Self::Workdir { .. } => "workdir",
         }
@@ -128,6 +129,7 @@ impl fmt::Display for Op {
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),
             Self::Capabilities { keep } => keep.iter().try_for_each(|capability| write!(f, " {}", capability.name)),
+            Self::Landlock { act } => write!(f, " {act}"),
             Self::Seccomp { filter } => write!(f, " {filter}"),
             Self::MapIds
             | Self::SetIds

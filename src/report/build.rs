@@ -299,8 +299,10 @@ fn isolation<'a>(plan: Option<&'a Plan>, outcome: Option<&'a Outcome>) -> Isolat
                 .unwrap_or("none"),
             denied: None,
         },
-        // No rule is installed by this version, and the report says so.
-        landlock: Landlock { abi: None, status: "none" },
+        landlock: plan.map_or(Landlock { abi: None, status: "none" }, |plan| Landlock {
+            abi: plan.landlock.abi,
+            status: plan.landlock.status.as_str(),
+        }),
         capabilities: ops.clone().find_map(|op| match op {
             Op::Capabilities { keep } => Some(keep.iter().map(|capability| capability.name).collect()),
             _ => None,

@@ -159,6 +159,7 @@ fn cannot(op: &Op) -> String {
         Op::Rlimit { resource, value } => format!("cannot limit `{}` to {value}", resource.as_str()),
         Op::Capabilities { .. } => "cannot drop the capabilities".to_owned(),
         Op::NoNewPrivileges => "cannot forbid new privileges".to_owned(),
+        Op::Landlock { act } => act.failed(),
         Op::Seccomp { .. } => "cannot filter the system calls of the command".to_owned(),
         Op::Workdir { path } => format!("cannot change to the working directory `{path}`"),
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::host::{Preparation, Version};
+use crate::plan::landlock::{Act, Right, Rights};
 use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
@@ -169,6 +170,7 @@ fn fields(op: &Op) -> Value {
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),
         Op::Hostname { name } => json!({"name": name}),
         Op::Rlimit { resource, value } => json!({"resource": resource.as_str(), "value": value}),
+        Op::Landlock { act } => landlock(act),
         Op::Seccomp { filter } => json!({
             "profile": filter.profile, "rules": filter.rules, "allow": filter.counts.allow,
             "conditional": filter.counts.conditional, "deny": filter.counts.deny,
@@ -185,6 +187,15 @@ fn fields(op: &Op) -> Value {
         | Op::Posture(Deed::NoUserNamespaces | Deed::NewKeyring)
         | Op::LoopbackUp
         | Op::NoNewPrivileges => Value::Null,
+    }
+}
+
+fn landlock(act: &Act) -> Value {
+    let words = |rights: Rights| rights.iter().map(Right::as_str).collect::<Vec<_>>();
+    match act {
+        Act::Handle(rights) | Act::Streams(rights) => json!({"rights": words(*rights)}),
+        Act::Path(path, rights) => json!({"path": path.as_str(), "rights": words(*rights)}),
+        Act::Port(port, rights) => json!({"port": port, "rights": words(*rights)}),
     }
 }
 

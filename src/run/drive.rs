@@ -9,7 +9,7 @@ use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::relay::Relay;
 use crate::run::sources::{self, Source, StepFailed};
-use crate::run::stdio::Input;
+use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
@@ -30,11 +30,11 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         garbage::collect_for(groups);
     }
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    let stdin = match stdio::open(plan)? {
-        Input::Open(stdin) => stdin,
+    let standard = match stdio::open(plan)? {
+        Input::Open(standard) => standard,
         Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
     };
-    let parts = Parts::open(plan, groups, stdin)?;
+    let parts = Parts::open(plan, groups, standard)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
@@ -68,7 +68,7 @@ fn host(message: &str, errno: Errno) -> Error {
 #[derive(Debug)]
 struct Parts {
     groups: Option<Groups>,
-    stdin: Option<OwnedFd>,
+    standard: Standard,
     /// The reading and the writing ends of the output streams, where sbx relays them.
     streams: Vec<(OwnedFd, OwnedFd)>,
 }
@@ -86,14 +86,14 @@ struct Side {
 }
 
 impl Parts {
-    fn open(plan: &Plan, groups: Option<Groups>, stdin: Option<OwnedFd>) -> Result<Self> {
+    fn open(plan: &Plan, groups: Option<Groups>, standard: Standard) -> Result<Self> {
         let pipe = || {
             fd::pipe()
                 .map(|(reader, writer)| (own(reader), own(writer)))
                 .map_err(|errno| host("cannot make a pipe", errno))
         };
         let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
-        Ok(Self { groups, stdin, streams })
+        Ok(Self { groups, standard, streams })
     }
 
     fn opened(&self, plan: &Plan, sources: &[Source], status: Fd) -> Result<Opened> {
@@ -110,7 +110,7 @@ impl Parts {
         }
         Ok(Opened {
             trees: numbers,
-            stdio: [self.stdin.as_ref().map(number), output(0), output(1)],
+            stdio: [self.standard.stdin.as_ref().map(number), output(0), output(1)],
             pipes: Pipes {
                 status,
                 tasks: self.groups.as_ref().map(Groups::tasks).unwrap_or_default(),
@@ -121,6 +121,10 @@ impl Parts {
                 },
             },
             ignored,
+            streams: match (self.streams.is_empty(), self.standard.found) {
+                (true, found) => found.map(Some),
+                (false, [input, ..]) => [Some(input), None, None],
+            },
         })
     }
 }
@@ -143,7 +147,7 @@ fn clone_flags(plan: &Plan) -> u64 {
 
 fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
     // The child has its own copies; the end of these pipes has to be seen.
-    parts.stdin = None;
+    parts.standard.stdin = None;
     let relays = relays(plan, &mut parts);
     let Prepared { unmapped, spent } = match prepare(plan, &side) {
         Ok(prepared) => prepared,

@@ -198,6 +198,11 @@ fn execute(start: &Start) -> Verdict {
     if let Err(errno) = process::new_session().and_then(|()| process::unblock_signals()) {
         return failed(errno);
     }
+    for ruleset in &start.rulesets {
+        if let Err((step, errno)) = ruleset.enforce() {
+            return Verdict::step_failed(step, errno);
+        }
+    }
     if let Some(filter) = &start.filter
         && let Err(errno) = filter.load()
     {

@@ -16,6 +16,7 @@ pub mod garbage;
 pub mod group_name;
 pub mod idmap;
 pub mod init;
+pub mod landlock;
 pub mod meter;
 pub mod parent;
 pub mod posture;

@@ -7,17 +7,26 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::c_text::path_text;
 use crate::run::{Ended, anchor, fifo};
+use crate::sys::file::{self, Stat};
 use crate::sys::status::status;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, fd, file};
+use crate::sys::{Errno, fd};
 
-/// What becomes standard input.
+/// What was found out about the standard streams.
 #[derive(Debug)]
 pub enum Input {
-    /// `None` is the caller's own.
-    Open(Option<OwnedFd>),
+    Open(Standard),
     /// The run ended while it waited for a writer.
     Stopped(Ended),
+}
+
+/// The standard streams, before sbx puts pipes of its own in their place.
+#[derive(Debug)]
+pub struct Standard {
+    /// What becomes standard input, where it is not the caller's.
+    pub stdin: Option<OwnedFd>,
+    /// What the three are.
+    pub found: [Stat; 3],
 }
 
 /// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
@@ -25,15 +34,17 @@ pub enum Input {
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
 pub fn open(plan: &Plan) -> Result<Input> {
-    refuse_directory(std::io::stdout(), "output")?;
-    refuse_directory(std::io::stderr(), "error")?;
+    let output = refuse_directory(std::io::stdout(), "output")?;
+    let error = refuse_directory(std::io::stderr(), "error")?;
+    let standard = |stdin, input| Input::Open(Standard { stdin, found: [input, output, error] });
     let (path, origin) = match &plan.stdin {
-        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|()| Input::Open(None)),
+        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|input| standard(None, input)),
         StdinPlan::Null => {
-            let null = fd::open(c"/dev/null", libc::O_RDONLY, 0).map(own);
-            return null.map(|null| Input::Open(Some(null))).map_err(|errno| {
+            let null = fd::open(c"/dev/null", libc::O_RDONLY, 0).map(own).map_err(|errno| {
                 Error::new(Kind::Io, "cannot open `/dev/null` as standard input").with_errno(errno as i32)
-            });
+            })?;
+            let input = refuse_directory(&null, "input")?;
+            return Ok(standard(Some(null), input));
         }
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
@@ -49,25 +60,25 @@ pub fn open(plan: &Plan) -> Result<Input> {
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
     };
     let opened = opened.map_err(failed)?;
-    refuse_directory(&opened, "input").map_err(|error| error.at(origin))?;
-    if file::stat(&opened).is_ok_and(|found| found.kind == file::FileType::Fifo)
+    let input = refuse_directory(&opened, "input").map_err(|error| error.at(origin))?;
+    if input.kind == file::FileType::Fifo
         && let Some(ended) = fifo::await_writer(&opened, &plan.watch).map_err(failed)?
     {
         return Ok(Input::Stopped(ended));
     }
     fd::set_blocking(number(&opened)).map_err(failed)?;
-    Ok(Input::Open(Some(opened)))
+    Ok(standard(Some(opened), input))
 }
 
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
-fn refuse_directory(stream: impl AsFd, name: &str) -> Result<()> {
+fn refuse_directory(stream: impl AsFd, name: &str) -> Result<Stat> {
     match file::stat(stream) {
         Ok(found) if found.kind == file::FileType::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
             Err(Error::new(Kind::Host, message)
                 .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
         }
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(found),
         Err(errno) => Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno as i32)),
     }
 }

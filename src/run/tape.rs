@@ -10,8 +10,10 @@ use crate::plan::{
 };
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
+use crate::run::landlock::{self, Ruleset};
 use crate::run::{anchor, fail, posture};
 use crate::spec::{Exec, Init, Namespace, Resource};
+use crate::sys::file::Stat;
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, mount, start};
 
@@ -66,6 +68,8 @@ pub struct Start {
     pub bounded: Option<CString>,
     /// What the command's system calls go through.
     pub filter: Option<Filter>,
+    /// What the command obeys.
+    pub rulesets: Vec<Ruleset>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +190,8 @@ pub struct Opened {
     pub stdio: [Option<Fd>; 3],
     pub pipes: Pipes,
     pub ignored: Vec<i32>,
+    /// What the standard streams are, where they are not sbx's own.
+    pub streams: [Option<Stat>; 3],
 }
 
 fn kept(opened: &Opened) -> Vec<Fd> {
@@ -220,6 +226,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
             false => PidNamespace::Host,
         },
         filter: Filter::of(plan),
+        rulesets: landlock::freeze(plan, &opened.streams)?,
         bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
@@ -302,7 +309,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         }
         Op::NoNewPrivileges => Act::NoNewPrivileges,
         // By the process that becomes the command, once nothing but that is left to do.
-        Op::Seccomp { .. } => Act::Nothing,
+        Op::Landlock { .. } | Op::Seccomp { .. } => Act::Nothing,
         Op::Workdir { path } => Act::Workdir { path: text(path.as_str())? },
     })
 }

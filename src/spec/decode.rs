@@ -8,11 +8,11 @@ use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
     Ids, Init, Namespace, Namespaces, Network, Profile, ReportTarget, Rootfs, Spec, Stdin, User, Who, Writable,
-    decode_limits, decode_mounts, decode_process, decode_seccomp,
+    decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 20] = [
+const NODES: [&str; 21] = [
     "rootfs",
     "namespaces",
     "user",
@@ -25,6 +25,7 @@ const NODES: [&str; 20] = [
     "pass-env",
     "secret",
     "seccomp",
+    "landlock",
     "capabilities",
     "profile",
     "command",
@@ -113,6 +114,10 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
         }
         "seccomp" => {
             spec.seccomp = decode_seccomp::seccomp(&mut reader).map(|it| reader.spanned(it));
+            children = Children::Read;
+        }
+        "landlock" => {
+            spec.landlock = decode_landlock::landlock(&mut reader).map(|it| reader.spanned(it));
             children = Children::Read;
         }
         "profile" => {

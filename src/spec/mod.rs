@@ -5,11 +5,13 @@ mod agree;
 mod capability;
 mod character;
 mod decode;
+mod decode_landlock;
 mod decode_limits;
 mod decode_mounts;
 mod decode_process;
 mod decode_seccomp;
 pub mod diagnostic;
+mod landlock;
 mod limits;
 mod literal;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod syscall;
 mod tree;
 pub mod value;
 
+pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use syscall::Syscall;
@@ -47,6 +50,7 @@ pub struct Spec {
     pub secrets: Vec<Spanned<Secret>>,
     pub profile: Option<Spanned<Profile>>,
     pub seccomp: Option<Spanned<Seccomp>>,
+    pub landlock: Option<Spanned<Landlock>>,
     pub capabilities: Vec<Spanned<Capability>>,
     pub command: Option<Spanned<Command>>,
     pub stdin: Option<Spanned<Stdin>>,
@@ -348,11 +352,12 @@ pub enum Feature {
     CpuTime,
     Disk,
     Seccomp,
+    Landlock,
 }
 
 impl Feature {
     /// All features, in the order in which they are listed everywhere.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Memory,
         Self::Cpu,
         Self::Cpuset,
@@ -362,6 +367,7 @@ impl Feature {
         Self::CpuTime,
         Self::Disk,
         Self::Seccomp,
+        Self::Landlock,
     ];
 
     /// Returns the word of the language and of the report.
@@ -377,6 +383,7 @@ impl Feature {
             Self::CpuTime => "cpu-time",
             Self::Disk => "disk",
             Self::Seccomp => "seccomp",
+            Self::Landlock => "landlock",
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod alloc;
 pub mod attempt;
 pub mod fd;
 pub mod file;
+pub mod landlock;
 pub mod memory;
 pub mod mount;
 pub mod net;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use sbx::host::{Controller, Preparation, Version};
+use sbx::plan::landlock::{InForce, Status};
 use sbx::plan::{
     AppliedLimit, Attributes, Capture, CgroupPlan, Content, Counting, Devices, Exec, Filesystem, Group, IdRange,
     Identity, Idmap, Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch,
@@ -161,6 +162,7 @@ pub(crate) fn plan() -> Plan {
             cores: Some(MilliCores(1500)),
             disk: None,
         },
+        landlock: InForce { abi: Some(6), status: Status::Partial },
         limits: vec![limit("memory", "512M", 512 << 20, "memory.max"), limit("pids", "256", 256, "pids.max")],
         weakened: vec![Weakened { feature: "cpuset", why: "controller not delegated".to_owned() }],
         warnings: vec!["the spec is world-writable".to_owned()],

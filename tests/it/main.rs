@@ -22,6 +22,7 @@ mod host_live;
 mod hostile;
 mod identity;
 mod image;
+mod landlock;
 mod limits;
 mod manners;
 mod mounts;

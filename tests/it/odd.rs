@@ -113,6 +113,14 @@ fn sbx_runs_in_sbx() {
             }
             let uid = if user == "caller" { who.uid() } else { 7 };
             assert_eq!(ran.ok(), format!("inner\n{uid}"), "{who:?} {user} {ran:?}");
+            // Rules on files forbid every mount to whoever obeys them.
+            let held = spec.replace("landlock none\n", "");
+            let ran = Sbx::new(who)
+                .file("inner.kdl", b"")
+                .spec(&held)
+                .cmd(&["/sbx", "run", "/inner.kdl", "--", "true"])
+                .run();
+            assert!(ran.stderr.contains("`landlock none` in its spec"), "{ran:?}");
             // A limit that only a cgroup holds is refused there, not let go.
             let ran = run(&["--pids", "9"], &["true"]);
             assert_eq!((ran.code(), ran.kind()), (125, "exited"), "{ran:?}");

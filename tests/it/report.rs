@@ -65,7 +65,7 @@ fn exited() {
     context_switches: {"involuntary":10,"voluntary":9}
     cpu: {"limit_cores":1.5,"periods":15,"throttled_ns":17,"throttled_periods":16}
     io: {"read_bytes":21,"read_ops":23,"write_bytes":22,"write_ops":24}
-    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":null,"status":"none"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
+    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":6,"status":"partial"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
     leftovers: ["/sys/fs/cgroup/sbx-1"]
     memory: {"limit_bytes":536870912,"limit_hits":14,"max_rss_bytes":6,"oom_kills":13,"page_faults_major":8,"page_faults_minor":7,"peak_bytes":11,"source":"memory.peak","swap_peak_bytes":12}
     network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none"}
