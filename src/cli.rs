@@ -111,7 +111,7 @@ pub struct Request {
     pub spec: PathBuf,
     /// The command instead of the spec's, or the arguments of its script
     #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// Set a variable of the command's environment (can be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
@@ -212,8 +212,7 @@ fn plain(words: &[OsString]) -> Option<Run> {
     if is_flag {
         return None;
     }
-    let command = command.iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<_>>()?;
-    let request = Request { spec: spec.into(), command, ..Request::default() };
+    let request = Request { spec: spec.into(), command: command.to_vec(), ..Request::default() };
     Some(Run { request, ..Run::default() })
 }
 

@@ -133,7 +133,12 @@ impl fmt::Display for Error {
         match self.errno {
             Some(errno) => {
                 let errno = nix::errno::Errno::from_raw(errno);
-                write!(f, ": {} ({errno:?})", errno.desc())
+                let description = match errno {
+                    // The word of C for functions of mathematics.
+                    nix::errno::Errno::ERANGE => "Value out of range",
+                    errno => errno.desc(),
+                };
+                write!(f, ": {description} ({errno:?})")
             }
             None => Ok(()),
         }

@@ -51,6 +51,8 @@
 //!    what is shown is what is done, and the flags of the command line are edits of the spec.
 //! 2. **The child is small and dumb.** Paths, id maps and arguments are made in the parent and frozen on the tape; an error of
 //!    the child is a step and an errno, turned into words on the other side.
+//!    So Landlock's rules are four raw calls in [`sys`], not the `landlock` crate, which allocates: a rule is about a file that
+//!    is opened, and what the rules are about exists only once the child has mounted it.
 //! 3. **The host is detached first, mounts are made later.** Sources are opened as detached trees while the host is visible;
 //!    destinations are made when only the image is. A link in an image can then lead only into the image.
 //! 4. **Never root outside.** Root's commands get an id of their own; with an identity map, sysctls would open for writing

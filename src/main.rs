@@ -39,7 +39,10 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::Doctor { json: true } => print(&app::machine::doctor_json()?),
         Verb::Doctor { json: false } => print(&app::machine::doctor_text()),
-        Verb::Gc => print(&app::machine::gc()?),
+        Verb::Gc => {
+            let (removed, text) = app::machine::gc()?;
+            print(&removed).map(|done| Done { text, ..done })
+        }
         Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

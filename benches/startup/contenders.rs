@@ -246,8 +246,8 @@ fn plain(yard: &Yard, uid: u32) -> Vec<Contender> {
     }
     let (sbx, spec) = (yard.text("sbx"), yard.text("plain.kdl"));
     list.push(contender("sbx", &[&sbx, "run", &spec, "--"], Tail::Words));
-    let unfiltered = yard.text("filter-none.kdl");
-    list.push(contender("sbx, `seccomp none`", &[&sbx, "run", &unfiltered, "--"], Tail::Words));
+    let compat = yard.text("plain-compat.kdl");
+    list.push(contender(COMPAT, &[&sbx, "run", &compat, "--"], Tail::Words));
     list.push(bwrap(yard, "bwrap"));
     if uid == 0 {
         let state = yard.text("crun");
@@ -256,6 +256,9 @@ fn plain(yard: &Yard, uid: u32) -> Vec<Contender> {
     }
     list
 }
+
+/// The row that isolates as much as the others, and no more.
+const COMPAT: &str = "sbx, `profile compat`";
 
 /// The yardstick of the ratios.
 pub(crate) const FLOOR: &str = "floor with init";
@@ -273,6 +276,9 @@ fn limited(yard: &Yard) -> Vec<Contender> {
     let (sbx, spec, report) = (yard.text("sbx"), yard.text("limits.kdl"), yard.text("report.json"));
     let words = [&sbx, "run", "--report", &report, &spec, "--"];
     list.push(contender("sbx", &words, Tail::Words));
+    let compat = yard.text("limits-compat.kdl");
+    let words = [&sbx, "run", "--report", &report, &compat, "--"];
+    list.push(contender(COMPAT, &words, Tail::Words));
     list.push(bwrap(yard, "bwrap"));
     let state = yard.text("crun");
     let words = [CRUN, "--root", &state, "--cgroup-manager=cgroupfs", "run"];

@@ -32,6 +32,8 @@ const BARE: &[&str] = &[
 pub(crate) const FILTERS: [&str; 3] = ["none", "default", "strict"];
 
 const SPEC: &str = "writable=\"no\"\nreport \"none\"\n";
+/// Without what the others do not have either.
+const COMPAT: &str = "profile \"compat\"\n";
 const LIMITS: &str = "limits {\n    memory \"64M\"\n    pids 32\n    cpu 1.0\n}\n";
 
 impl Yard {
@@ -84,6 +86,8 @@ impl Yard {
         let plain = format!("{root}{SPEC}");
         fs::write(self.path("plain.kdl"), &plain)?;
         fs::write(self.path("limits.kdl"), format!("{plain}{LIMITS}"))?;
+        fs::write(self.path("plain-compat.kdl"), format!("{plain}{COMPAT}"))?;
+        fs::write(self.path("limits-compat.kdl"), format!("{plain}{COMPAT}{LIMITS}"))?;
         for filter in FILTERS {
             let spec = format!("{plain}seccomp {filter:?}\n");
             fs::write(self.path(&format!("filter-{filter}.kdl")), spec)?;

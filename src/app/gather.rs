@@ -12,10 +12,12 @@ use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host, subordinate};
 use crate::image::{self, Found, Image, Lookup, Source, Store};
 use crate::plan::facts::{
-    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, Standing, Subordinate,
+    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
+    Subordinate,
 };
 use crate::plan::ground;
 use crate::spec::{HostPath, Ids, Mount, RootfsSource, Spec, Who};
+use crate::sys::landlock;
 use crate::units::{AbsPath, Origin, Spanned};
 
 /// The names in the root directory that belong to the system (hier(7)).
@@ -57,12 +59,20 @@ pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<
         subordinate: subordinate(spec, &host),
         devices: devices(spec, invocation)?,
         seccomp: profile::facts(spec, invocation)?,
+        landlock: landlock(),
         host,
         base,
         answers,
         above,
     };
     Ok(Gathered { facts, image })
+}
+
+fn landlock() -> LandlockFacts {
+    match landlock::version() {
+        Ok(version) => LandlockFacts::Version(version),
+        Err(errno) => LandlockFacts::Missing(errno as i32),
+    }
 }
 
 fn image(spec: &Spec, invocation: &Invocation) -> Result<Option<Image>> {
@@ -173,7 +183,7 @@ fn on_host(path: &Path) -> FileKind {
 fn host(spec: &Spec, invocation: &Invocation) -> Host {
     let wanted = controllers(spec, invocation.accounting);
     let depth = match &spec.limits.cgroup {
-        _ if wanted.is_empty() => Depth::Caller,
+        None if wanted.is_empty() => Depth::Caller,
         Some(Spanned { value: HostPath(path), .. }) => Depth::CgroupsUnder(PathBuf::from(path)),
         None => Depth::Cgroups(wanted),
     };

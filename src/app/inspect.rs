@@ -33,8 +33,8 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
         Some(ReportTarget::None) => Accounting::NotWanted,
         _ => Accounting::IfAvailable,
     };
-    let invocation = run::invocation(&spec, request, &text, (Capture::No, accounting));
-    let invocation = invocation.map_err(|error| refuse(&error))?;
+    let mut invocation = run::invocation(&spec, request, &text, (Capture::No, accounting));
+    invocation.volumes = run::volumes(&spec).map_err(|error| refuse(&error))?;
     let gathered = gather::gather(&spec, &invocation, Effects::None).map_err(|error| refuse(&error))?;
     let plan = resolve::resolve(&spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
     match rendering {

@@ -38,11 +38,11 @@ pub fn doctor_json() -> Result<Vec<u8>, Refusal> {
     })
 }
 
-/// Removes what killed runs left; returns a line for each thing.
+/// Removes what killed runs left; returns a line for each thing, and what a person should know besides.
 ///
 /// # Errors
 /// What is still there, exit status 125.
-pub fn gc() -> Result<Vec<u8>, Refusal> {
+pub fn gc() -> Result<(Vec<u8>, String), Refusal> {
     let mut lines = Vec::new();
     let mut stuck = String::new();
     for leftover in garbage::collect_all() {
@@ -55,15 +55,20 @@ pub fn gc() -> Result<Vec<u8>, Refusal> {
             }
         }
     }
-    let store = Store::of_caller(|name| std::env::var_os(name)).and_then(|store| store.collect());
-    for leftover in store.map_err(|error| Refusal::new(&error, None))? {
+    let (store, note) = match Store::of_caller(|name| std::env::var_os(name)) {
+        // Nothing can have been kept without a place: what is left of the groups is removed all the same.
+        Err(error) if std::env::var_os("SBX_STORE").is_none() => (None, format!("sbx: warning: {}\n", error.message)),
+        store => (Some(store.map_err(|error| Refusal::new(&error, None))?), String::new()),
+    };
+    let leftovers = store.map_or_else(|| Ok(Vec::new()), |store| store.collect());
+    for leftover in leftovers.map_err(|error| Refusal::new(&error, None))? {
         match leftover.error {
             None => lines.push(format!("removed {}\n", leftover.path.display())),
             Some(error) => stuck.push_str(&Refusal::new(&error, None).text),
         }
     }
     if stuck.is_empty() {
-        return Ok(lines.concat().into_bytes());
+        return Ok((lines.concat().into_bytes(), note));
     }
     Err(Refusal { text: stuck, status: exit::SBX })
 }

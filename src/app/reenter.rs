@@ -14,7 +14,7 @@ use crate::host::{Host, ScopeCommand};
 use crate::plan::facts::Accounting;
 use crate::spec::{Feature, Spec};
 use crate::sys::process::{Pointers, execute};
-use crate::sys::{Fd, fd, start, watch};
+use crate::sys::{Fd, fd, process, start, watch};
 
 /// Becomes `systemd-run … sbx …` if a limit of `spec` has no group here and a scope can give one.
 ///
@@ -25,7 +25,7 @@ pub fn in_scope_if_needed(text: &Text, spec: &Spec, host: &Host) -> Result<()> {
     let wanted = gather::controllers(spec, Accounting::NotWanted);
     let refused =
         wanted.iter().any(|controller| host.cgroups.find(*controller).is_err_and(|refusal| refusal.is_some()));
-    let mut limits = Feature::ALL.iter().filter(|feature| **feature != Feature::Seccomp);
+    let mut limits = Feature::ALL.iter().filter(|feature| !matches!(feature, Feature::Seccomp | Feature::Landlock));
     let every = limits.all(|feature| spec.best_effort.iter().any(|named| named.value == *feature));
     if !refused || every {
         return Ok(());
@@ -73,6 +73,8 @@ fn become_scope(scope: &ScopeCommand) -> Error {
         env.push(bytes(&[name.as_os_str(), value.as_os_str()].join(std::ffi::OsStr::new("="))));
     }
     env.extend(scope.environment.iter().map(|(name, value)| bytes(format!("{name}={value}").as_ref())));
+    // What is executed starts with the signals that sbx started with.
+    process::unblock_signals().ok();
     let errno = execute(&program, &Pointers::new(words), &Pointers::new(env));
     Error::new(Kind::Host, format!("cannot start `{}`", scope.program.display())).with_errno(errno as i32)
 }

@@ -11,6 +11,7 @@ use crate::run::c_text::path_text;
 use crate::spec::diagnostic::{self, Finding};
 use crate::spec::{Spec, parse};
 use crate::sys::{Errno, Fd, fd, watch};
+use crate::units::Origin;
 
 /// The largest spec that is read at all; the language's own limit is smaller and says so better.
 const READ_MAX: usize = 4 << 20;
@@ -47,7 +48,10 @@ impl Text {
         let source = opened.as_ref().map_or(Fd(0), watch::number);
         let bytes = read_all(source).map_err(|errno| failed(&errno.into()))?;
         let parent = if standard { Path::new(".") } else { path.parent().unwrap_or(Path::new(".")) };
-        let base = base(parent).map_err(|source| failed(&source))?;
+        let base = base(parent).map_err(|source| {
+            Error::io("cannot look up the working directory, where the paths of the spec begin", &source)
+                .with_hint("change to a directory that is there")
+        })?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(Self { name, base, bytes, text })
     }
@@ -114,24 +118,22 @@ pub fn spec(text: &Text, request: &cli::Request) -> std::result::Result<Spec, Mi
 }
 
 impl Mistake {
-    /// Returns the error that stands for the mistake in a report: the first of many.
+    /// Returns the mistakes as a report has them, at least one.
     #[must_use]
-    pub fn error(&self) -> Error {
+    pub fn errors(&self) -> Vec<Error> {
         match self {
-            Self::Error(error) => error.clone(),
-            Self::Findings(findings) => {
-                let first = findings.first();
-                let message = first.map_or_else(|| "the spec is wrong".to_owned(), |first| first.message.clone());
-                let error = Error::new(Kind::Spec, message);
-                // Without a help it is the words at the caret that say what is expected.
-                let label = |first: &Finding| Some(first.label.clone()).filter(|label| !label.is_empty());
-                let told = |first: &Finding| first.help.clone().or_else(|| label(first));
-                let error = match first.and_then(told) {
-                    Some(help) => error.with_hint(help),
-                    None => error,
-                };
-                error.at(first.map_or(crate::units::Origin::Default, |first| crate::units::Origin::Spec(first.span)))
-            }
+            Self::Error(error) => vec![error.clone()],
+            Self::Findings(findings) => findings.iter().map(told).collect(),
         }
+    }
+}
+
+/// Without a help it is the words at the caret that say what is expected.
+fn told(finding: &Finding) -> Error {
+    let error = Error::new(Kind::Spec, finding.message.clone()).at(Origin::Spec(finding.span));
+    let label = Some(&finding.label).filter(|label| !label.is_empty());
+    match finding.help.as_ref().or(label) {
+        Some(help) => error.with_hint(help),
+        None => error,
     }
 }

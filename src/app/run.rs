@@ -1,6 +1,7 @@
 //! `sbx run`: the story of one run, from the text of the spec to the report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env::VarError;
 use std::path::PathBuf;
 
 use crate::app::deliver::Place;
@@ -10,12 +11,16 @@ use crate::app::stages::{Laps, Stages};
 use crate::app::{Refusal, reenter};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
-use crate::image::Image;
+use crate::image::{Image, Store};
 use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
+use crate::report::build::error_member;
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
+use crate::run::conclude::unstarted;
 use crate::run::{Ended, Outcome, drive, stdio};
-use crate::spec::{Access, HostPath, Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
+use crate::spec::{Access, Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
+use crate::sys::process;
+use crate::sys::watch::asked_to_end;
 use crate::units::Origin;
 
 /// What a run printed on standard error, if anything, and its exit status.
@@ -45,19 +50,24 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
         let message = format!("`--label {}`: must be NAME=VALUE", label.escape_debug());
         return Err(Refusal::new(&Error::new(Kind::Usage, message), None));
     }
-    let target = target(arguments, &spec, form);
-    let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
-    let target = target.map_err(|error| refuse(&error))?;
+    let refuse = |error: Error| Refusal::new(&error, Some(text.as_spec()));
+    let target = target(arguments, &spec, form).map_err(refuse)?;
     let accounting = if target == ReportTarget::None { Accounting::NotWanted } else { Accounting::IfAvailable };
     let capture = if arguments.capture { Capture::Yes } else { Capture::No };
-    let invocation =
-        invocation(&spec, &arguments.request, &text, (capture, accounting)).map_err(|error| refuse(&error))?;
-    let place = Place::open(&target, &invocation, &writable(&spec, &invocation)).map_err(|error| refuse(&error))?;
-    let decided = decide(&spec, &invocation, &mut account, &mut stages);
-    let happened = decided.and_then(|plan| {
-        let outcome = drive::run(&plan, stages.started());
-        outcome.map(|outcome| (plan, outcome))
-    });
+    let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
+    let base = report_base(arguments, &invocation).map_err(refuse)?;
+    let place = Place::open(&target, &base, &writable(&spec, &invocation)).map_err(refuse)?;
+    // From here on there is a report to be written, whatever comes.
+    let blocked = process::block_signals()
+        .map_err(|errno| Error::new(Kind::Host, "cannot block signals").with_errno(errno as i32));
+    let decided = blocked.and_then(|_| decide(&spec, &mut invocation, &mut account, &mut stages));
+    let happened = match decided {
+        Ok(plan) => drive::run(&plan, stages.started()).map(|outcome| (Some(plan), outcome)),
+        Err(error) => match asked_to_end() {
+            Some(signal) => Ok((None, unstarted(Ended::Canceled { signal }, stages.started(), None))),
+            None => Err(error),
+        },
+    };
     stages.lap("run");
     finish(happened, place, &mut account, stages)
 }
@@ -72,33 +82,38 @@ fn writable(spec: &Spec, invocation: &Invocation) -> Vec<PathBuf> {
 }
 
 /// Everything up to the plan.
-fn decide(spec: &Spec, invocation: &Invocation, account: &mut Account<'_>, stages: &mut Stages) -> Result<Plan> {
+fn decide(spec: &Spec, invocation: &mut Invocation, account: &mut Account<'_>, stages: &mut Stages) -> Result<Plan> {
+    invocation.volumes = volumes(spec)?;
     let gathered = gather::gather(spec, invocation, Effects::Prepare)?;
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
-    let plan = resolve::resolve(spec, &gathered.facts, invocation)?;
+    let mut plan = resolve::resolve(spec, &gathered.facts, invocation)?;
+    if let Some(devices @ 1..) = gathered.image.map(|image| image.skipped.devices) {
+        plan.warnings
+            .push(format!("{devices} devices of the archive are not in the root: name what is needed with `device`"));
+    }
     stages.lap("resolve");
     Ok(plan)
 }
 
 /// Says what happened: to the place of the report, and to a person where there is something to say.
 fn finish(
-    happened: Result<(Plan, Outcome)>,
+    happened: Result<(Option<Plan>, Outcome)>,
     place: Place,
     account: &mut Account<'_>,
     mut stages: Stages,
 ) -> std::result::Result<Done, Refusal> {
     let source = account.text.as_spec();
     let (mut said, code) = match &happened {
-        Ok((plan, outcome)) => (words(plan, outcome, account), status::exit_status(outcome)),
+        Ok((plan, outcome)) => (words(plan.as_ref(), outcome, account), status::exit_status(outcome)),
         Err(error) => (Refusal::new(error, Some(source)).text, status::error_status(error)),
     };
     if place.is_wanted() {
         account.sha256 = Some(request_digest(&account.text.bytes));
         let subject = account.subject();
         let (plan, happened) = match &happened {
-            Ok((plan, outcome)) => (Some(plan), Ok(outcome)),
+            Ok((plan, outcome)) => (plan.as_ref(), Ok(outcome)),
             Err(error) => (None, Err(error)),
         };
         let line = Report::new(&subject, plan, happened).to_line();
@@ -121,21 +136,22 @@ fn finish(
 }
 
 /// Returns what a person has to know of a run: why it did not start or was ended, and warnings.
-fn words(plan: &Plan, outcome: &Outcome, account: &Account<'_>) -> String {
+fn words(plan: Option<&Plan>, outcome: &Outcome, account: &Account<'_>) -> String {
     let mut text = String::new();
     match outcome.ended {
         Ended::NotStarted(failure) => {
-            let explained = explain::failure(failure, Some(plan));
+            let explained = explain::failure(failure, plan);
             text = Refusal::new(&explained.error, Some(account.text.as_spec())).text;
         }
         Ended::Exited { .. } => {}
         _ => {
-            if let Some(reason) = explain::reason(outcome, Some(plan)) {
+            if let Some(reason) = explain::reason(outcome, plan) {
                 text = format!("sbx: {}\n", crate::units::visible(&reason));
             }
         }
     }
-    for warning in outcome.warnings.iter().map(String::as_str).chain(plan.warnings.iter().map(String::as_str)) {
+    let planned = plan.iter().flat_map(|plan| &plan.warnings);
+    for warning in outcome.warnings.iter().chain(planned) {
         text.extend(["sbx: warning: ", &crate::units::visible(warning), "\n"]);
     }
     for leftover in &outcome.leftovers {
@@ -166,56 +182,70 @@ fn target(arguments: &cli::Run, spec: &Spec, form: Form) -> Result<ReportTarget>
     Ok(spec.report.as_ref().map_or(default, |target| target.value.clone()))
 }
 
-/// On the command line a relative file is the caller's, not the spec's.
 fn flag_target(text: &str) -> Result<ReportTarget> {
     let wrong = |why: String| {
         Error::new(Kind::Usage, format!("`--report {}`: {why}", text.escape_debug())).at(Origin::CommandLine)
     };
-    let target = value::report_target(text).map_err(wrong)?;
-    match target {
-        ReportTarget::File(HostPath(path)) if !path.starts_with(['/', '~']) => {
-            let working =
-                std::env::current_dir().map_err(|source| Error::io("cannot look up the working directory", &source))?;
-            Ok(ReportTarget::File(HostPath(working.join(path).to_string_lossy().into_owned())))
-        }
-        other => Ok(other),
-    }
+    value::report_target(text).map_err(wrong)
 }
 
-/// Returns what this call adds to the spec.
-///
-/// # Errors
-/// Named volumes without a place for them.
+/// Returns where a relative path of the report begins: on the command line it is the caller's, not the spec's.
+fn report_base(arguments: &cli::Run, invocation: &Invocation) -> Result<Invocation> {
+    let mut base = Invocation { base: invocation.base.clone(), home: invocation.home.clone(), ..Invocation::default() };
+    if arguments.report.as_ref().is_some_and(|path| !path.starts_with(['/', '~'])) {
+        base.base =
+            std::env::current_dir().map_err(|source| Error::io("cannot look up the working directory", &source))?;
+    }
+    Ok(base)
+}
+
+/// Returns what this call adds to the spec, but for the place of the volumes.
+#[must_use]
 pub fn invocation(
     spec: &Spec,
     request: &cli::Request,
     text: &Text,
     (capture, accounting): (Capture, Accounting),
-) -> Result<Invocation> {
+) -> Invocation {
     let mut names: BTreeSet<&str> = spec.pass_env.iter().map(|name| name.value.as_str()).collect();
     names.extend(["USER", "TERM"]);
     names.extend(spec.secrets.iter().filter_map(|secret| match &secret.value {
         Secret::Env { variable, .. } => Some(variable.as_str()),
         Secret::File { .. } => None,
     }));
-    let variables: BTreeMap<String, String> =
-        names.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
-    let has_volumes = spec.mounts.iter().any(|mount| matches!(mount.value, Mount::Volume { .. }));
-    let volumes = if has_volumes {
-        crate::image::Store::of_caller(|name| std::env::var_os(name))?.root().join("volumes")
-    } else {
-        PathBuf::new()
-    };
-    Ok(Invocation {
+    let (mut variables, mut not_text) = (BTreeMap::new(), BTreeSet::new());
+    for name in names {
+        match std::env::var(name) {
+            Ok(value) => drop(variables.insert(name.to_owned(), value)),
+            Err(VarError::NotUnicode(_)) => drop(not_text.insert(name.to_owned())),
+            Err(VarError::NotPresent) => {}
+        }
+    }
+    Invocation {
         base: text.base.clone(),
         home: std::env::var_os("HOME").map(PathBuf::from),
-        volumes,
+        volumes: PathBuf::new(),
         variables,
+        not_text,
         arguments: request.command.clone(),
         capture,
         accounting,
         streams: stdio::look(),
-    })
+    }
+}
+
+/// Returns the directory of the named volumes, which only a spec with one needs.
+///
+/// # Errors
+/// No place for them, with the line of the first.
+pub fn volumes(spec: &Spec) -> Result<PathBuf> {
+    match spec.mounts.iter().find(|mount| matches!(mount.value, Mount::Volume { .. })) {
+        Some(volume) => {
+            let store = Store::of_caller(|name| std::env::var_os(name)).map_err(|error| error.at(volume.origin))?;
+            Ok(store.root().join("volumes"))
+        }
+        None => Ok(PathBuf::new()),
+    }
 }
 
 /// What the report says of the request.
@@ -274,7 +304,8 @@ impl<'a> Account<'a> {
 
     /// A wrong spec is drawn for a person; the report gets it only where the command line says where that is.
     fn mistaken(&mut self, mistake: &Mistake) -> Refusal {
-        let error = mistake.error();
+        let mistakes = mistake.errors();
+        let error = mistakes.first().cloned().unwrap_or_else(|| Error::new(Kind::Spec, "the spec is wrong"));
         let mut refusal = match mistake {
             Mistake::Findings(findings) => Refusal::of_text(self.text.draw(findings)),
             Mistake::Error(error) => Refusal::new(error, Some(self.text.as_spec())),
@@ -283,9 +314,11 @@ impl<'a> Account<'a> {
         let Some(text) = &self.arguments.report else { return refusal };
         let subject = self.subject();
         let written = flag_target(text).and_then(|target| {
-            let place =
-                Place::open(&target, &Invocation { base: self.text.base.clone(), ..Invocation::default() }, &[])?;
-            let line = Report::new(&subject, None, Err(&error)).to_line();
+            let base = report_base(self.arguments, &Invocation::default())?;
+            let place = Place::open(&target, &base, &[])?;
+            let mut report = Report::new(&subject, None, Err(&error));
+            report.outcome.mistakes = mistakes.iter().map(|error| error_member(error, subject.spec)).collect();
+            let line = report.to_line();
             place.write(
                 &line.map_err(|error| Error::new(Kind::Bug, format!("cannot write the report as JSON: {error}")))?,
             )

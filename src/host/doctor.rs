@@ -7,7 +7,8 @@ use crate::host::advice::{self, Switches};
 use crate::host::scope::{self, Surroundings};
 use crate::host::{Caller, Cgroups, Controller, Rights, Version, cgroup, probe, subordinate, trial};
 use crate::sys::attempt::{self as kernel, Failure, namespace};
-use crate::sys::probe::{EOPNOTSUPP, describe, read_text};
+use crate::sys::probe::{describe, read_text};
+use crate::sys::{Errno, landlock};
 
 /// The oldest kernel that sbx promises to work on: all the calls below and Landlock.
 pub const OLDEST: (u32, u32) = (5, 13);
@@ -275,26 +276,39 @@ fn systemd(caller: Caller, cgroups: &Cgroups) -> Option<Check> {
     })
 }
 
-/// Network rules need version 4 (Linux 6.7).
+/// Without it a spec is refused, unless it says that it can do without.
 fn landlock() -> Check {
-    match kernel::landlock_abi() {
-        Ok(version @ 4..) => Check::ok("landlock", format!("version {version}")),
-        Ok(version) => Check::not(
-            Status::Limited,
-            "landlock",
-            format!("version {version}, without rules for ports"),
-            "use Linux 6.7 or later",
-        ),
-        Err(EOPNOTSUPP) => Check::not(
-            Status::Limited,
+    const WITHOUT: &str = "a spec can do without: `landlock none`, or `best-effort \"landlock\"`";
+    match landlock::version() {
+        Ok(version) => judge_landlock(version),
+        Err(Errno::EOPNOTSUPP) => Check::not(
+            Status::Missing,
             "landlock",
             "built in but not switched on",
-            "add `landlock` to `lsm=` on the kernel's command line",
+            format!("add `landlock` to `lsm=` on the kernel's command line; {WITHOUT}"),
         ),
-        Err(errno) => {
-            Check::not(Status::Limited, "landlock", describe(errno), "use a kernel with CONFIG_SECURITY_LANDLOCK")
-        }
+        Err(errno) => Check::not(
+            Status::Missing,
+            "landlock",
+            describe(errno as i32),
+            format!("use a kernel with CONFIG_SECURITY_LANDLOCK; {WITHOUT}"),
+        ),
     }
+}
+
+/// Returns what a version of Landlock is worth: the kernels of `landlock` in landlock(7).
+#[must_use]
+pub fn judge_landlock(version: u32) -> Check {
+    let (without, since) = match version {
+        0 | 1 => ("renames and links between directories, which answer EXDEV,", "5.19"),
+        2 => ("rules for truncating", "6.2"),
+        3 => ("rules for ports", "6.7"),
+        4 => ("rules for commands to devices", "6.10"),
+        5 => ("rules for abstract sockets and signals", "6.12"),
+        _ => return Check::ok("landlock", format!("version {version}")),
+    };
+    let found = format!("version {version}, without {without} and what came later");
+    Check::not(Status::Limited, "landlock", found, format!("use Linux {since} or later; 6.12 has all"))
 }
 
 fn seccomp() -> Check {

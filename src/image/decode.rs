@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::{Bounds, Progress, Step};
+use crate::sys::watch::asked_to_end;
 
 /// Memory that the sender of an archive may claim for the window of a decoder.
 const WINDOW: u64 = 128 << 20;
@@ -54,6 +55,9 @@ impl<'a> Packed<'a> {
 
 impl Read for Packed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if asked_to_end().is_some() {
+            return Err(io::Error::other("the reading was canceled"));
+        }
         let count = (&mut &*self.file).read(buffer)?;
         self.hash.update(&buffer[..count]);
         self.read.set(self.read.get() + u64::try_from(count).unwrap_or(u64::MAX));
@@ -79,7 +83,7 @@ pub(super) fn unpacked<'a>(
     let start = source.fill_buf().map_err(|error| Error::io("cannot be read", &error))?;
     let inner: Box<dyn Read + 'a> = match Format::of(start)? {
         Format::Plain => Box::new(source),
-        Format::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Format::Gzip => Box::new(Gzip::Between(source)),
         Format::Zstd => Box::new(Zstd::new(source)),
         Format::Xz => Box::new(XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB)),
     };
@@ -141,6 +145,47 @@ impl Read for Unpacked<'_> {
             return Err(io::Error::other(format!("it unpacks to more than {ratio} times its size")));
         }
         Ok(count)
+    }
+}
+
+/// All members of a gzip file. What follows the last one may be zeros, as tapes have them; flate2's own reader
+/// of many members takes anything for the start of one more and calls the file cut short.
+enum Gzip<R> {
+    Between(R),
+    InMember(Box<GzDecoder<R>>),
+    End,
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn next_member(mut source: R) -> io::Result<Self> {
+        loop {
+            let rest = source.fill_buf()?;
+            let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+            match rest.get(zeros) {
+                Some(0x1f) if zeros == 0 => return Ok(Self::InMember(Box::new(GzDecoder::new(source)))),
+                Some(_) => return Err(io::Error::other("there is something after its compressed data")),
+                None if rest.is_empty() => return Ok(Self::End),
+                None => source.consume(zeros),
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            *self = match std::mem::replace(self, Self::End) {
+                Self::End => return Ok(0),
+                Self::Between(source) => Self::next_member(source)?,
+                Self::InMember(mut decoder) => match decoder.read(buffer)? {
+                    0 if !buffer.is_empty() => Self::Between((*decoder).into_inner()),
+                    count => {
+                        *self = Self::InMember(decoder);
+                        return Ok(count);
+                    }
+                },
+            };
+        }
     }
 }
 

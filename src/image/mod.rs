@@ -69,7 +69,7 @@ pub struct Image {
 /// What an archive holds and the extracted tree does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Skipped {
-    /// Character and block devices: the sandbox has a `/dev` of its own.
+    /// Character and block devices outside `/dev`, which the sandbox has of its own.
     pub devices: u64,
     /// Files that lost their set-user-ID or set-group-ID bit; the mounts ignore it anyway.
     pub set_id: u64,

@@ -16,11 +16,13 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::tree::Ownership;
 use crate::image::{Bounds, Leftover, Skipped, remove};
 use crate::sys::file::effective_uid;
+use crate::sys::watch::asked_to_end;
 
 /// A store. Nothing is read or made before it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +72,8 @@ impl Store {
         let data = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
         let data = data.or_else(|| Some(set("HOME").filter(|path| path.is_absolute())?.join(".local/share")));
         data.map(|data| Self::new(data.join("sbx"))).ok_or_else(|| {
-            Error::new(Kind::Host, "there is no place to keep extracted archives: HOME is not set")
-                .with_hint("set SBX_STORE to a directory of yours")
+            Error::new(Kind::Host, "there is no place to keep archives and volumes: HOME is not set")
+                .with_hint("set HOME, or SBX_STORE to a directory of yours")
         })
     }
 
@@ -163,12 +165,23 @@ impl Store {
         Ok(Some(Kept { root: path.join("rootfs"), skipped: Skipped { devices, set_id, attributes } }))
     }
 
-    /// Waits for whoever else reads the same file.
+    /// Waits for whoever else reads the same file, or until sbx is asked to end: signals are blocked, so they
+    /// do not end the waiting by themselves.
     pub(super) fn lock(&self, file: &str) -> Result<File> {
+        const PAUSE: Duration = Duration::from_millis(20);
         let path = self.root.join("seen").join(format!("{file}.lock"));
         let lock = open_lock(&path)?;
-        lock.lock().map_err(|error| failed("lock", &path, &error))?;
-        Ok(lock)
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if asked_to_end().is_none() => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let message = format!("the waiting for the lock `{}` was canceled", path.display());
+                    return Err(Error::new(Kind::Io, message));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &path, &error)),
+            }
+        }
     }
 
     /// Returns the path of the note on a file.

@@ -1,12 +1,15 @@
 //! What the command is and what it finds: argv, environment, working directory.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Inputs};
 use crate::plan::ground::Grounds;
 use crate::plan::steps::{Place, Steps};
 use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts, terminal};
 use crate::spec::{Command, Secret, Who};
-use crate::units::AbsPath;
+use crate::units::{AbsPath, Origin, Spanned};
 
 /// Where a script lies inside.
 const SCRIPT: &str = "/run/sbx/script";
@@ -21,30 +24,51 @@ pub fn resolve(inputs: Inputs<'_>, identity: &Identity, grounds: &Grounds, steps
     let env = environment(inputs, identity)?;
     let argv = argv(inputs, grounds, steps)?;
     let workdir = inputs.spec.workdir.as_ref().map_or_else(AbsPath::root, |workdir| workdir.value.clone());
-    let candidates = candidates(argv.first().map_or("", String::as_str), &env);
-    Ok(Exec { candidates, argv, env, workdir })
+    let candidates = candidates(argv.first().map(OsString::as_os_str).unwrap_or_default(), &env);
+    let replaced = !inputs.invocation.arguments.is_empty();
+    let origin = match &inputs.spec.command {
+        Some(Spanned { value: Command::Script { .. }, origin }) => *origin,
+        _ if replaced => Origin::CommandLine,
+        command => command.as_ref().map_or(Origin::Default, |command| command.origin),
+    };
+    Ok(Exec { candidates, argv, env, workdir, origin })
 }
 
-fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<String>> {
+fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<OsString>> {
     let arguments = &inputs.invocation.arguments;
     match inputs.spec.command.as_ref().map(|command| (&command.value, command.origin)) {
         Some((Command::Script { text, interpreter }, origin)) => {
+            refuse_script_path(inputs)?;
             let path = AbsPath::new(SCRIPT).unwrap_or_else(|_| AbsPath::root());
             let place = Place { grounds, facts: inputs.facts, path: &path, origin };
             mounts::add_file(place, (0o555, Content::Text(text.clone())), steps)?;
-            Ok([interpreter.clone(), SCRIPT.to_owned()].into_iter().chain(arguments.iter().cloned()).collect())
+            Ok([interpreter.into(), SCRIPT.into()].into_iter().chain(arguments.iter().cloned()).collect())
         }
         _ if !arguments.is_empty() => Ok(arguments.clone()),
-        Some((Command::Argv(words), _)) => Ok(words.clone()),
+        Some((Command::Argv(words), _)) => Ok(words.iter().map(OsString::from).collect()),
         // The command line is a right one: what is missing can be in either place.
         None => Err(Error::new(Kind::Spec, "there is no command to run")
             .with_hint("write `sbx run SPEC -- COMMAND…`, or `command \"…\"` in the spec")),
     }
 }
 
+fn refuse_script_path(inputs: Inputs<'_>) -> Result<()> {
+    let mounts = inputs.spec.mounts.iter().map(|mount| (mount.value.destination(), mount.origin));
+    let files = inputs.spec.secrets.iter().filter_map(|secret| match &secret.value {
+        Secret::File { destination, .. } => Some((destination, secret.origin)),
+        Secret::Env { .. } => None,
+    });
+    match mounts.chain(files).find(|(destination, _)| destination.as_str() == SCRIPT) {
+        Some((_, origin)) => Err(Error::new(Kind::Spec, format!("at `{SCRIPT}` lies the script of the spec"))
+            .with_hint("choose another destination")
+            .at(origin)),
+        None => Ok(()),
+    }
+}
+
 /// Returns the paths that are tried, as execvp(3) would.
-fn candidates(name: &str, env: &[Variable]) -> Vec<String> {
-    if name.contains('/') || name.is_empty() {
+fn candidates(name: &OsStr, env: &[Variable]) -> Vec<OsString> {
+    if name.as_bytes().contains(&b'/') || name.is_empty() {
         return vec![name.to_owned()];
     }
     let path =
@@ -52,7 +76,12 @@ fn candidates(name: &str, env: &[Variable]) -> Vec<String> {
             VariableValue::Plain(value) | VariableValue::Secret(value) => value,
         });
     path.split(':')
-        .map(|place| if place.is_empty() { format!("./{name}") } else { format!("{place}/{name}") })
+        .map(|place| {
+            let mut path = OsString::from(if place.is_empty() { "." } else { place });
+            path.push("/");
+            path.push(name);
+            path
+        })
         .collect()
 }
 
@@ -65,13 +94,21 @@ fn environment(inputs: Inputs<'_>, identity: &Identity) -> Result<Vec<Variable>>
     for variable in &inputs.spec.env {
         set(&mut env, &variable.value.name, VariableValue::Plain(variable.value.value.clone()));
     }
+    let refuse_bytes = |name: &str, origin| match inputs.invocation.not_text.contains(name) {
+        true => Err(Error::new(Kind::Spec, format!("the variable `{name}` is set, and is not UTF-8"))
+            .with_hint("set it to text, or pass it in a file")
+            .at(origin)),
+        false => Ok(()),
+    };
     for name in &inputs.spec.pass_env {
+        refuse_bytes(&name.value, name.origin)?;
         if let Some(value) = inputs.invocation.variables.get(&name.value) {
             set(&mut env, &name.value, VariableValue::Plain(value.clone()));
         }
     }
     for secret in &inputs.spec.secrets {
         if let Secret::Env { name, variable } = &secret.value {
+            refuse_bytes(variable, secret.origin)?;
             let value = inputs.invocation.variables.get(variable).ok_or_else(|| {
                 Error::new(Kind::Spec, format!("the secret `{name}` is to come from `{variable}`, which is not set"))
                     .with_hint(format!("set `{variable}` in the environment of sbx"))

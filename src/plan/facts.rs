@@ -1,11 +1,13 @@
 //! What a plan needs to know of this call and of the rootfs, gathered by others before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
 use crate::plan::{Capture, Identity};
 use crate::spec::{HostPath, Namespace, Spec};
+use crate::sys::file::Stat;
 use crate::units::AbsPath;
 
 /// What this call of sbx adds to the spec.
@@ -16,10 +18,12 @@ pub struct Invocation {
     pub home: Option<PathBuf>,
     /// The directory in which the named volumes live.
     pub volumes: PathBuf,
-    /// The caller's environment, as far as the spec names it; what is not valid UTF-8 is absent.
+    /// The caller's environment, as far as the spec names it.
     pub variables: BTreeMap<String, String>,
+    /// Names of variables that are set and not valid UTF-8.
+    pub not_text: BTreeSet<String>,
     /// What follows `--`: replaces the command, or becomes the arguments of a script.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<OsString>,
     pub capture: Capture,
     pub accounting: Accounting,
     pub streams: Streams,
@@ -38,14 +42,19 @@ pub enum Accounting {
 pub type Streams = [Stream; 3];
 
 /// What one of them is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    Terminal,
-    Directory,
-    #[default]
-    Other,
+    Terminal(Stat),
+    Other(Stat),
     /// The errno of looking.
     Unknown(i32),
+}
+
+impl Default for Stream {
+    /// Nobody has looked: there is none.
+    fn default() -> Self {
+        Self::Unknown(libc::EBADF)
+    }
 }
 
 impl Invocation {
@@ -147,6 +156,15 @@ pub struct SeccompFacts {
     pub missing: Option<i32>,
 }
 
+/// Whether the kernel has Landlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LandlockFacts {
+    /// The version of its interface.
+    Version(u32),
+    /// The errno with which the kernel says that it has none.
+    Missing(i32),
+}
+
 /// Everything that was looked up for one plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -160,6 +178,7 @@ pub struct Facts {
     /// Only where `ids="range"` asks for it.
     pub subordinate: Option<Subordinate>,
     pub seccomp: SeccompFacts,
+    pub landlock: LandlockFacts,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
 }

@@ -36,6 +36,9 @@ pub enum Ground {
     System,
     /// A directory of the host that the spec names: nothing is ever made there.
     Bound(PathBuf),
+    /// A copy-on-write view of a directory of the host, or a volume: it has what is there, and what is missing
+    /// can be made.
+    View(PathBuf),
 }
 
 /// The mounts so far, the latest last.
@@ -82,7 +85,7 @@ impl Grounds {
     pub fn above(&self, path: &AbsPath) -> Option<Question> {
         match self.under(path).1 {
             Ground::Image | Ground::System => self.question(path),
-            Ground::Own | Ground::Kernel | Ground::Bound(_) => None,
+            Ground::Own | Ground::Kernel | Ground::Bound(_) | Ground::View(_) => None,
         }
     }
 
@@ -94,7 +97,7 @@ impl Grounds {
             Ground::Own => None,
             Ground::Image => Some(Question::Image(path.clone())),
             Ground::System | Ground::Kernel => Some(Question::Host(PathBuf::from(path.as_str()))),
-            Ground::Bound(source) => {
+            Ground::Bound(source) | Ground::View(source) => {
                 let rest = path.as_str().strip_prefix(place.as_str()).unwrap_or_default().trim_start_matches('/');
                 Some(Question::Host(if rest.is_empty() { source.clone() } else { source.join(rest) }))
             }
@@ -107,7 +110,9 @@ impl Grounds {
 pub fn ground_of(mount: &Mount, invocation: &Invocation) -> Option<Ground> {
     match mount {
         Mount::Bind(bind) => Some(Ground::Bound(invocation.absolute(&bind.source))),
-        Mount::Tmpfs { .. } | Mount::Overlay { .. } | Mount::Volume { .. } | Mount::Mask { .. } => Some(Ground::Own),
+        Mount::Overlay { lower, .. } => Some(Ground::View(invocation.absolute(lower))),
+        Mount::Volume { name, .. } => Some(Ground::View(invocation.volumes.join(name))),
+        Mount::Tmpfs { .. } | Mount::Mask { .. } => Some(Ground::Own),
         Mount::File { .. } | Mount::Dir { .. } | Mount::Symlink { .. } | Mount::Device { .. } => None,
     }
 }

@@ -4,7 +4,8 @@ use crate::error::{Error, Kind, Result};
 use crate::host::{Controller, Hierarchy, Version};
 use crate::plan::facts::{Accounting, Facts, Invocation};
 use crate::plan::{AppliedLimit, CgroupPlan, Group, Setting, Value, Weakened};
-use crate::spec::{Feature, Init, Limits, Spec};
+use crate::plan::{ground, root};
+use crate::spec::{Feature, Init, Limits, Spec, Writable};
 use crate::units::{Bytes, Origin};
 
 /// The period in which `cpu.max` and `cpu.cfs_quota_us` count, in microseconds: the kernel's default, with which
@@ -50,6 +51,7 @@ fn shown(name: &'static str, (requested, applied): (String, u64), (v2, v1): (&st
 pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Decided> {
     let mut decided = Decided::default();
     let mut groups: Vec<Group> = Vec::new();
+    let limits = &spec.limits;
     for want in wants(spec, facts, invocation)? {
         match place(&want, facts) {
             Ok((hierarchy, settings)) => {
@@ -63,7 +65,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
             Err(error) => refuse(spec, want.feature, error.at(want.origin), &mut decided)?,
         }
     }
-    if !groups.is_empty() || invocation.accounting == Accounting::IfAvailable {
+    if !groups.is_empty() || invocation.accounting == Accounting::IfAvailable || limits.cgroup.is_some() {
         let accounting = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Cpuacct];
         for controller in accounting {
             if let Ok(hierarchy) = facts.host.cgroups.find(controller)
@@ -80,6 +82,10 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
             group(&mut groups, hierarchy, Controller::Io);
         }
     }
+    // Who gave leave for the limits that it would hold gave it for the group.
+    if let Some(named) = limits.cgroup.as_ref().filter(|_| groups.is_empty() && decided.weakened.is_empty()) {
+        return Err(useless(&named.value.0, facts).at(named.origin));
+    }
     disk(spec, &mut decided)?;
     // The same first group whatever the limits, so that a later run finds what this one may leave.
     groups.sort_by_key(|group| (std::cmp::Reverse(group.version), group.controllers.iter().min().copied()));
@@ -87,8 +93,16 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<De
     Ok(decided)
 }
 
-/// The writable part of a root is a tmpfs of sbx, whose size is its own, or a directory that is kept.
+/// The writable part of a root is a tmpfs of sbx, whose size is its own, or a directory that is kept. Where the
+/// root is read-only it is `/tmp`.
 fn disk(spec: &Spec, decided: &mut Decided) -> Result<()> {
+    if let (Some(disk), Writable::No) = (&spec.limits.disk, root::writable(spec))
+        && ground::base_mounts(spec).iter().all(|path| path.as_str() != "/tmp")
+    {
+        let message = "`disk` bounds nothing: the root is read-only, and `/tmp` is a mount of the spec";
+        let error = Error::new(Kind::Spec, message).with_hint("bound that mount with `size=`, or drop `disk`");
+        return refuse(spec, Feature::Disk, error.at(disk.origin), decided);
+    }
     let Some(rootfs) = spec.rootfs.as_ref().filter(|rootfs| rootfs.value.upper.is_some()) else { return Ok(()) };
     let disk = spec.limits.disk.as_ref().map(|disk| disk.origin);
     let Some(origin) = disk.or(rootfs.value.size.as_ref().map(|size| size.origin)) else { return Ok(()) };
@@ -103,6 +117,19 @@ fn counts_unlimited(hierarchy: &Hierarchy, groups: &[Group]) -> bool {
     hierarchy.version == Version::V2
         || hierarchy.controllers.contains(&Controller::Cpuacct)
         || groups.iter().any(|group| group.parent == hierarchy.parent)
+}
+
+/// The group that the spec names holds the command, whatever it asks for besides.
+fn useless(path: &str, facts: &Facts) -> Error {
+    match facts.host.cgroups.refusals.first() {
+        Some(refusal) => {
+            let error = Error::new(Kind::Host, format!("no group can be made below `{path}`: {}", refusal.why));
+            let error = error.with_hint(refusal.hint.clone());
+            if let Some(errno) = refusal.errno { error.with_errno(errno) } else { error }
+        }
+        None => Error::new(Kind::Host, format!("nothing that the spec asks for is held by a group below `{path}`"))
+            .with_hint("name a group of another hierarchy, or leave `cgroup` out of `limits`"),
+    }
 }
 
 fn refuse(spec: &Spec, feature: Feature, error: Error, decided: &mut Decided) -> Result<()> {

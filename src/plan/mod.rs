@@ -6,23 +6,27 @@ pub mod facts;
 pub mod ground;
 pub mod group;
 pub mod identity;
+pub mod landlock;
 pub mod layers;
 pub mod limits;
 pub mod mounts;
+pub mod posture;
 pub mod resolve;
 pub mod root;
 pub mod seccomp;
 pub mod show;
 pub mod steps;
 pub mod terminal;
+pub mod watch;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
+pub use watch::{Capture, Counting, Watch};
 
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::spec::{Capability, Init, Namespace, Resource};
-use crate::units::{AbsPath, Bytes, MilliCores, Origin};
+use crate::units::{AbsPath, Origin};
 
 /// One run, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,7 @@ pub struct Plan {
     pub streams: facts::Streams,
     pub terminal: Option<terminal::Terminal>,
     pub watch: Watch,
+    pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
     /// What was asked for and is not in force, by leave of `best-effort`.
@@ -146,6 +151,8 @@ pub enum Op {
     ReadOnly {
         path: AbsPath,
     },
+    /// One thing that the posture of the run asks for.
+    Posture(posture::Deed),
     /// Moves the child into the run's cgroups (v1) or finds itself there (v2).
     JoinCgroup,
     /// Makes the run's cgroup the root of what the sandbox sees of cgroups.
@@ -168,6 +175,10 @@ pub enum Op {
         keep: Vec<Capability>,
     },
     NoNewPrivileges,
+    /// Forbids by Landlock what the mounts forbid, and what the spec does; not for sbx's own init.
+    Landlock {
+        act: landlock::Act,
+    },
     /// Filters the system calls of the command; the last thing before it starts, and not for sbx's own init.
     Seccomp {
         filter: seccomp::Filter,
@@ -307,11 +318,14 @@ pub enum MapWriter {
 /// What the child becomes. `candidates` are tried in turn, as execvp(3) does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exec {
-    pub candidates: Vec<String>,
-    pub argv: Vec<String>,
+    pub candidates: Vec<OsString>,
+    /// Any bytes but NUL: names of files need not be text.
+    pub argv: Vec<OsString>,
     /// `NAME=value`, in the order in which they are set.
     pub env: Vec<Variable>,
     pub workdir: AbsPath,
+    /// What named the command.
+    pub origin: Origin,
 }
 
 /// One variable of the command's environment.
@@ -342,39 +356,6 @@ pub enum StdinPlan {
     Inherit,
     Null,
     File(PathBuf, Origin),
-}
-
-/// What the parent watches while the command runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Watch {
-    pub wall: Option<Duration>,
-    /// Between SIGTERM and SIGKILL, at the wall limit and when sbx itself is told to end.
-    pub grace: Duration,
-    pub cpu_time: Option<Duration>,
-    pub output: Option<Bytes>,
-    pub capture: Capture,
-    pub counting: Counting,
-    /// A processor limit, for the report.
-    pub cores: Option<MilliCores>,
-    /// The file system of the sandbox whose size is limited.
-    pub disk: Option<AbsPath>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Capture {
-    /// The command writes where sbx does.
-    #[default]
-    No,
-    /// What it writes goes into the report, bounded.
-    Yes,
-}
-
-/// Whether anybody reads figures that cost system calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Counting {
-    #[default]
-    No,
-    Yes,
 }
 
 /// One limit that was asked for and what holds it.

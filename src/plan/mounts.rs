@@ -8,7 +8,9 @@ use crate::plan::root::mask;
 use crate::plan::steps::{DEVICE, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Attributes, Content, Devices, Filesystem, Idmap, Op, Write};
 use crate::spec::{Access, Bind, HostPath, Mount, Need, Secret};
-use crate::units::{AbsPath, Bytes, Spanned};
+use crate::units::{AbsPath, Bytes, Origin, Spanned};
+
+const ABSENT: &str = "create it, or look at the spelling";
 
 /// Adds the steps of all mounts and of the secrets that are files.
 ///
@@ -62,7 +64,7 @@ fn add_one(inputs: Inputs<'_>, mount: &Spanned<Mount>, grounds: &Grounds, steps:
         }
         Mount::Overlay { lower, .. } => add_overlay(inputs, lower, place, steps),
         Mount::File { text, mode, .. } => add_file(place, (mode.unwrap_or(0o644), Content::Text(text.clone())), steps),
-        Mount::Dir { mode, .. } => add_dir(place, mode.unwrap_or(0o755), steps),
+        Mount::Dir { mode, .. } => add_dir(place, *mode, steps),
         Mount::Symlink { target, .. } => {
             if let Some(question) = grounds.question(path)
                 && ground::exists(facts.kind(&question))
@@ -84,7 +86,7 @@ fn add_one(inputs: Inputs<'_>, mount: &Spanned<Mount>, grounds: &Grounds, steps:
         }
         Mount::Device { path } => {
             let source = std::path::PathBuf::from(path.as_str());
-            existing(facts.host_kind(&source), &source)?;
+            existing(facts.host_kind(&source), &source, ABSENT)?;
             steps.mount_point(place, FileKind::File)?;
             let tree = steps.open(source, View { attributes: DEVICE, idmap: Idmap::None }, *origin);
             steps.attach(tree, path, *origin);
@@ -111,7 +113,11 @@ fn add_bind(inputs: Inputs<'_>, bind: &Bind, place: Place<'_>, steps: &mut Steps
     if kind == FileKind::Missing && bind.need == Need::Optional {
         return Ok(());
     }
-    let kind = existing(kind, &source)?;
+    let hint = match place.origin {
+        Origin::Spec(_) => "create it, or write `optional=#true` if the run can do without",
+        Origin::CommandLine | Origin::Default => ABSENT,
+    };
+    let kind = existing(kind, &source, hint)?;
     steps.mount_point(place, kind)?;
     let write = if bind.access == Access::ReadWrite { Write::ReadWrite } else { Write::ReadOnly };
     let attributes = Attributes { write, devices: Devices::Forbidden, exec: bind.exec };
@@ -124,7 +130,7 @@ fn add_bind(inputs: Inputs<'_>, bind: &Bind, place: Place<'_>, steps: &mut Steps
 /// its layers are attached below the destination itself and hidden by the result.
 fn add_overlay(inputs: Inputs<'_>, lower: &HostPath, place: Place<'_>, steps: &mut Steps) -> Result<()> {
     let source = inputs.invocation.absolute(lower);
-    match existing(inputs.facts.host_kind(&source), &source)? {
+    match existing(inputs.facts.host_kind(&source), &source, ABSENT)? {
         FileKind::Directory => {}
         _ => {
             return Err(Error::new(Kind::Spec, format!("`{}` is not a directory", source.display()))
@@ -169,19 +175,28 @@ pub fn add_file(place: Place<'_>, (mode, content): (u32, Content), steps: &mut S
     Ok(())
 }
 
-fn add_dir(place: Place<'_>, mode: u32, steps: &mut Steps) -> Result<()> {
+fn add_dir(place: Place<'_>, mode: Option<u32>, steps: &mut Steps) -> Result<()> {
     let found = place.grounds.question(place.path).map_or(FileKind::Missing, |question| place.facts.kind(&question));
     match found {
+        FileKind::Directory if mode.is_some() => return Err(existing_dir(place.path)),
         FileKind::Directory => return Ok(()),
         FileKind::File => {
             return Err(Error::new(Kind::Spec, format!("`{}` is a file", place.path)).with_hint("choose another path"));
         }
         FileKind::Missing | FileKind::Unknown(_) => {}
     }
+    if mode.is_some() && (steps.made(place.path).is_some() || place.grounds.under(place.path).0 == place.path) {
+        return Err(existing_dir(place.path));
+    }
     refuse_bound(place)?;
     steps.make_ancestors(place.grounds.under(place.path).0, place.path, place.origin);
-    steps.inside(Op::MakeDir { path: place.path.clone(), mode }, place.origin);
+    steps.inside(Op::MakeDir { path: place.path.clone(), mode: mode.unwrap_or(0o755) }, place.origin);
     Ok(())
+}
+
+fn existing_dir(path: &AbsPath) -> Error {
+    Error::new(Kind::Spec, format!("`{path}` exists already, so `mode` would have no effect"))
+        .with_hint("leave `mode` out, or put this line before the one that makes the directory")
 }
 
 fn refuse_bound(place: Place<'_>) -> Result<()> {
@@ -195,16 +210,16 @@ fn refuse_bound(place: Place<'_>) -> Result<()> {
             let message = format!("`{}` does not exist, and nothing can be made in `/proc`", place.path);
             Err(Error::new(Kind::Spec, message).with_hint("choose a path elsewhere"))
         }
-        Ground::Own | Ground::Image | Ground::System => Ok(()),
+        Ground::Own | Ground::Image | Ground::System | Ground::View(_) => Ok(()),
     }
 }
 
 /// Returns `kind` if something is there.
-fn existing(kind: FileKind, source: &std::path::Path) -> Result<FileKind> {
+fn existing(kind: FileKind, source: &std::path::Path, hint: &str) -> Result<FileKind> {
     match kind {
         FileKind::Missing => Err(Error::new(Kind::Spec, format!("`{}` does not exist", source.display()))
             .with_errno(libc::ENOENT)
-            .with_hint("create it, or write `optional=#true` if the run can do without")),
+            .with_hint(hint)),
         FileKind::Unknown(errno) => {
             Err(Error::new(Kind::Spec, format!("cannot look at `{}`", source.display())).with_errno(errno))
         }

@@ -9,10 +9,10 @@ use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, limits,
-    mounts, seccomp, terminal,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, landlock,
+    limits, mounts, posture, seccomp, terminal,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, RootfsSource, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, duration};
 
 /// Decides what will happen.
@@ -20,7 +20,7 @@ use crate::units::{AbsPath, Bytes, Origin, duration};
 /// # Errors
 /// The first thing that this host, this image or this caller cannot do.
 pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Plan> {
-    let namespaces = namespaces(spec)?;
+    let namespaces = namespaces(spec, facts)?;
     let identity = identity::resolve(spec, facts, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
     let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
@@ -51,6 +51,12 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         if decided.cgroup.is_some() { Cgroup::Made } else { Cgroup::NotMade },
         exec_plan.workdir.clone(),
     );
+    if filter.as_ref().is_none_or(|filter| !filter.closes_keyrings()) {
+        closing.push(Step { op: Op::Posture(posture::Deed::NewKeyring), origin: Origin::Default });
+    }
+    let sources = steps.sources.iter().chain(&steps.assembly).chain(&steps.inside);
+    let rules = landlock::resolve::resolve(inputs, &sources.collect::<Vec<_>>())?;
+    closing.extend(rules.steps);
     closing.extend(filter.map(|filter| Step {
         op: Op::Seccomp { filter },
         origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
@@ -66,15 +72,16 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         streams: invocation.streams,
         terminal: terminal.map(|(terminal, _)| terminal),
         watch: watch(spec, invocation),
+        landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
-        weakened: decided.weakened.into_iter().chain(unfiltered).collect(),
+        weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
         warnings: Vec::new(),
         namespaces,
     })
 }
 
 /// Returns the namespaces that are new.
-fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
+fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
     let network = spec.network.as_ref().map_or(Network::None, |network| network.value);
     let Some(written) = &spec.namespaces else {
         let wanted = |kind: &Namespace| match kind {
@@ -93,15 +100,22 @@ fn namespaces(spec: &Spec) -> Result<Vec<Namespace>> {
                 .at(origin));
         }
     }
+    if !new.contains(&Namespace::User) && !new.is_empty() && facts.host.caller.uid != 0 {
+        return Err(Error::new(Kind::Spec, "only root can make namespaces without a user namespace")
+            .with_hint("add `user` to `namespaces`")
+            .at(written.origin));
+    }
     Ok(new.clone())
 }
 
 /// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
 fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     let Inputs { spec, facts, namespaces, .. } = inputs;
-    let mut steps = Vec::with_capacity(8);
+    let mut steps = posture::opening(inputs);
     let mut add = |op, origin| steps.push(Step { op, origin });
-    if namespaces.contains(&Namespace::Mount) {
+    // The kernel makes every mount a slave of the host's where there is a new user namespace (copy_mnt_ns() of
+    // fs/namespace.c): nothing travels out of it.
+    if namespaces.contains(&Namespace::Mount) && !namespaces.contains(&Namespace::User) {
         add(Op::PrivateMounts, Origin::Default);
     }
     // Once the ids have changed the kernel no longer lets this process write its own offsets.
@@ -136,6 +150,7 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
         add(Op::SetIds, origin);
     }
     add(Op::DieWithParent, Origin::Default);
+    steps.extend(posture::after_ids(inputs));
     steps
 }
 
@@ -205,16 +220,7 @@ fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
             .disk
             .as_ref()
             .filter(|_| !kept)
-            .map(|_| if writable_root(spec) { AbsPath::root() } else { temporary() }),
-    }
-}
-
-fn writable_root(spec: &Spec) -> bool {
-    let rootfs = spec.rootfs.as_ref().map(|rootfs| &rootfs.value);
-    let host = rootfs.is_none_or(|rootfs| rootfs.source == RootfsSource::Host);
-    match rootfs.and_then(|rootfs| rootfs.writable.as_ref()) {
-        Some(writable) => writable.value != Writable::No,
-        None => !host,
+            .map(|_| if root::writable(spec) == Writable::No { temporary() } else { AbsPath::root() }),
     }
 }
 
@@ -243,9 +249,13 @@ fn own_limits(spec: &Spec, weakened: &[Weakened]) -> Vec<AppliedLimit> {
         all.push(entry("output", limit.value.to_string(), limit.value.0, "sbx"));
     }
     if let Some(limit) = limits.disk.as_ref().filter(|_| held("disk")) {
-        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, "tmpfs size"));
+        let (size, number) = match root::writable(spec) {
+            Writable::No => ("tmpfs size of /tmp", "tmpfs nr_inodes of /tmp"),
+            Writable::Ephemeral | Writable::Persist => ("tmpfs size", "tmpfs nr_inodes"),
+        };
+        all.push(entry("disk", limit.value.size.to_string(), limit.value.size.0, size));
         if let Some(inodes) = limit.value.inodes {
-            all.push(entry("disk.inodes", inodes.to_string(), inodes, "tmpfs nr_inodes"));
+            all.push(entry("disk.inodes", inodes.to_string(), inodes, number));
         }
     }
     for limit in &limits.rlimits {

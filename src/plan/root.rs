@@ -8,9 +8,10 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Inputs};
 use crate::plan::ground::{self, Grounds, MASKED};
 use crate::plan::layers::{self, Made};
+use crate::plan::posture;
 use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
-use crate::spec::{Namespace, Spec, Writable};
+use crate::spec::{Namespace, RootfsSource, Secret, Spec, Writable};
 use crate::units::{AbsPath, Bytes, Origin};
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -27,7 +28,8 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 #[derive(Debug)]
 struct Layer {
     place: AbsPath,
-    lower: Tree,
+    /// `None` is an empty one.
+    lower: Option<Tree>,
     /// What lies in the upper layer from the beginning.
     made: Vec<Made>,
     origin: Origin,
@@ -51,9 +53,7 @@ pub struct Root {
 pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Root> {
     let Inputs { spec, facts, .. } = inputs;
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
-    let wanted = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref());
-    let default = if matches!(facts.base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
-    let writable = wanted.map_or(default, |wanted| wanted.value);
+    let writable = writable(spec);
     let mut root = Root { writable, size: size(spec), layers: Vec::new(), origin };
     let mut layered = layers::layers(inputs, grounds, writable);
     match &facts.base {
@@ -73,21 +73,30 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
             steps.assemble(Op::Pivot { tree }, origin);
         }
         Base::Host(entries) => {
+            // All that is writable lies on one file system, whose size is its bound: `/` itself as well.
+            if writable == Writable::Ephemeral {
+                root.layers.push(Layer { place: AbsPath::root(), lower: None, made: Vec::new(), origin });
+            }
             let mut attached = Vec::new();
             for entry in entries.iter().filter(|entry| entry.link.is_none()) {
                 let view = View { attributes: SEALED, idmap: Idmap::None };
                 let tree = steps.open(PathBuf::from(entry.path.as_str()), view, origin);
                 match layered.remove(&entry.path) {
-                    Some(made) => root.layers.push(Layer { place: entry.path.clone(), lower: tree, made, origin }),
+                    Some(made) => {
+                        root.layers.push(Layer { place: entry.path.clone(), lower: Some(tree), made, origin });
+                    }
                     None => attached.push((entry.path.clone(), tree)),
                 }
             }
-            let overlays = stage(&root, None, steps);
-            let options = [("mode", "755"), ("size", "1m"), ("nr_inodes", "1024")];
-            let tree = steps.new_filesystem(
-                NewFilesystem { filesystem: Filesystem::Tmpfs, options: &options, attributes: WRITABLE },
-                origin,
-            );
+            let mut overlays = stage(&root, None, steps);
+            let tree = if writable == Writable::Ephemeral {
+                overlays.remove(0).1
+            } else {
+                let inodes = inodes(spec).to_string();
+                let options = [("mode", "755"), ("size", "1m"), ("nr_inodes", &inodes)];
+                let new = NewFilesystem { filesystem: Filesystem::Tmpfs, options: &options, attributes: WRITABLE };
+                steps.new_filesystem(new, origin)
+            };
             steps.assemble(Op::Pivot { tree }, origin);
             for entry in entries {
                 match &entry.link {
@@ -117,7 +126,7 @@ fn build_image(
         steps.assemble(Op::Pivot { tree: lower }, root.origin);
         return Ok(());
     };
-    root.layers.push(Layer { place: AbsPath::root(), lower, made, origin: root.origin });
+    root.layers.push(Layer { place: AbsPath::root(), lower: Some(lower), made, origin: root.origin });
     let upper = inputs.spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.upper.as_ref());
     let kept = upper.map(|upper| {
         // With one id alone all that is kept is the caller's, whoever that is inside.
@@ -158,7 +167,9 @@ fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tr
     let mut overlays = Vec::new();
     for (number, layer) in root.layers.iter().enumerate() {
         let directory = format!("lower{number}");
-        steps.assemble(Op::AttachStaged { tree: layer.lower, directory: directory.clone() }, layer.origin);
+        if let Some(tree) = layer.lower {
+            steps.assemble(Op::AttachStaged { tree, directory: directory.clone() }, layer.origin);
+        }
         let (upper, work) = match kept {
             Some(_) => ("kept/upper".to_owned(), "kept/work".to_owned()),
             None => (format!("upper{number}"), format!("work{number}")),
@@ -183,16 +194,18 @@ fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tr
 /// # Errors
 /// A base mount point that is not a directory in the image.
 pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Result<()> {
-    let Inputs { spec, facts, namespaces, .. } = inputs;
+    let Inputs { spec, facts, .. } = inputs;
     let origin = Origin::Default;
-    let proc = proc_tree(namespaces, steps);
+    let proc = proc_tree(inputs, steps);
     for path in ground::base_mounts(spec) {
         steps.mount_point(Place { grounds, facts, path: &path, origin }, FileKind::Directory)?;
         match path.as_str() {
             "/proc" => steps.attach(proc, &path, origin),
             "/dev" => devices(steps),
             place => {
-                let bound = if matches!(facts.base, Base::Host(_)) && place == "/tmp" { size(spec) } else { None };
+                let bounded =
+                    place == "/tmp" && (writable(spec) == Writable::No || matches!(facts.base, Base::Host(_)));
+                let bound = if bounded { size(spec) } else { None };
                 let options = tmpfs_options(bound, if place == "/tmp" { "1777" } else { "755" });
                 let origin = bound.map_or(origin, |(_, _, origin)| origin);
                 let options = options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
@@ -209,6 +222,9 @@ pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Res
         }
         grounds.cover_base(path);
     }
+    if ground::base_mounts(spec).iter().any(|path| path.as_str() == "/proc") {
+        posture::proc(spec, steps);
+    }
     if matches!(facts.base, Base::Host(_)) {
         mask_host_secrets(facts, steps);
     }
@@ -217,12 +233,11 @@ pub fn base(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Res
 
 /// A new procfs shows the pid namespace of its maker, and the kernel lets only that namespace's owner make
 /// one; without a new namespace the host's is what there is.
-fn proc_tree(namespaces: &[Namespace], steps: &mut Steps) -> Tree {
+fn proc_tree(Inputs { spec, namespaces, .. }: Inputs<'_>, steps: &mut Steps) -> Tree {
     if namespaces.contains(&Namespace::Pid) {
-        steps.new_filesystem(
-            NewFilesystem { filesystem: Filesystem::Proc, options: &[], attributes: DATA },
-            Origin::Default,
-        )
+        let (posture, origin) = posture::of_spec(spec);
+        let options = posture.proc_options();
+        steps.new_filesystem(NewFilesystem { filesystem: Filesystem::Proc, options, attributes: DATA }, origin)
     } else {
         steps.open(PathBuf::from("/proc"), View { attributes: DATA, idmap: Idmap::None }, Origin::Default)
     }
@@ -302,6 +317,26 @@ pub fn finish(root: &Root, (spec, facts): (&Spec, &Facts), steps: &mut Steps) {
     if !matches!(facts.base, Base::Image(_)) {
         steps.inside(Op::ReadOnly { path: AbsPath::root() }, root.origin);
     }
+}
+
+/// Returns what becomes of changes to the root.
+#[must_use]
+pub fn writable(spec: &Spec) -> Writable {
+    let rootfs = spec.rootfs.as_ref().map(|rootfs| &rootfs.value);
+    let host = rootfs.is_none_or(|rootfs| rootfs.source == RootfsSource::Host);
+    let default = if host { Writable::No } else { Writable::Ephemeral };
+    rootfs.and_then(|rootfs| rootfs.writable.as_ref()).map_or(default, |written| written.value)
+}
+
+/// Returns how many files the root needs that holds nothing but mount points.
+fn inodes(spec: &Spec) -> usize {
+    let files = spec.secrets.iter().filter_map(|secret| match &secret.value {
+        Secret::File { destination, .. } => Some(destination),
+        Secret::Env { .. } => None,
+    });
+    let places = spec.mounts.iter().map(|mount| mount.value.destination()).chain(files);
+    // Half of the first thousand is for what sbx itself makes.
+    (512 + places.map(|place| place.as_str().matches('/').count()).sum::<usize>()).next_multiple_of(1024)
 }
 
 /// Returns the bound on the writable part: `rootfs size=` or `limits { disk }`, whichever is smaller.

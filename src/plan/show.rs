@@ -1,6 +1,7 @@
 //! The plan as text for people: one operation a line with what asked for it. The
 //! words of an operation here are its words in errors and reports. Shows no secret.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use crate::host::{Preparation, Version};
@@ -71,6 +72,7 @@ impl Op {
             Self::OpenTerminal => "open-terminal",
             Self::ReadOnly { .. } => "read-only",
             Self::JoinCgroup => "join-cgroup",
+            Self::Posture(deed) => deed.kind(),
             Self::UnshareCgroup => "unshare-cgroup",
             Self::UnshareTime { .. } => "unshare-time",
             Self::Hostname { .. } => "hostname",
@@ -78,6 +80,7 @@ impl Op {
             Self::Rlimit { .. } => "rlimit",
             Self::Capabilities { .. } => "capabilities",
             Self::NoNewPrivileges => "no-new-privileges",
+            Self::Landlock { act } => act.kind(),
             Self::Seccomp { .. } => "seccomp",
             Self::Workdir { .. } => "workdir",
         }
@@ -105,6 +108,7 @@ impl fmt::Display for Op {
             Self::Attach { destination: path, .. } | Self::ReadOnly { path } | Self::Workdir { path } => {
                 write!(f, " {}", Word(path.as_str()))
             }
+            Self::Posture(deed) => deed.fmt(f),
             Self::Mount { filesystem, destination, options, attributes } => {
                 write!(f, " {filesystem} {}", Word(destination.as_str()))?;
                 if !options.is_empty() {
@@ -126,6 +130,7 @@ impl fmt::Display for Op {
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),
             Self::Capabilities { keep } => keep.iter().try_for_each(|capability| write!(f, " {}", capability.name)),
+            Self::Landlock { act } => write!(f, " {act}"),
             Self::Seccomp { filter } => write!(f, " {filter}"),
             Self::MapIds
             | Self::SetIds
@@ -290,8 +295,8 @@ fn group(group: &Group) -> impl Iterator<Item = (String, Option<Origin>)> {
 
 fn tail(plan: &Plan) -> Vec<String> {
     let Exec { candidates, argv, env, .. } = &plan.exec;
-    let line = |head: &str, words: &[String]| {
-        words.iter().fold(head.to_owned(), |line, word| format!("{line} {}", Word(word)))
+    let line = |head: &str, words: &[OsString]| {
+        words.iter().fold(head.to_owned(), |line, word| format!("{line} {}", Word(&word.to_string_lossy())))
     };
     let mut rows = vec![line("exec", argv)];
     if candidates.as_slice() != argv.get(..1).unwrap_or_default() {

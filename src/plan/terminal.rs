@@ -42,7 +42,7 @@ pub fn resolve(inputs: Inputs<'_>) -> Result<Option<(Terminal, Origin)>> {
     let Inputs { spec, invocation, .. } = inputs;
     let (tty, origin) = spec.tty.as_ref().map_or((Tty::Auto, Origin::Default), |tty| (tty.value, tty.origin));
     let inherits = spec.stdin.as_ref().is_none_or(|stdin| stdin.value == Stdin::Inherit);
-    let at = |index: usize| invocation.streams.get(index) == Some(&Stream::Terminal);
+    let at = |index: usize| matches!(invocation.streams.get(index), Some(Stream::Terminal(_)));
     let lead = |leads: bool| if leads { Lead::Terminal } else { Lead::Elsewhere };
     let terminal = match tty {
         Tty::No => return Ok(None),

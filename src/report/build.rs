@@ -41,7 +41,7 @@ impl<'a> Report<'a> {
                 sha256: subject.sha256,
                 labels: &subject.labels,
             },
-            command: (!argv.is_empty()).then_some(argv),
+            command: (!argv.is_empty()).then(|| argv.iter().map(|word| word.to_string_lossy()).collect()),
             workdir: plan.map(|plan| plan.exec.workdir.as_str()),
             rootfs: subject.rootfs.clone(),
             outcome: match happened {
@@ -104,6 +104,7 @@ fn ended_member<'a>(outcome: &Outcome, plan: Option<&Plan>, spec: Option<SpecTex
             }
             _ => None,
         },
+        mistakes: Vec::new(),
     }
 }
 
@@ -115,11 +116,18 @@ fn prevented_member<'a>(error: &'a Error, spec: Option<SpecText<'a>>) -> Outcome
         core_dumped: false,
         killed_by: None,
         reason: Some(error.to_string()),
-        error: Some(ErrorMember {
-            message: Cow::Borrowed(&error.message),
-            hint: error.hint.as_deref().map(Cow::Borrowed),
-            ..place(error, spec)
-        }),
+        error: Some(error_member(error, spec)),
+        mistakes: Vec::new(),
+    }
+}
+
+/// Returns `error` as the report has it.
+#[must_use]
+pub fn error_member<'a>(error: &'a Error, spec: Option<SpecText<'a>>) -> ErrorMember<'a> {
+    ErrorMember {
+        message: Cow::Borrowed(&error.message),
+        hint: error.hint.as_deref().map(Cow::Borrowed),
+        ..place(error, spec)
     }
 }
 
@@ -291,8 +299,10 @@ fn isolation<'a>(plan: Option<&'a Plan>, outcome: Option<&'a Outcome>) -> Isolat
                 .unwrap_or("none"),
             denied: None,
         },
-        // No rule is installed by this version, and the report says so.
-        landlock: Landlock { abi: None, status: "none" },
+        landlock: plan.map_or(Landlock { abi: None, status: "none" }, |plan| Landlock {
+            abi: plan.landlock.abi,
+            status: plan.landlock.status.as_str(),
+        }),
         capabilities: ops.clone().find_map(|op| match op {
             Op::Capabilities { keep } => Some(keep.iter().map(|capability| capability.name).collect()),
             _ => None,

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Kind};
+use crate::plan::posture::Deed;
 use crate::plan::{Op, Plan};
 use crate::report::hints::{Act, advice};
 use crate::run::{Ended, Failure, Outcome, ParentCall};
@@ -41,11 +42,12 @@ pub fn failure(failure: Failure, plan: Option<&Plan>) -> Explained {
             answered(step.to_owned(), message.to_owned(), Origin::Default, (Act::Parent(call), errno))
         }
         Failure::Exec { errno } => {
-            let name = plan.and_then(|plan| plan.exec.argv.first()).map_or("", String::as_str);
+            let name = plan.and_then(|plan| plan.exec.argv.first());
+            let name = name.map(|name| name.to_string_lossy()).unwrap_or_default();
             answered(
-                format!("exec {}", Word(name)),
+                format!("exec {}", Word(&name)),
                 format!("cannot execute `{name}`"),
-                Origin::Default,
+                plan.map_or(Origin::Default, |plan| plan.exec.origin),
                 (Act::Exec, errno),
             )
         }
@@ -149,6 +151,7 @@ fn cannot(op: &Op) -> String {
         Op::MakeSymlink { path, .. } => format!("cannot make the symbolic link `{path}`"),
         Op::OpenTerminal => "cannot make the terminal of the sandbox".to_owned(),
         Op::ReadOnly { path } => format!("cannot make the mount on `{path}` read-only"),
+        Op::Posture(deed) => cannot_posture(deed),
         Op::JoinCgroup => "cannot enter the run's cgroup".to_owned(),
         Op::UnshareCgroup => "cannot make the cgroup namespace".to_owned(),
         Op::UnshareTime { .. } => "cannot set the clocks of the time namespace".to_owned(),
@@ -157,7 +160,18 @@ fn cannot(op: &Op) -> String {
         Op::Rlimit { resource, value } => format!("cannot limit `{}` to {value}", resource.as_str()),
         Op::Capabilities { .. } => "cannot drop the capabilities".to_owned(),
         Op::NoNewPrivileges => "cannot forbid new privileges".to_owned(),
+        Op::Landlock { act } => act.failed(),
         Op::Seccomp { .. } => "cannot filter the system calls of the command".to_owned(),
         Op::Workdir { path } => format!("cannot change to the working directory `{path}`"),
+    }
+}
+
+fn cannot_posture(deed: &Deed) -> String {
+    match deed {
+        Deed::Hide { path, .. } => format!("cannot mask `{path}`"),
+        Deed::Freeze { path } => format!("cannot make `{path}` read-only"),
+        Deed::NoUserNamespaces => "cannot forbid new user namespaces".to_owned(),
+        Deed::OomScore { .. } => "cannot put the sandbox first in line for the OOM killer".to_owned(),
+        Deed::NewKeyring => "cannot make a session keyring".to_owned(),
     }
 }

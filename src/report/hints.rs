@@ -5,6 +5,8 @@
 use nix::errno::Errno;
 
 use crate::error::Kind;
+use crate::plan::landlock;
+use crate::plan::posture::Deed;
 use crate::plan::{Filesystem, Idmap, Op, Opener};
 use crate::run::ParentCall;
 
@@ -132,17 +134,26 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::NewFilesystem { filesystem, .. } => on_filesystem(*filesystem, errno),
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
-        Op::Attach { .. } | Op::ReadOnly { .. } | Op::Pivot { .. } => on_destination(errno),
+        Op::PrivateMounts | Op::Pivot { .. } | Op::Stage { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
+            Some((
+                Kind::Host,
+                "something around sbx forbids mounts: AppArmor on Ubuntu 23.10 and later (set the sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0), or another sbx (write `landlock none` in its spec, or `profile \"compat\"`)",
+            ))
+        }
+        Op::Attach { .. }
+        | Op::ReadOnly { .. }
+        | Op::Posture(Deed::Hide { .. } | Deed::Freeze { .. })
+        | Op::Pivot { .. } => on_destination(errno),
         Op::MakeStaged { .. }
         | Op::MakeDir { .. }
         | Op::MakeFile { .. }
         | Op::MakeSymlink { .. }
         | Op::NewFile { .. } => on_make(errno),
+        Op::Stage { .. } if errno == Errno::ENOSPC => on_make(errno),
         Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
         Op::Workdir { .. } => on_workdir(errno),
-        Op::PrivateMounts | Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
-            Some(APPARMOR)
-        }
+        Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => Some(APPARMOR),
         Op::SetIds if matches!(errno, Errno::EINVAL | Errno::EPERM) => {
             Some((Kind::Spec, "the id of `user` is not mapped: write `ids=\"range\"`, or take `user \"caller\"`"))
         }
@@ -153,9 +164,44 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             Kind::Host,
             "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
         )),
+        Op::Landlock { act } => on_landlock(act, errno),
         Op::Seccomp { .. } => on_seccomp(errno),
+        Op::Posture(Deed::NoUserNamespaces) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
+            Kind::Host,
+            "the /proc/sys around sbx is read-only, as in a container: `profile \"compat\"` runs without this, or give the \
+             container a writable one",
+        )),
+        Op::Posture(Deed::NewKeyring) if errno == Errno::EDQUOT => Some((
+            Kind::Host,
+            "the caller has as many keyrings as it may: raise `kernel.keys.maxkeys` with sysctl(8), or use `seccomp \
+             \"default\"`, which needs none",
+        )),
         Op::UnshareTime { .. } => on_time(errno),
         Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
+        _ => None,
+    }
+}
+
+/// landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2); openat(2) of a path.
+fn on_landlock(act: &landlock::Act, errno: Errno) -> Option<Row> {
+    match (act, errno) {
+        (landlock::Act::Path(..), Errno::ENOENT | Errno::ENOTDIR) => {
+            Some((Kind::Spec, "there is no such path in the sandbox: look at the spelling, or make it with `dir`"))
+        }
+        (landlock::Act::Path(..), Errno::ELOOP) => Some(SYMLINK),
+        (_, Errno::EMFILE) => {
+            Some((Kind::Spec, "the rules need two descriptors above the standard streams: raise `open-files`"))
+        }
+        (_, Errno::E2BIG) => Some((
+            Kind::Host,
+            "the kernel takes 16 sets of rules one within the other: nest fewer sandboxes, or write `landlock none` in the \
+             inner ones",
+        )),
+        (_, Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL) => Some((
+            Kind::Host,
+            "the kernel has no Landlock, or less than it says: `best-effort \"landlock\"` runs the command without, and the \
+             report says so",
+        )),
         _ => None,
     }
 }
@@ -198,7 +244,8 @@ fn on_filesystem(filesystem: Filesystem, errno: Errno) -> Option<Row> {
         (Filesystem::Overlay, Errno::EINVAL) => (
             Kind::Host,
             "the kernel refuses this overlay: the upper directory must be on a file system with extended attributes and \
-             d_type (ext4, xfs, btrfs, tmpfs; not NFS, not an overlay), and no more than two overlays may be stacked",
+             d_type (ext4, xfs, btrfs, tmpfs; not NFS, not an overlay), no more than two overlays may be stacked, and who is not \
+             root can lay nothing over a directory with mounts below it: give such a rootfs `writable=\"no\"`",
         ),
         (Filesystem::Overlay, Errno::ELOOP) => {
             (Kind::Host, "upper and lower directory of the overlay overlap: put `upper` elsewhere")

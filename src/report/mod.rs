@@ -14,6 +14,7 @@ pub mod text;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use serde::Serialize;
 
@@ -31,7 +32,7 @@ pub struct Subject<'a> {
     pub sha256: Option<&'a str>,
     pub labels: BTreeMap<String, String>,
     /// The words after `--`; the plan's argument vector wins over it.
-    pub command: &'a [String],
+    pub command: &'a [OsString],
     pub rootfs: RootfsMember<'a>,
 }
 
@@ -54,8 +55,8 @@ pub struct Report<'a> {
     /// Version of sbx.
     pub sbx: &'static str,
     pub spec: SpecMember<'a>,
-    /// Argument vector of the command; null when none was known yet.
-    pub command: Option<&'a [String]>,
+    /// Argument vector of the command, with U+FFFD for what is not UTF-8; null when none was known yet.
+    pub command: Option<Vec<Cow<'a, str>>>,
     /// Working directory of the command inside the sandbox.
     pub workdir: Option<&'a str>,
     pub rootfs: RootfsMember<'a>,
@@ -127,6 +128,8 @@ pub struct OutcomeMember<'a> {
     pub reason: Option<String>,
     /// Why the command could not be run; null when it was.
     pub error: Option<ErrorMember<'a>>,
+    /// All mistakes of a wrong spec in the order of the file, the first of which is `error`; else empty.
+    pub mistakes: Vec<ErrorMember<'a>>,
 }
 
 /// What ended the run.

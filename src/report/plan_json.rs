@@ -1,10 +1,14 @@
 //! The plan as JSON, for `sbx plan --json`: the same facts as its text, under the
 //! same words. Shows no secret and no content of a file.
 
+use std::ffi::OsString;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::host::{Preparation, Version};
+use crate::plan::landlock::{Act, Right, Rights};
+use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
@@ -161,10 +165,14 @@ fn fields(op: &Op) -> Value {
         Op::MakeStaged { directory, mode } => json!({"directory": directory, "mode": format!("{mode:04o}")}),
         Op::AttachStaged { tree: Tree(tree), directory } => json!({"tree": tree, "directory": directory}),
         Op::MakeSymlink { path, target } => json!({"path": path.as_str(), "target": target}),
-        Op::ReadOnly { path } | Op::Workdir { path } => json!({"path": path.as_str()}),
+        Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {
+            json!({"path": path.as_str()})
+        }
+        Op::Posture(Deed::OomScore { adjustment }) => json!({"adjustment": adjustment}),
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),
         Op::Hostname { name } => json!({"name": name}),
         Op::Rlimit { resource, value } => json!({"resource": resource.as_str(), "value": value}),
+        Op::Landlock { act } => landlock(act),
         Op::Seccomp { filter } => json!({
             "profile": filter.profile, "rules": filter.rules, "allow": filter.counts.allow,
             "conditional": filter.counts.conditional, "deny": filter.counts.deny,
@@ -179,8 +187,18 @@ fn fields(op: &Op) -> Value {
         | Op::OpenTerminal
         | Op::JoinCgroup
         | Op::UnshareCgroup
+        | Op::Posture(Deed::NoUserNamespaces | Deed::NewKeyring)
         | Op::LoopbackUp
         | Op::NoNewPrivileges => Value::Null,
+    }
+}
+
+fn landlock(act: &Act) -> Value {
+    let words = |rights: Rights| rights.iter().map(Right::as_str).collect::<Vec<_>>();
+    match act {
+        Act::Handle(rights) | Act::Streams(rights) => json!({"rights": words(*rights)}),
+        Act::Path(path, rights) => json!({"path": path.as_str(), "rights": words(*rights)}),
+        Act::Port(port, rights) => json!({"port": port, "rights": words(*rights)}),
     }
 }
 
@@ -216,7 +234,7 @@ fn group(group: &Group, spec: SpecText<'_>) -> Value {
 }
 
 fn exec(exec: &Exec) -> Value {
-    let Exec { candidates, argv, env, workdir } = exec;
+    let Exec { candidates, argv, env, workdir, origin: _ } = exec;
     let env: Vec<_> = env
         .iter()
         .map(|Variable { name, value }| match value {
@@ -224,6 +242,8 @@ fn exec(exec: &Exec) -> Value {
             VariableValue::Secret(_) => json!({"name": name, "value": null, "secret": true}),
         })
         .collect();
+    let text = |words: &[OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let (argv, candidates) = (text(argv), text(candidates));
     json!({"argv": argv, "candidates": candidates, "env": env, "workdir": workdir.as_str()})
 }
 

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 
 use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
-use crate::run::{fail, init, pty};
+use crate::run::{fail, init, posture, pty};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -85,6 +85,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
         Act::OpenTerminal { look } => pty::open(look, pipes.status).map(|end| pipes.terminal = Some(end)),
         Act::ReadOnly { path } => mount::make_read_only(path),
         Act::JoinCgroup => pipes.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
+        Act::Posture(act) => posture::perform(act),
         Act::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP.unsigned_abs().into()),
         Act::UnshareTime { offsets } => unshare_time(offsets),
         Act::Hostname { name } => process::set_hostname(name),

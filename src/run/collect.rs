@@ -118,10 +118,10 @@ fn memory(group: &LiveGroup) -> MemoryUsage {
     match group.version {
         Version::V1 => {
             let peak = counters.number("memory.max_usage_in_bytes");
-            let both = counters.number("memory.memsw.max_usage_in_bytes");
             MemoryUsage {
                 peak_bytes: peak,
-                swap_peak_bytes: both.and_then(|both| both.checked_sub(peak?)),
+                // The peak of both together less that of memory alone is neither more nor less than that of swap.
+                swap_peak_bytes: None,
                 oom_kills: field(&counters.text("memory.oom_control"), "oom_kill"),
                 limit_hits: counters.number("memory.failcnt"),
                 source: peak.map(|_| "memory.max_usage_in_bytes"),

@@ -21,15 +21,25 @@ pub type Clocks = (SystemTime, u64);
 
 /// The outcome of a run that ended before there was a command.
 #[must_use]
-pub fn not_started(failure: Failure, (started_at, started): Clocks, groups: Option<Groups>) -> Outcome {
+pub fn not_started(failure: Failure, clocks: Clocks, groups: Option<Groups>) -> Outcome {
+    unstarted(Ended::NotStarted(failure), clocks, groups)
+}
+
+/// The same of a run that was ended before.
+#[must_use]
+pub fn unstarted(ended: Ended, (started_at, started): Clocks, groups: Option<Groups>) -> Outcome {
     let cgroup = cgroup_of(groups.as_ref());
     let leftovers = groups.map(Groups::remove).unwrap_or_default();
     let setup = Duration::from_nanos(time::monotonic().saturating_sub(started));
     let timing =
         Timing { started_at, finished_at: started_at + setup, wall: Duration::ZERO, setup, teardown: Duration::ZERO };
     Outcome {
-        ended: Ended::NotStarted(failure),
-        killed_by: None,
+        ended,
+        killed_by: match ended {
+            Ended::Canceled { .. } => Some(Killer::Caller),
+            Ended::WallTimeout => Some(Killer::Sbx),
+            _ => None,
+        },
         timing,
         usage: Usage::default(),
         interfaces: None,
@@ -38,6 +48,12 @@ pub fn not_started(failure: Failure, (started_at, started): Clocks, groups: Opti
         leftovers,
         warnings: Vec::new(),
     }
+}
+
+/// What the groups counted was the making of the sandbox; of a command there is nothing to tell.
+fn without_command(usage: Usage) -> Usage {
+    let Usage { memory, cpu, io, pressure, .. } = usage;
+    Usage { memory, cpu, io, pressure, ..Usage::default() }
 }
 
 /// A child that ended without a word, by its status as wait(2) encodes it.
@@ -71,6 +87,9 @@ impl Dead<'_> {
         let ending = self.ending();
         let mut usage = collect::usage(groups.as_ref(), &self.waited(ending.as_ref()));
         let (ended, killed_by) = self.ended(ending.as_ref(), &usage);
+        if ending.is_none() && self.starting().is_none() {
+            usage = without_command(usage);
+        }
         if ended == Ended::OutOfMemory {
             // v1 tells of the limit before it kills, and does not count a process that sbx has killed by then.
             usage.memory.oom_kills = usage.memory.oom_kills.filter(|kills| *kills > 0);

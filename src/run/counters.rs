@@ -11,10 +11,7 @@ use crate::sys::{Errno, Fd, fd, watch};
 
 /// What the report knows of a v1 group with each controller (Documentation/admin-guide/cgroup-v1).
 const V1: [(Controller, &[&str]); 5] = [
-    (
-        Controller::Memory,
-        &["memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes", "memory.oom_control", "memory.failcnt"],
-    ),
+    (Controller::Memory, &["memory.max_usage_in_bytes", "memory.oom_control", "memory.failcnt"]),
     (Controller::Cpu, &["cpu.stat"]),
     (Controller::Cpuacct, &["cpuacct.usage"]),
     (Controller::Pids, &["pids.peak", "pids.events"]),

@@ -7,33 +7,38 @@ use crate::error::{Error, Result};
 use crate::plan::terminal::Lead;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::cgroup::{self, Groups};
-use crate::run::conclude::{Clocks, Dead, not_started};
+use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::pty::Stdio;
 use crate::run::relay::{Relay, Stream};
 use crate::run::sources::{self, Source, StepFailed};
+use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::terminal::Terminal;
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
 use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio, traffic};
 use crate::spec::{Init, Namespace};
+use crate::sys::file::Stat;
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own, signals};
 use crate::sys::{Errno, Fd, fd, process};
 
-/// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `started` is when sbx started,
-/// on both clocks.
+/// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
+/// signals are blocked already, so that none is lost.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
-    process::block_signals().map_err(|errno| host("cannot block signals", errno))?;
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    let parts = Parts::open(plan, groups)?;
+    let standard = match stdio::open(plan)? {
+        Input::Open(standard) => standard,
+        Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
+    };
+    let parts = Parts::open(plan, groups, standard)?;
     let sources = match sources::open(plan) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
@@ -41,7 +46,6 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     // Opened in this order and after all else, so that each side closes what is not its own with few calls.
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
     let (theirs, ours) = (own(theirs), own(ours));
-    // Signals are blocked by now, so none is lost.
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
     let mut tape = freeze(plan, parts.opened(plan, &sources, number(&theirs))?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
@@ -68,7 +72,7 @@ fn host(message: &str, errno: Errno) -> Error {
 #[derive(Debug)]
 struct Parts {
     groups: Option<Groups>,
-    stdin: Option<OwnedFd>,
+    standard: Standard,
     /// The reading and the writing ends of the output streams, where sbx relays them by pipes.
     streams: [Option<(OwnedFd, OwnedFd)>; 2],
     terminal: Option<Terminal>,
@@ -87,7 +91,7 @@ struct Side {
 }
 
 impl Parts {
-    fn open(plan: &Plan, groups: Option<Groups>) -> Result<Self> {
+    fn open(plan: &Plan, groups: Option<Groups>, standard: Standard) -> Result<Self> {
         let pipe = || {
             fd::pipe()
                 .map(|(reader, writer)| (own(reader), own(writer)))
@@ -99,7 +103,7 @@ impl Parts {
         };
         let stream = |index| wanted(index).then(pipe).transpose();
         let streams = [stream(1)?, stream(2)?];
-        Ok(Self { groups, stdin: stdio::open(plan)?, streams, terminal: Terminal::open(plan) })
+        Ok(Self { groups, standard, streams, terminal: Terminal::open(plan) })
     }
 
     fn opened(&self, plan: &Plan, sources: &[Source], status: Fd) -> Result<Opened> {
@@ -121,7 +125,7 @@ impl Parts {
         }
         Ok(Opened {
             trees: numbers,
-            stdio: [stdio(0, self.stdin.as_ref()), stdio(1, output), stdio(2, error)],
+            stdio: [stdio(0, self.standard.stdin.as_ref()), stdio(1, output), stdio(2, error)],
             look: self.terminal.as_ref().map(Terminal::look),
             pipes: Pipes {
                 status,
@@ -134,7 +138,20 @@ impl Parts {
                 terminal: None,
             },
             ignored,
+            streams: self.found(plan),
         })
+    }
+
+    /// Returns what the streams are that the command has from sbx's caller.
+    fn found(&self, plan: &Plan) -> [Option<Stat>; 3] {
+        let leads = |index: usize| plan.terminal.is_some_and(|terminal| terminal.leads[index] == Lead::Terminal);
+        let [input, output, error] = self.standard.found;
+        let [to_output, to_error] = self.streams.each_ref().map(Option::is_some);
+        [
+            (!leads(0)).then_some(input),
+            (!leads(1) && !to_output).then_some(output),
+            (!leads(2) && !to_error).then_some(error),
+        ]
     }
 }
 
@@ -156,7 +173,7 @@ fn clone_flags(plan: &Plan) -> u64 {
 
 fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
     // The child has its own copies; the end of these pipes has to be seen.
-    parts.stdin = None;
+    parts.standard.stdin = None;
     let relays = relays(plan, &mut parts);
     let Prepared { unmapped, spent } = match prepare(plan, &side) {
         Ok(prepared) => prepared,
@@ -200,8 +217,12 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {
-    let op = plan.steps.get(step).map(|step| step.op.to_string()).unwrap_or_default();
-    format!("{op}: this file system cannot map ids, so its files belong to `nobody` inside")
+    let source = plan.steps.get(step).and_then(|step| match &step.op {
+        Op::OpenTree { source, .. } => Some(source.display().to_string()),
+        _ => None,
+    });
+    let source = source.unwrap_or_default();
+    format!("the file system of `{source}` cannot map ids, so its files belong to `nobody` inside")
 }
 
 /// What the parent has when the child can go on.

@@ -206,6 +206,11 @@ fn execute(start: &Start) -> Verdict {
     if let Err(errno) = pty::new_session(controlling(start)).and_then(|()| process::unblock_signals()) {
         return failed(errno);
     }
+    for ruleset in &start.rulesets {
+        if let Err((step, errno)) = ruleset.enforce() {
+            return Verdict::step_failed(step, errno);
+        }
+    }
     if let Some(filter) = &start.filter
         && let Err(errno) = filter.load()
     {

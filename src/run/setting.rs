@@ -44,10 +44,14 @@ pub fn write_setting(group: &Path, setting: &Setting, spent: &mut Spent) -> Resu
                 setting.feature
             );
             let error = Error::io(message, &source).with_kind(Kind::Host).at(setting.origin);
-            Err(if is_swap(&setting.file) {
-                error.with_hint("boot with `swapaccount=1`, or turn swap off with `swapoff -a`")
-            } else {
-                error.with_hint("the surrounding group may allow less, or this kernel takes other values")
+            Err(match setting.feature {
+                _ if is_swap(&setting.file) => {
+                    error.with_hint("boot with `swapaccount=1`, or turn swap off with `swapoff -a`")
+                }
+                "cpuset" => error.with_hint(
+                    "name processors that are there, see `/sys/devices/system/cpu/online`, and that the surrounding group allows",
+                ),
+                _ => error.with_hint("the surrounding group may allow less, or this kernel takes other values"),
             })
         }
     }

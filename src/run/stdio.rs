@@ -6,19 +6,37 @@ use std::os::fd::OwnedFd;
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Stream, Streams};
 use crate::plan::{Plan, StdinPlan};
-use crate::run::anchor;
 use crate::run::c_text::path_text;
+use crate::run::{Ended, anchor, fifo};
+use crate::sys::file::{self, Stat};
+use crate::sys::status::status;
+use crate::sys::terminal::Nature;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, Fd, Sys, fd, file, terminal};
-use crate::units::Origin;
+use crate::sys::{Errno, Fd, Sys, fd, terminal};
+
+/// What was found out about the standard streams.
+#[derive(Debug)]
+pub enum Input {
+    Open(Standard),
+    /// The run ended while it waited for a writer.
+    Stopped(Ended),
+}
+
+/// The standard streams, before sbx puts pipes of its own in their place.
+#[derive(Debug)]
+pub struct Standard {
+    /// What becomes standard input, where it is not the caller's.
+    pub stdin: Option<OwnedFd>,
+    /// What the three are.
+    pub found: [Stat; 3],
+}
 
 /// Looks at the three streams that sbx was given.
 #[must_use]
 pub fn look() -> Streams {
     [Fd(0), Fd(1), Fd(2)].map(|fd| match terminal::look(fd) {
-        Ok(terminal::Stream::Terminal) => Stream::Terminal,
-        Ok(terminal::Stream::Directory) => Stream::Directory,
-        Ok(terminal::Stream::Other) => Stream::Other,
+        Ok((found, Nature::Terminal)) => Stream::Terminal(found),
+        Ok((found, Nature::Other)) => Stream::Other(found),
         Err(errno) => Stream::Unknown(errno as i32),
     })
 }
@@ -27,45 +45,61 @@ pub fn look() -> Streams {
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
-pub fn open(plan: &Plan) -> Result<Option<OwnedFd>> {
+pub fn open(plan: &Plan) -> Result<Input> {
     let [input, output, error] = plan.streams;
-    refuse_directory(output, "output")?;
-    refuse_directory(error, "error")?;
+    let output = refuse_directory(found(output), "output")?;
+    let error = refuse_directory(found(error), "error")?;
+    let standard = |stdin, input| Input::Open(Standard { stdin, found: [input, output, error] });
     let (path, origin) = match &plan.stdin {
-        StdinPlan::Inherit => return refuse_directory(input, "input").map(|()| None),
-        StdinPlan::Null => (std::path::Path::new("/dev/null"), Origin::Default),
+        StdinPlan::Inherit => return refuse_directory(found(input), "input").map(|input| standard(None, input)),
+        StdinPlan::Null => {
+            let null = fd::open(c"/dev/null", libc::O_RDONLY, 0).map(own).map_err(|errno| {
+                Error::new(Kind::Io, "cannot open `/dev/null` as standard input").with_errno(errno as i32)
+            })?;
+            let input = refuse_directory(file::stat(&null), "input")?;
+            return Ok(standard(Some(null), input));
+        }
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
+    // A FIFO is not to hold sbx, nor is a terminal to become its own.
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let writable = anchor::writable(plan);
     let opened = match anchor::split(&writable, path) {
-        // A FIFO that a command made must not hold sbx.
-        Some((base, rest)) => anchor::open(base, rest, libc::O_RDONLY | libc::O_NONBLOCK),
-        None => fd::open(&path_text(path)?, libc::O_RDONLY, 0).map(own),
+        Some((base, rest)) => anchor::open(base, rest, flags),
+        None => fd::open(&path_text(path)?, flags, 0).map(own),
     };
-    let opened = opened.map_err(|errno| {
+    let failed = |errno: Errno| {
         let message = format!("cannot open `{}` as standard input", path.display());
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
-    })?;
-    let found = match file::stat(&opened) {
-        Ok(found) if found.kind == file::FileType::Directory => Stream::Directory,
-        Ok(_) => Stream::Other,
-        Err(errno) => Stream::Unknown(errno as i32),
     };
-    refuse_directory(found, "input").map(|()| Some(opened)).map_err(|error| error.at(origin))
+    let opened = opened.map_err(failed)?;
+    let input = refuse_directory(file::stat(&opened), "input").map_err(|error| error.at(origin))?;
+    if input.kind == file::FileType::Fifo
+        && let Some(ended) = fifo::await_writer(&opened, &plan.watch).map_err(failed)?
+    {
+        return Ok(Input::Stopped(ended));
+    }
+    fd::set_blocking(number(&opened)).map_err(failed)?;
+    Ok(standard(Some(opened), input))
+}
+
+fn found(stream: Stream) -> Sys<Stat> {
+    match stream {
+        Stream::Terminal(found) | Stream::Other(found) => Ok(found),
+        Stream::Unknown(errno) => Err(Errno::from_raw(errno)),
+    }
 }
 
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
-fn refuse_directory(stream: Stream, name: &str) -> Result<()> {
-    match stream {
-        Stream::Directory => {
+fn refuse_directory(found: Sys<Stat>, name: &str) -> Result<Stat> {
+    match found {
+        Ok(found) if found.kind == file::FileType::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
             Err(Error::new(Kind::Host, message)
                 .with_hint("redirect it to a file, a pipe or `/dev/null`; name directories under `mounts`"))
         }
-        Stream::Terminal | Stream::Other => Ok(()),
-        Stream::Unknown(errno) => {
-            Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno))
-        }
+        Ok(found) => Ok(found),
+        Err(errno) => Err(Error::new(Kind::Host, format!("cannot look at standard {name}")).with_errno(errno as i32)),
     }
 }
 
@@ -75,30 +109,11 @@ fn refuse_directory(stream: Stream, name: &str) -> Result<()> {
 /// # Errors
 /// A procfs that is not there or cannot be understood.
 pub fn ignored_signals() -> Result<Vec<i32>> {
-    let failed = |errno| {
+    let failed = |errno: Errno| {
         Error::new(Kind::Host, "cannot read `/proc/self/status`")
             .with_errno(errno as i32)
             .with_hint("mount a procfs: `mount -t proc proc /proc`")
     };
-    let status = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own).map_err(failed)?;
-    let text = all_of(number(&status)).map_err(failed)?;
-    let value = text.split(|byte| *byte == b'\n').find_map(|line| {
-        let digits = line.strip_prefix(b"SigIgn:\t")?;
-        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    });
-    let mask = value.ok_or_else(|| failed(Errno::EBADMSG))?;
+    let mask = status().map_err(failed)?.ignored;
     Ok((1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect())
-}
-
-/// Who is in thousands of groups has a long list of them before the line that is looked for.
-fn all_of(file: Fd) -> Sys<Vec<u8>> {
-    let (mut text, mut piece) = (Vec::new(), [0u8; 2048]);
-    loop {
-        let count = fd::read(file, &mut piece)?;
-        text.extend_from_slice(piece.get(..count).unwrap_or_default());
-        // One read gives all of a file of procfs that fits.
-        if count < piece.len() {
-            return Ok(text);
-        }
-    }
 }

@@ -8,10 +8,12 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Content, Devices, MapWriter, Op, Opener, Plan, Variable, VariableValue};
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
+use crate::run::landlock::{self, Ruleset};
 use crate::run::numbers::{attribute_bits, mount_flags, name, resource_number};
 use crate::run::pty::{Look, Stdio};
-use crate::run::{anchor, fail};
+use crate::run::{anchor, fail, posture};
 use crate::spec::{Init, Namespace};
+use crate::sys::file::Stat;
 use crate::sys::process::{Memory, Pointers};
 use crate::sys::{Fd, memory, start};
 
@@ -68,6 +70,8 @@ pub struct Start {
     pub bounded: Option<CString>,
     /// What the command's system calls go through.
     pub filter: Option<Filter>,
+    /// What the command obeys.
+    pub rulesets: Vec<Ruleset>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +166,7 @@ pub enum Act {
         path: CString,
     },
     JoinCgroup,
+    Posture(posture::Act),
     UnshareCgroup,
     UnshareTime {
         offsets: CString,
@@ -191,6 +196,8 @@ pub struct Opened {
     pub look: Option<Look>,
     pub pipes: Pipes,
     pub ignored: Vec<i32>,
+    /// What the standard streams are, where they are not sbx's own.
+    pub streams: [Option<Stat>; 3],
 }
 
 fn kept(opened: &Opened) -> Vec<Fd> {
@@ -213,8 +220,8 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         plan.steps.iter().map(|step| freeze_step(plan, &step.op, opened.look).map_err(|error| error.at(step.origin)));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
-        candidates: plan.exec.candidates.iter().map(|path| text(path)).collect::<Result<_>>()?,
-        argv: Pointers::new(plan.exec.argv.iter().map(|word| text(word)).collect::<Result<_>>()?),
+        candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
+        argv: Pointers::new(plan.exec.argv.iter().map(|word| path_text(word.as_ref())).collect::<Result<_>>()?),
         env: Pointers::new(plan.exec.env.iter().map(variable).collect::<Result<_>>()?),
         stdio: opened.stdio,
         ignored: opened.ignored,
@@ -227,6 +234,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
             false => PidNamespace::Host,
         },
         filter: Filter::of(plan),
+        rulesets: landlock::freeze(plan, &opened.streams)?,
         bounded: plan.watch.disk.as_ref().map(|path| text(path.as_str())).transpose()?,
     };
     Ok(Tape {
@@ -299,6 +307,7 @@ fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
         Op::OpenTerminal => look.map_or(Act::Nothing, |look| Act::OpenTerminal { look }),
         Op::ReadOnly { path } => Act::ReadOnly { path: text(path.as_str())? },
         Op::JoinCgroup => Act::JoinCgroup,
+        Op::Posture(deed) => Act::Posture(posture::freeze(deed)?),
         Op::UnshareCgroup => Act::UnshareCgroup,
         Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
@@ -309,7 +318,7 @@ fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
         }
         Op::NoNewPrivileges => Act::NoNewPrivileges,
         // By the process that becomes the command, once nothing but that is left to do.
-        Op::Seccomp { .. } => Act::Nothing,
+        Op::Landlock { .. } | Op::Seccomp { .. } => Act::Nothing,
         Op::Workdir { path } => Act::Workdir { path: text(path.as_str())? },
     })
 }

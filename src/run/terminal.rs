@@ -98,7 +98,7 @@ impl Terminal {
     #[must_use]
     pub fn open(plan: &Plan) -> Option<Self> {
         let [input_leads, ..] = plan.terminal?.leads;
-        let is = |index: usize| plan.streams.get(index) == Some(&Stream::Terminal);
+        let is = |index: usize| matches!(plan.streams.get(index), Some(Stream::Terminal(_)));
         // Who may not open it, after su(1) say, uses it as it is.
         let reopened = |fd: Fd, is: bool| if is { terminal::reopen(fd).ok().map(own) } else { None };
         let used = |fd: Fd, reopened: &Option<OwnedFd>| reopened.as_ref().map_or(fd, number);

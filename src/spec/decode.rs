@@ -7,12 +7,12 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
-    Ids, Init, Namespace, Namespaces, Network, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
-    decode_limits, decode_mounts, decode_process, decode_seccomp,
+    Ids, Init, Namespace, Namespaces, Network, Profile, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
+    decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 20] = [
+const NODES: [&str; 22] = [
     "rootfs",
     "namespaces",
     "user",
@@ -25,7 +25,9 @@ const NODES: [&str; 20] = [
     "pass-env",
     "secret",
     "seccomp",
+    "landlock",
     "capabilities",
+    "profile",
     "command",
     "script",
     "stdin",
@@ -114,6 +116,15 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
         "seccomp" => {
             spec.seccomp = decode_seccomp::seccomp(&mut reader).map(|it| reader.spanned(it));
             children = Children::Read;
+        }
+        "landlock" => {
+            spec.landlock = decode_landlock::landlock(&mut reader).map(|it| reader.spanned(it));
+            children = Children::Read;
+        }
+        "profile" => {
+            let choices = Profile::ALL.map(|it| (it.as_str(), it));
+            let profile = reader.argument("`default`, `strict` or `compat`").and_then(|it| reader.choice(it, &choices));
+            spec.profile = profile.map(|it| reader.spanned(it));
         }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
         "tty" => {

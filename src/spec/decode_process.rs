@@ -78,6 +78,10 @@ fn secret(reader: &mut Reader<'_, '_>) -> Option<Secret> {
     let first = first?;
     if env {
         let name = reader.read(first, value::variable_name, "the name of a variable inside")?;
+        if name.starts_with('/') {
+            let finding = Finding::new(first.span, "a secret from a variable becomes a variable, and this is a path");
+            reader.out.push(finding.label("not the name of a variable").help("name a file of the host with `file=`"));
+        }
         return Some(Secret::Env { name, variable: variable?.value });
     }
     let destination = reader.read(first, value::mount_point, form::INSIDE)?;

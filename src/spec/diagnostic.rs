@@ -125,6 +125,8 @@ fn window(text: &str, span: Span) -> Window {
     let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+    // The other half of a line end of DOS.
+    let line_end = text[start..line_end].strip_suffix('\r').map_or(line_end, |line| start + line.len());
     let end = end.min(line_end);
     let from = text[line_start..start].char_indices().rev().nth(CONTEXT).map_or(line_start, |(at, _)| line_start + at);
     let to = text[start..line_end].char_indices().nth(CONTEXT).map_or(line_end, |(at, _)| start + at);

@@ -5,11 +5,13 @@ mod agree;
 mod capability;
 mod character;
 mod decode;
+mod decode_landlock;
 mod decode_limits;
 mod decode_mounts;
 mod decode_process;
 mod decode_seccomp;
 pub mod diagnostic;
+mod landlock;
 mod limits;
 mod literal;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod syscall;
 mod tree;
 pub mod value;
 
+pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use syscall::Syscall;
@@ -45,7 +48,9 @@ pub struct Spec {
     pub env: Vec<Spanned<Variable>>,
     pub pass_env: Vec<Spanned<String>>,
     pub secrets: Vec<Spanned<Secret>>,
+    pub profile: Option<Spanned<Profile>>,
     pub seccomp: Option<Spanned<Seccomp>>,
+    pub landlock: Option<Spanned<Landlock>>,
     pub capabilities: Vec<Spanned<Capability>>,
     pub command: Option<Spanned<Command>>,
     pub stdin: Option<Spanned<Stdin>>,
@@ -121,6 +126,28 @@ impl Namespace {
             Self::Uts => "uts",
             Self::Cgroup => "cgroup",
             Self::Time => "time",
+        }
+    }
+}
+
+/// The security posture as a whole; what each means is a table of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Default,
+    Strict,
+    Compat,
+}
+
+impl Profile {
+    pub const ALL: [Self; 3] = [Self::Default, Self::Strict, Self::Compat];
+
+    /// Returns the word of the language.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Strict => "strict",
+            Self::Compat => "compat",
         }
     }
 }
@@ -336,11 +363,12 @@ pub enum Feature {
     CpuTime,
     Disk,
     Seccomp,
+    Landlock,
 }
 
 impl Feature {
     /// All features, in the order in which they are listed everywhere.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Memory,
         Self::Cpu,
         Self::Cpuset,
@@ -350,6 +378,7 @@ impl Feature {
         Self::CpuTime,
         Self::Disk,
         Self::Seccomp,
+        Self::Landlock,
     ];
 
     /// Returns the word of the language and of the report.
@@ -365,6 +394,7 @@ impl Feature {
             Self::CpuTime => "cpu-time",
             Self::Disk => "disk",
             Self::Seccomp => "seccomp",
+            Self::Landlock => "landlock",
         }
     }
 }

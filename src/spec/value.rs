@@ -353,6 +353,9 @@ pub fn report_target(text: &str) -> Result<ReportTarget, String> {
         ("stderr", _) => Ok(ReportTarget::Stderr),
         ("stdout", _) => Ok(ReportTarget::Stdout),
         ("none", _) => Ok(ReportTarget::None),
+        ("-", _) => {
+            Err("`-` is no name of a report: standard output is `stdout`, a file of that name `./-`".to_owned())
+        }
         (_, Some(number)) => match number.parse() {
             Ok(fd @ 1..=1_048_575) if number.bytes().all(|byte| byte.is_ascii_digit()) => Ok(ReportTarget::Fd(fd)),
             _ => Err(format!("`{text}` is not a descriptor")),

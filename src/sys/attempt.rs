@@ -304,18 +304,6 @@ pub fn pidfd_open() -> Result<(), i32> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, unistd::getpid().as_raw(), 0) }).map(drop)
 }
 
-/// Returns the version of Landlock, landlock_create_ruleset(2).
-///
-/// # Errors
-/// The errno; `EOPNOTSUPP` where it is built in but not switched on, `ENOSYS` where not built in.
-pub fn landlock_abi() -> Result<u32, i32> {
-    const VERSION: c_uint = 1;
-    // SAFETY: with this flag no attributes are read.
-    let result = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<libc::c_void>(), 0, VERSION) };
-    let version = Errno::result(result).map_err(|errno| errno as i32)?;
-    u32::try_from(version).map_err(|_| libc::EOVERFLOW)
-}
-
 /// seccomp(2) with `SECCOMP_GET_ACTION_AVAIL` for `SECCOMP_RET_USER_NOTIF`, the latest
 /// action that sbx can use (Linux 5.0).
 ///

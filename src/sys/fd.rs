@@ -71,6 +71,12 @@ pub fn open(path: &CStr, flags: i32, mode: u32) -> Sys<Fd> {
     open_at(Fd(libc::AT_FDCWD), path, flags, mode)
 }
 
+/// Has reads of `fd`, which is open for reading only, wait again (O_NONBLOCK of fcntl(2)).
+pub fn set_blocking(fd: Fd) -> Sys<()> {
+    // SAFETY: fcntl(2) with F_SETFL takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_fcntl, fd.0, libc::F_SETFL, 0) }).map(drop)
+}
+
 /// Closes `fd`.
 pub fn close(fd: Fd) -> Sys<()> {
     // SAFETY: close(2) touches no memory; the number is no longer used by the caller.

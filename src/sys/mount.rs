@@ -121,6 +121,14 @@ pub fn mount(name: &CStr, path: &CStr, flags: u64, data: &CStr) -> Sys<()> {
     check(returned).map(drop)
 }
 
+/// Shows what is at `source` at `path` as well, without what is mounted below it (MS_BIND of mount(2)).
+pub fn bind(source: &CStr, path: &CStr) -> Sys<()> {
+    let null = std::ptr::null::<c_char>();
+    // SAFETY: the strings are NUL-terminated and only read; a bind takes neither a type nor data.
+    let returned = unsafe { libc::syscall(libc::SYS_mount, source.as_ptr(), path.as_ptr(), null, libc::MS_BIND, null) };
+    check(returned).map(drop)
+}
+
 /// Makes every mount of this namespace private, recursively.
 pub fn make_all_private() -> Sys<()> {
     let null = std::ptr::null::<c_char>();

@@ -75,6 +75,14 @@ pub fn raise_permitted() -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
 
+/// Leaves the session keyring that was inherited for a new one (KEYCTL_JOIN_SESSION_KEYRING of keyctl(2)); EDQUOT if
+/// the user has too many.
+pub fn new_session_keyring() -> Sys<()> {
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: a null name asks for an anonymous keyring.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) }).map(drop)
+}
+
 /// No execve(2) from here on gives more rights (PR_SET_NO_NEW_PRIVS).
 pub fn no_new_privileges() -> Sys<()> {
     // SAFETY: prctl(2) with PR_SET_NO_NEW_PRIVS takes integers only.

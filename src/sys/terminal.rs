@@ -3,29 +3,25 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
+use super::file::{self, FileType, Stat};
 use super::{Errno, Fd, Sys, check, check_fd, fd};
 
-/// What an inherited stream is.
+/// Whether a stream is a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub enum Nature {
     Terminal,
-    Directory,
     Other,
 }
 
-/// Returns what `fd` is. Only of a character device that is not one of memory (major 1: `/dev/null`) the
-/// kernel is asked a second time.
-pub fn look(fd: Fd) -> Sys<Stream> {
-    // SAFETY: `struct stat` is plain integers, for which zero is a value.
-    let mut found: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: fstat(2) fills one `struct stat`, which is live.
-    check(unsafe { libc::fstat(fd.0, &raw mut found) }.into())?;
-    Ok(match found.st_mode & libc::S_IFMT {
-        libc::S_IFDIR => Stream::Directory,
-        libc::S_IFCHR if libc::major(found.st_rdev) != 1 && Settings::of(fd).is_ok() => Stream::Terminal,
-        _ => Stream::Other,
-    })
+/// Returns what the inherited stream `fd` is. Only of a character device that is not one of memory (major 1:
+/// `/dev/null`) the kernel is asked a second time.
+pub fn look(fd: Fd) -> Sys<(Stat, Nature)> {
+    // SAFETY: the caller's streams stay open as long as sbx runs; one that is not open answers EBADF.
+    let found = file::stat(unsafe { BorrowedFd::borrow_raw(fd.0) })?;
+    let device = matches!(found.kind, FileType::Character { major } if major != 1);
+    Ok((found, if device && Settings::of(fd).is_ok() { Nature::Terminal } else { Nature::Other }))
 }
 
 /// The settings of a terminal: termios(3).

@@ -73,6 +73,28 @@ pub fn take_signal(signals: Fd) -> Sys<i32> {
     Ok(i32::from_ne_bytes(number))
 }
 
+/// Returns the blocked signal that asks sbx to end and has come, without taking it: SIGINT, SIGTERM, SIGHUP or
+/// SIGQUIT. One that the caller had ignored does not count (nohup(1)).
+#[must_use]
+pub fn asked_to_end() -> Option<i32> {
+    let mut pending = 0u64;
+    // SAFETY: rt_sigpending(2) writes one 64-bit word, as the size says.
+    let returned = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<u64>()) };
+    check(returned).ok()?;
+    let came = |signal: &i32| pending & (1 << (signal - 1)) != 0;
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]
+        .into_iter()
+        .find(|signal| came(signal) && heeded(*signal))
+}
+
+fn heeded(signal: i32) -> bool {
+    // SAFETY: `sigaction` is plain integers and pointers, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action sigaction(2) only writes the old one, into a live struct.
+    let returned = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    returned != 0 || action.sa_sigaction != libc::SIG_IGN
+}
+
 /// Returns a counter that the kernel can raise (eventfd(2)); non-blocking.
 pub fn counter() -> Sys<Fd> {
     // SAFETY: eventfd2(2) takes integers only.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use sbx::host::{Controller, Preparation, Version};
+use sbx::plan::landlock::{InForce, Status};
 use sbx::plan::{
     AppliedLimit, Attributes, Capture, CgroupPlan, Content, Counting, Devices, Exec, Filesystem, Group, IdRange,
     Identity, Idmap, Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch,
@@ -140,13 +141,14 @@ pub(crate) fn plan() -> Plan {
             }],
         }),
         exec: Exec {
-            candidates: vec!["/usr/local/bin/make".to_owned(), "/usr/bin/make".to_owned()],
-            argv: vec!["make".to_owned(), "check all".to_owned()],
+            candidates: ["/usr/local/bin/make", "/usr/bin/make"].map(Into::into).into(),
+            argv: ["make", "check all"].map(Into::into).into(),
             env: vec![
                 Variable { name: "PATH".to_owned(), value: VariableValue::Plain("/usr/local/bin:/usr/bin".to_owned()) },
                 Variable { name: "TOKEN".to_owned(), value: VariableValue::Secret(SECRET.to_owned()) },
             ],
             workdir: path("/src"),
+            origin: Origin::CommandLine,
         },
         init: Init::Reaper,
         stdin: StdinPlan::Null,
@@ -162,6 +164,7 @@ pub(crate) fn plan() -> Plan {
             cores: Some(MilliCores(1500)),
             disk: None,
         },
+        landlock: InForce { abi: Some(6), status: Status::Partial },
         limits: vec![limit("memory", "512M", 512 << 20, "memory.max"), limit("pids", "256", 256, "pids.max")],
         weakened: vec![Weakened { feature: "cpuset", why: "controller not delegated".to_owned() }],
         warnings: vec!["the spec is world-writable".to_owned()],
@@ -233,7 +236,7 @@ fn usage() -> Usage {
     }
 }
 
-pub(crate) fn subject(command: &[String]) -> Subject<'_> {
+pub(crate) fn subject(command: &[std::ffi::OsString]) -> Subject<'_> {
     Subject {
         spec: Some(SPEC),
         sha256: Some("00ff"),

@@ -97,7 +97,7 @@ fn sbx_runs_in_sbx() {
         for user in ["caller", "root", "7 7"] {
             let binary = fixture::binary();
             let spec = format!(
-                "seccomp \"none\"\nuser {user}\nmounts {{ bind \"{}\" \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
+                "profile \"compat\"\nuser {user}\nmounts {{ bind \"{}\" \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
                 binary.display()
             );
             let inner = "hostname \"inner\"\nmounts { tmpfs \"/usr/local/x\"; }\n";
@@ -113,6 +113,14 @@ fn sbx_runs_in_sbx() {
             }
             let uid = if user == "caller" { who.uid() } else { 7 };
             assert_eq!(ran.ok(), format!("inner\n{uid}"), "{who:?} {user} {ran:?}");
+            // Rules on files forbid every mount to whoever obeys them.
+            let held = format!("landlock {{ read \"/\"; write \"/\"; execute \"/\"; }}\n{spec}");
+            let ran = Sbx::new(who)
+                .file("inner.kdl", b"")
+                .spec(&held)
+                .cmd(&["/sbx", "run", "/inner.kdl", "--", "true"])
+                .run();
+            assert!(ran.stderr.contains("`landlock none` in its spec"), "{ran:?}");
             // A limit that only a cgroup holds is refused there, not let go.
             let ran = run(&["--pids", "9"], &["true"]);
             assert_eq!((ran.code(), ran.kind()), (125, "exited"), "{ran:?}");

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use sbx::error::Error;
 use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Rights, Version};
 use sbx::plan::facts::{
-    Account, Base, Facts, FileKind, HostEntry, Invocation, Question, Search, SeccompFacts, Standing, Subordinate,
+    Account, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, SeccompFacts, Standing,
+    Subordinate,
 };
 use sbx::plan::{Plan, ground, resolve, show};
 use sbx::spec::parse::parse;
@@ -135,6 +136,7 @@ fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
             _ => None,
         }),
         seccomp: SeccompFacts::default(),
+        landlock: LandlockFacts::Version(7),
         subordinate: Some(Subordinate { first_uid: 100_000, uids: 65_536, first_gid: 100_000, gids: 65_536 }),
         devices: spec.limits.io.iter().map(|io| (invocation.absolute(&io.value.device), (8, 0))).collect(),
     };
@@ -196,8 +198,8 @@ fn each_limit_that_is_asked_for_is_listed_with_what_holds_it() {
         "wall.grace 500ms 500000000 sbx",
         "cpu-time 1s500ms 1500000000 sbx",
         "output 1M 1048576 sbx",
-        "disk 2G 2147483648 tmpfs size",
-        "disk.inodes 1000 1000 tmpfs nr_inodes",
+        "disk 2G 2147483648 tmpfs size of /tmp",
+        "disk.inodes 1000 1000 tmpfs nr_inodes of /tmp",
         "open-files 64 64 rlimit",
         "core 0 0 rlimit",
         "stack 8M 8388608 rlimit",

@@ -65,11 +65,11 @@ fn exited() {
     context_switches: {"involuntary":10,"voluntary":9}
     cpu: {"limit_cores":1.5,"periods":15,"throttled_ns":17,"throttled_periods":16}
     io: {"read_bytes":21,"read_ops":23,"write_bytes":22,"write_ops":24}
-    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":null,"status":"none"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
+    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":6,"status":"partial"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
     leftovers: ["/sys/fs/cgroup/sbx-1"]
     memory: {"limit_bytes":536870912,"limit_hits":14,"max_rss_bytes":6,"oom_kills":13,"page_faults_major":8,"page_faults_minor":7,"peak_bytes":11,"source":"memory.peak","swap_peak_bytes":12}
     network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none"}
-    outcome: {"core_dumped":false,"error":null,"exit_code":3,"killed_by":null,"kind":"exited","reason":null,"signal":null}
+    outcome: {"core_dumped":false,"error":null,"exit_code":3,"killed_by":null,"kind":"exited","mistakes":[],"reason":null,"signal":null}
     output: {"stderr":"�\u001b[2J","stderr_bytes":38,"stdout":"token=…\n","stdout_bytes":37,"truncated":false}
     pids: {"denied_forks":19,"left_at_exit":20,"limit":256,"peak":18}
     pressure: {"cpu_some_ns":25,"io_full_ns":29,"io_some_ns":28,"memory_full_ns":27,"memory_some_ns":26}
@@ -85,7 +85,7 @@ fn exited() {
 
 #[test]
 fn a_spec_error() {
-    let command = ["true".to_owned()];
+    let command = ["true".into()];
     let subject = Subject { rootfs: Default::default(), ..subject(&command) };
     let error = Error::new(Kind::Spec, "unknown limit `memry`").with_hint("did you mean `memory`").at(at("memory"));
     let line = line(&subject, None, Err(&error));
@@ -101,7 +101,7 @@ fn a_spec_error() {
     leftovers: []
     memory: {"limit_bytes":null,"limit_hits":null,"max_rss_bytes":null,"oom_kills":null,"page_faults_major":null,"page_faults_minor":null,"peak_bytes":null,"source":null,"swap_peak_bytes":null}
     network: {"connections":[],"interfaces":null,"mode":null}
-    outcome: {"core_dumped":false,"error":{"column":5,"errno":null,"file":"build.kdl","hint":"did you mean `memory`","kind":"spec","line":8,"message":"unknown limit `memry`","step":null},"exit_code":null,"killed_by":null,"kind":"setup_failed","reason":"unknown limit `memry`","signal":null}
+    outcome: {"core_dumped":false,"error":{"column":5,"errno":null,"file":"build.kdl","hint":"did you mean `memory`","kind":"spec","line":8,"message":"unknown limit `memry`","step":null},"exit_code":null,"killed_by":null,"kind":"setup_failed","mistakes":[],"reason":"unknown limit `memry`","signal":null}
     output: {"stderr":null,"stderr_bytes":null,"stdout":null,"stdout_bytes":null,"truncated":false}
     pids: {"denied_forks":null,"left_at_exit":null,"limit":null,"peak":null}
     pressure: {"cpu_some_ns":null,"io_full_ns":null,"io_some_ns":null,"memory_full_ns":null,"memory_some_ns":null}
@@ -127,6 +127,7 @@ fn an_error_without_a_spec() {
     exit_code: null
     killed_by: null
     kind: "setup_failed"
+    mistakes: []
     reason: "cannot read `gone.kdl`: No such file or directory (ENOENT)"
     signal: null
     "#);
@@ -157,6 +158,7 @@ fn signaled() {
     exit_code: null
     killed_by: null
     kind: "signaled"
+    mistakes: []
     reason: "ended by SIGSEGV, core dumped"
     signal: "SIGSEGV"
     "#);
@@ -167,6 +169,7 @@ fn signaled() {
     exit_code: null
     killed_by: "caller"
     kind: "signaled"
+    mistakes: []
     reason: "ended by signal 40"
     signal: "signal 40"
     "#);
@@ -181,6 +184,7 @@ fn time_limits() {
     exit_code: null
     killed_by: "sbx"
     kind: "wall_timeout"
+    mistakes: []
     reason: "killed at the wall limit of 5m"
     signal: null
     "#);
@@ -191,6 +195,7 @@ fn time_limits() {
     exit_code: null
     killed_by: "sbx"
     kind: "cpu_timeout"
+    mistakes: []
     reason: "killed at the cpu-time limit of 1s500ms"
     signal: null
     "#);
@@ -205,6 +210,7 @@ fn other_limits() {
     exit_code: null
     killed_by: "kernel"
     kind: "out_of_memory"
+    mistakes: []
     reason: "killed at the memory limit of 512M"
     signal: null
     "#);
@@ -215,6 +221,7 @@ fn other_limits() {
     exit_code: null
     killed_by: "sbx"
     kind: "output_limit"
+    mistakes: []
     reason: "killed at the output limit of 1M"
     signal: null
     "#);
@@ -229,6 +236,7 @@ fn canceled() {
     exit_code: null
     killed_by: "caller"
     kind: "canceled"
+    mistakes: []
     reason: "canceled by SIGINT"
     signal: "SIGINT"
     "#);
@@ -244,6 +252,7 @@ fn a_failed_step_names_its_line() {
     exit_code: null
     killed_by: null
     kind: "setup_failed"
+    mistakes: []
     reason: "cannot open the source `/home/u/my src`: No such file or directory (ENOENT)"
     signal: null
     "#);
@@ -255,6 +264,7 @@ fn a_failed_step_names_its_line() {
     exit_code: null
     killed_by: null
     kind: "setup_failed"
+    mistakes: []
     reason: "cannot mount tmpfs on `/tmp`: No space left on device (ENOSPC)"
     signal: null
     "#);
@@ -269,6 +279,7 @@ fn a_failure_around_the_clone() {
     exit_code: null
     killed_by: null
     kind: "setup_failed"
+    mistakes: []
     reason: "cannot make the namespaces: Operation not permitted (EPERM)"
     signal: null
     "#);
@@ -279,6 +290,7 @@ fn a_failure_around_the_clone() {
     exit_code: null
     killed_by: null
     kind: "setup_failed"
+    mistakes: []
     reason: "the sandbox was ended by SIGKILL before the command started"
     signal: null
     "#);
@@ -293,6 +305,7 @@ fn not_found() {
     exit_code: null
     killed_by: null
     kind: "not_found"
+    mistakes: []
     reason: "cannot execute `make`: No such file or directory (ENOENT)"
     signal: null
     "#);
@@ -307,6 +320,7 @@ fn not_executable() {
     exit_code: null
     killed_by: null
     kind: "not_executable"
+    mistakes: []
     reason: "cannot execute `make`: Permission denied (EACCES)"
     signal: null
     "#);

@@ -28,6 +28,14 @@ pub struct Filter {
     pub flags: u32,
 }
 
+impl Filter {
+    /// Returns whether no key of the caller can be reached through it: sbx's own profiles say no to keyctl(2).
+    #[must_use]
+    pub fn closes_keyrings(&self) -> bool {
+        self.rules == 0 && matches!(self.profile.as_ref(), "default" | "strict")
+    }
+}
+
 /// What happens to the calls that sbx knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {

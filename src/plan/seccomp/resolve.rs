@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::Weakened;
 use crate::plan::facts::Facts;
 use crate::plan::seccomp::assemble::{LIMIT, compile};
 use crate::plan::seccomp::builtin::Builtin;
 use crate::plan::seccomp::oci::{self, Context};
 use crate::plan::seccomp::{Action, Counts, Filter, Policy, Rule, Verdict, names};
+use crate::plan::{Weakened, posture};
 use crate::spec::{
     Capability, Condition, Feature, HostPath, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict, Spec, Syscall,
 };
@@ -27,10 +27,11 @@ pub fn resolve(spec: &Spec, facts: &Facts) -> Result<Option<Filter>> {
         return Ok(None);
     }
     let capabilities: Vec<Capability> = spec.capabilities.iter().map(|capability| capability.value).collect();
-    let default = Seccomp { profile: SeccompProfile::Default, rules: Vec::new() };
+    let (posture, origin) = posture::of_spec(spec);
+    let default = Seccomp { profile: posture.filter(), rules: Vec::new() };
     let (seccomp, origin) = match &spec.seccomp {
         Some(seccomp) => (&seccomp.value, seccomp.origin),
-        None => (&default, Origin::Default),
+        None => (&default, origin),
     };
     let builtin = match seccomp.profile {
         SeccompProfile::Default => Some(Builtin::Default),

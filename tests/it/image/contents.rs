@@ -88,6 +88,8 @@ fn devices_privileges_and_foreign_attributes_are_left_out_and_counted() {
         .locate(&tar(&[
             Entry::new(b'3', "dev/null").bytes(),
             Entry::new(b'4', "dev/sda").bytes(),
+            Entry::new(b'3', "var/null").bytes(),
+            Entry::new(b'4', "dev").bytes(),
             Entry::new(b'0', "su").mode(0o6755).bytes(),
             Entry::new(b'5', "shared").mode(0o2775).bytes(),
             pax(&[

@@ -90,3 +90,18 @@ fn oversized_headers_are_refused_unread() {
     let message = arena.refused(&tar(&[pax(&[("path", long.as_bytes())]), Entry::new(b'0', "short").bytes()]));
     assert!(message.contains("longer than 4095 bytes"), "{message}");
 }
+
+#[test]
+fn what_follows_a_gzip_file_is_named() {
+    let arena = Arena::new();
+    let whole = gzip(&tar(&[Entry::new(b'0', "f").data(b"x").bytes()]));
+    assert!(arena.locate(&[whole.as_slice(), &[0; 600]].concat()).is_ok());
+    for rest in [&b"x"[..], b"\0\0x", b"garbage that is longer than a header of gzip"] {
+        let message = arena.locate(&[whole.as_slice(), rest].concat()).unwrap_err().to_string();
+        assert!(message.contains("after its compressed data") && !message.contains("truncated"), "{message}");
+    }
+    // Members follow each other as cat(1) puts them.
+    let (first, second) = (tar(&[Entry::new(b'0', "f").data(b"x").bytes()]), vec![0u8; 1024]);
+    assert!(arena.locate(&[gzip(&first), gzip(&second)].concat()).is_ok());
+    assert!(arena.locate(&whole[..whole.len() - 3]).unwrap_err().to_string().contains("truncated"));
+}

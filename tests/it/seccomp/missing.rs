@@ -8,7 +8,7 @@ use crate::harness::{Ran, Sbx, Who};
 
 fn inside(who: Who, spec: &str) -> Ran {
     let outer = format!(
-        "seccomp \"none\" {{ deny \"seccomp\" errno=\"ENOSYS\"; }}\nuser 7 7\n\
+        "profile \"compat\"\nseccomp \"none\" {{ deny \"seccomp\" errno=\"ENOSYS\"; }}\nuser 7 7\n\
          mounts {{ bind {:?} \"/sbx\"; bind \"inner.kdl\" \"/inner.kdl\"; }}",
         fixture::binary()
     );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use sbx::host::{Caller, Cgroups, Host, Rights};
-use sbx::plan::facts::{Base, Facts, SeccompFacts};
+use sbx::plan::facts::{Base, Facts, LandlockFacts, SeccompFacts};
 use sbx::plan::seccomp::{Action, Filter, resolve};
 use sbx::spec::{Syscall, parse};
 
@@ -49,6 +49,7 @@ fn facts(profile: &str) -> Facts {
         account: None,
         subordinate: None,
         seccomp,
+        landlock: LandlockFacts::Version(7),
         devices: BTreeMap::new(),
     }
 }
