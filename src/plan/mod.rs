@@ -16,8 +16,10 @@ pub mod root;
 pub mod seccomp;
 pub mod show;
 pub mod steps;
+pub mod view;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
+pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -190,46 +192,6 @@ impl Op {
             _ => None,
         }
     }
-}
-
-/// Who opens a source: only the host's root can map the ids of a mount, and only
-/// a process inside the new namespaces can clone mounts without being root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opener {
-    Child,
-    Parent(Idmap),
-}
-
-/// How the owners of files look through a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idmap {
-    /// As they are: an owner who is not mapped shows as `nobody`.
-    None,
-    /// The id N on disk is the id N inside; mounts that cannot do it stay as they are.
-    Inside,
-    /// The caller on disk is the command's user inside.
-    Caller,
-}
-
-/// Flags of mount_setattr(2); `nosuid` is always set. A device is taken as it is on the host: its mount
-/// is one file that can neither be executed nor mounted on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
-    pub write: Write,
-    pub devices: Devices,
-    pub exec: crate::spec::Exec,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Write {
-    ReadOnly,
-    ReadWrite,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Devices {
-    Forbidden,
-    Allowed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

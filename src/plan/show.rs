@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::host::{Preparation, Version};
 use crate::plan::{
-    Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, MapWriter, Op,
-    Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
+    Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
+    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
 };
 use crate::spec;
 use crate::units::{Origin, Word, duration, position, visible};
@@ -162,9 +162,13 @@ impl Attributes {
             spec::Exec::Forbidden => Some("noexec"),
             spec::Exec::Allowed => None,
         };
+        let links = match self.links {
+            Links::Refused => Some("nosymfollow"),
+            Links::Followed => None,
+        };
         let flags = match self.devices {
-            Devices::Forbidden => [Some(write), Some("nosuid"), Some("nodev"), exec],
-            Devices::Allowed => [Some("dev"), None, None, None],
+            Devices::Forbidden => [Some(write), Some("nosuid"), Some("nodev"), exec, links],
+            Devices::Allowed | Devices::Required => [Some("dev"), None, None, None, None],
         };
         flags.into_iter().flatten()
     }

@@ -267,6 +267,7 @@ fn on_source(opener: Opener, errno: Errno) -> Option<Row> {
         Errno::ENOTDIR => (Kind::Spec, "a part of the source path is a file, not a directory"),
         Errno::EACCES => (Kind::Spec, "you may not enter a directory of the source path: look at its permissions"),
         Errno::ELOOP => SYMLINK,
+        Errno::ENODEV => (Kind::Spec, "it is no device: for a file or a directory write `bind`"),
         Errno::ENOSPC => MOUNT_MAX,
         Errno::EINVAL if matches!(opener, Opener::Parent(Idmap::Inside | Idmap::Caller)) => (
             Kind::Host,

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
 use crate::plan::{MapWriter, Op, Plan};
+use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::relay::Relay;
@@ -30,12 +31,13 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         garbage::collect_for(groups);
     }
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    let standard = match stdio::open(plan)? {
+    let exposed = Exposed::of(plan);
+    let standard = match stdio::open(plan, &exposed)? {
         Input::Open(standard) => standard,
         Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
     };
     let parts = Parts::open(plan, groups, standard)?;
-    let sources = match sources::open(plan) {
+    let sources = match sources::open(plan, &exposed) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
     };
@@ -43,7 +45,7 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
     let (theirs, ours) = (own(theirs), own(ours));
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
-    let mut tape = freeze(plan, parts.opened(plan, &sources, number(&theirs))?)?;
+    let mut tape = freeze(plan, &exposed, parts.opened(plan, &sources, number(&theirs))?)?;
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {

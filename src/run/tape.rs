@@ -5,17 +5,17 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{
-    Attributes, Content, Devices, Filesystem, MapWriter, Op, Opener, Plan, Variable, VariableValue, Write,
-};
+use crate::plan::{Attributes, Content, Devices, MapWriter, Op, Opener, Plan, Step, Variable, VariableValue};
+use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
 use crate::run::landlock::{self, Ruleset};
-use crate::run::{anchor, fail, posture};
-use crate::spec::{Exec, Init, Namespace, Resource};
+use crate::run::numbers::{attribute_bits, mount_flags, name, resource_number};
+use crate::run::{fail, posture, secret};
+use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
 use crate::sys::process::{Memory, Pointers};
-use crate::sys::{Fd, memory, mount, start};
+use crate::sys::{Fd, memory, start};
 
 /// The stack of the process that becomes the command.
 const STACK: usize = 32 << 10;
@@ -105,7 +105,7 @@ pub enum Act {
         /// A directory that the command may write to: `source` is below it and walked without links.
         below: Option<CString>,
         source: CString,
-        attributes: Option<u64>,
+        dress: Dress,
     },
     NewFilesystem {
         tree: usize,
@@ -183,6 +183,29 @@ pub enum Act {
     },
 }
 
+/// What happens to a tree once it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dress {
+    /// It gets these MOUNT_ATTR_*.
+    Attributes(u64),
+    /// A device of sbx's own choice: it is taken as it is on the host.
+    Device,
+    /// The same of the spec's choice: it has to be one.
+    AskedDevice,
+}
+
+impl Dress {
+    /// Returns what `attributes` ask for.
+    #[must_use]
+    pub fn of(attributes: Attributes) -> Self {
+        match attributes.devices {
+            Devices::Forbidden => Self::Attributes(attribute_bits(attributes)),
+            Devices::Allowed => Self::Device,
+            Devices::Required => Self::AskedDevice,
+        }
+    }
+}
+
 /// What the parent has opened for the child.
 #[derive(Debug)]
 pub struct Opened {
@@ -207,9 +230,10 @@ fn kept(opened: &Opened) -> Vec<Fd> {
 ///
 /// # Errors
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
-pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
+pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
-    let acts = plan.steps.iter().map(|step| freeze_step(plan, &step.op).map_err(|error| error.at(step.origin)));
+    let freeze_step = |step: &Step| freeze_step(plan, &step.op, exposed).map_err(|error| error.at(step.origin));
+    let acts = plan.steps.iter().map(freeze_step);
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
         candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
@@ -240,7 +264,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
     })
 }
 
-fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
+fn freeze_step(plan: &Plan, op: &Op, exposed: &Exposed) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
         Op::SetIds => {
@@ -255,13 +279,14 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
         Op::SealMounts => Act::SealMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {
-            let writable = anchor::writable(plan);
-            let (below, source) = match anchor::split(&writable, source) {
-                Some((base, rest)) => (Some(path_text(base)?), path_text(rest)?),
+            let anchored = exposed.anchor(source).map_err(|errno| {
+                Error::io(format_args!("cannot open the source `{}`", source.display()), &errno.into())
+            })?;
+            let (below, source) = match &anchored {
+                Some(anchored) => (Some(path_text(&anchored.base)?), path_text(&anchored.rest)?),
                 None => (None, path_text(source)?),
             };
-            let attributes = (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes));
-            Act::OpenTree { tree: usize::from(tree.0), below, source, attributes }
+            Act::OpenTree { tree: usize::from(tree.0), below, source, dress: Dress::of(*attributes) }
         }
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),
@@ -270,7 +295,7 @@ fn freeze_step(plan: &Plan, op: &Op) -> Result<Act> {
             attributes: attribute_bits(*attributes),
         },
         Op::NewFile { tree, mode, content } => {
-            Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content)? }
+            Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content, exposed)? }
         }
         Op::Stage { tree, directories } => Act::Stage {
             tree: usize::from(tree.0),
@@ -329,12 +354,11 @@ fn freeze_maps(plan: &Plan) -> Result<Act> {
     })
 }
 
-fn content_bytes(content: &Content) -> Result<Vec<u8>> {
+fn content_bytes(content: &Content, exposed: &Exposed) -> Result<Vec<u8>> {
     match content {
         Content::Empty => Ok(Vec::new()),
         Content::Text(text) => Ok(text.clone().into_bytes()),
-        Content::Secret(path) => std::fs::read(path)
-            .map_err(|source| Error::io(format_args!("cannot read the secret `{}`", path.display()), &source)),
+        Content::Secret(path) => secret::read(path, exposed),
     }
 }
 
@@ -353,45 +377,4 @@ fn variable(variable: &Variable) -> Result<CString> {
     CString::new(format!("{}={value}", variable.name)).map_err(|_| {
         Error::new(Kind::Spec, format!("the variable `{}` contains a NUL character", variable.name.escape_debug()))
     })
-}
-
-fn name(filesystem: Filesystem) -> &'static CStr {
-    match filesystem {
-        Filesystem::Proc => c"proc",
-        Filesystem::Tmpfs => c"tmpfs",
-        Filesystem::Devpts => c"devpts",
-        Filesystem::Overlay => c"overlay",
-    }
-}
-
-/// Returns the MOUNT_ATTR_* of `attributes`.
-#[must_use]
-pub fn attribute_bits(attributes: Attributes) -> u64 {
-    let mut bits = mount::NO_SUID;
-    if attributes.write == Write::ReadOnly {
-        bits |= mount::READ_ONLY;
-    }
-    if attributes.devices == Devices::Forbidden {
-        bits |= mount::NO_DEV;
-    }
-    if attributes.exec == Exec::Forbidden {
-        bits |= mount::NO_EXEC;
-    }
-    bits
-}
-
-/// The MS_* of mount(2), which for these four have the values of MOUNT_ATTR_*.
-fn mount_flags(attributes: Attributes) -> u64 {
-    attribute_bits(attributes)
-}
-
-fn resource_number(resource: Resource) -> u32 {
-    let number = match resource {
-        Resource::OpenFiles => libc::RLIMIT_NOFILE,
-        Resource::FileSize => libc::RLIMIT_FSIZE,
-        Resource::Core => libc::RLIMIT_CORE,
-        Resource::Stack => libc::RLIMIT_STACK,
-        Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
-    };
-    number.unsigned_abs()
 }

@@ -140,7 +140,8 @@ fn a_kept_layer_is_not_where_a_link_says() {
             is_refused(&sbx, name);
         }
         let spec = format!("rootfs \"%/root\" writable=\"persist\" upper=\"alias/sub/kept\"\nmounts {{ {WRITABLE}; }}");
-        let sbx = planted(who).spec(&spec).sh("cat /etc/new; ln -s canary /etc/link; echo new > /etc/new; cat /etc/link");
+        let sbx =
+            planted(who).spec(&spec).sh("cat /etc/new; ln -s canary /etc/link; echo new > /etc/new; cat /etc/link");
         assert_eq!(sbx.run().stdout, "untouched\n");
         assert_eq!(sbx.run().stdout, "new\nuntouched\n");
     }
@@ -245,7 +246,8 @@ fn the_working_directory_is_not_behind_a_descriptor() {
             sbx.run().refused("working directory");
         }
         if has_rootfs() {
-            let copy = Sbx::new(who).dir("img").dir("img/bin").dir("img/proc").dir("img/dev").dir("img/tmp").dir("img/run");
+            let copy =
+                Sbx::new(who).dir("img").dir("img/bin").dir("img/proc").dir("img/dev").dir("img/tmp").dir("img/run");
             for number in [3, 5, 6, 7, 8, 9, 10, 11, 12] {
                 symlink(format!("/proc/self/fd/{number}"), copy.path(&format!("img/l{number}"))).unwrap();
             }

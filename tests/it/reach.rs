@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::harness::{Sbx, Who, skip};
 
 /// The mounts of H1: a read-only directory, a read-only file, and a mask over the file in the directory.
-const MOUNTS: &str = "mounts { bind \"d\" \"/m\"; bind \"d/f\" \"/n\"; mask \"/m/f\"; bind \"rw\" \"/w\" access=rw; }\n";
+const MOUNTS: &str =
+    "mounts { bind \"d\" \"/m\"; bind \"d/f\" \"/n\"; mask \"/m/f\"; bind \"rw\" \"/w\" access=rw; }\n";
 
 fn capable(who: Who, rest: &str) -> Sbx {
     let sbx = Sbx::new(who).dir("d").file("d/f", b"hidden\n").dir("rw");
@@ -49,7 +50,8 @@ fn no_capability_undoes_a_mount() {
         "mount -t cgroup2 none /tmp/p",
         "mount -t cgroup -o memory none /tmp/p",
     ];
-    let script: String = attacks.iter().map(|attack| format!("({attack}) >/dev/null 2>&1 && echo '{attack}'\n")).collect();
+    let script: String =
+        attacks.iter().map(|attack| format!("({attack}) >/dev/null 2>&1 && echo '{attack}'\n")).collect();
     let script = format!("mkdir -p /tmp/p; touch /tmp/x\n{script}echo end; wc -c < /m/f; cat /n; touch /n 2>&1");
     for who in Who::all() {
         for rest in variants(who) {
@@ -96,7 +98,8 @@ fn who_the_command_is_does_not_change() {
             assert_eq!(words(plain.ok()), words(capable.ok()), "{who:?} {user}");
             assert!(capable.stdout.contains("\n0000000000201000\n"), "{capable:?}");
         }
-        let sbx = capable(who, "capabilities NET_ADMIN").sh("ip link set lo down 2>&1 && ip link set lo up && echo mine");
+        let sbx =
+            capable(who, "capabilities NET_ADMIN").sh("ip link set lo down 2>&1 && ip link set lo up && echo mine");
         if Path::new("/usr/sbin/ip").exists() || Path::new("/sbin/ip").exists() {
             assert_eq!(sbx.run().ok(), "mine");
         } else {
@@ -143,7 +146,8 @@ fn limits_that_a_command_sets_on_its_init_change_nothing() {
         skip("no prlimit(1)");
         return;
     }
-    let orphans = "for i in 1 2 3; do setsid sleep 100 & done; i=0; while [ $i -lt 300 ]; do (true &) ; i=$((i+1)); done";
+    let orphans =
+        "for i in 1 2 3; do setsid sleep 100 & done; i=0; while [ $i -lt 300 ]; do (true &) ; i=$((i+1)); done";
     for who in Who::all() {
         for spec in ["", "namespaces user mount net", "network host\nnamespaces user mount"] {
             let init = if spec.is_empty() { "1" } else { "$PPID" };
@@ -163,18 +167,18 @@ fn who_kills_the_init_dies_with_it() {
     let script = "(setsid sh -c 'sleep 0.5; echo > /w/orphan' &) ; kill -9 $PPID; sleep 0.5; echo > /w/alive";
     for who in Who::all() {
         for spec in ["namespaces user mount", "namespaces user mount uts ipc"] {
-            let sbx = Sbx::new(who).dir("rw").spec(&format!(
-                "network host\n{spec}\nmounts {{ bind \"rw\" \"/w\" access=rw; }}"
-            ));
+            let sbx = Sbx::new(who)
+                .dir("rw")
+                .spec(&format!("network host\n{spec}\nmounts {{ bind \"rw\" \"/w\" access=rw; }}"));
             let sbx = sbx.sh(script);
             let ran = sbx.run();
             assert_eq!((ran.code(), ran.kind()), (137, "signaled"), "{who:?} {spec}: {ran:?}");
             std::thread::sleep(Duration::from_millis(700));
             assert_eq!(std::fs::read_dir(sbx.path("rw")).unwrap().count(), 0, "{who:?} {spec}: something lived on");
         }
-        let sbx = Sbx::new(who).dir("rw").spec(
-            "network host\nnamespaces user mount\ninit #false\nmounts { bind \"rw\" \"/w\" access=rw; }",
-        );
+        let sbx = Sbx::new(who)
+            .dir("rw")
+            .spec("network host\nnamespaces user mount\ninit #false\nmounts { bind \"rw\" \"/w\" access=rw; }");
         let sbx = sbx.sh("(setsid sh -c 'sleep 0.3; echo > /w/orphan' &) ; exit 3");
         assert_eq!(sbx.run().code(), 3);
         std::thread::sleep(Duration::from_millis(500));
