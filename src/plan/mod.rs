@@ -49,6 +49,15 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// Returns whether the namespace of this kind is made when the mounts are locked.
+    #[must_use]
+    pub fn locks(&self, kind: Namespace) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(&step.op, Op::LockMounts { namespaces } if namespaces.contains(&kind)))
+    }
+}
+
 /// One act of the child and what asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -164,6 +173,11 @@ pub enum Op {
     Rlimit {
         resource: Resource,
         value: u64,
+    },
+    /// Enters user and mount namespaces within those of the mounts, which locks each of them as it is
+    /// (mount_namespaces(7)), and new ones of these kinds, so that the capabilities reach them. Ids stay as they are.
+    LockMounts {
+        namespaces: Vec<Namespace>,
     },
     /// Loses every capability but these, in all five sets, and any way to regain one.
     Capabilities {

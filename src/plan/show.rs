@@ -77,6 +77,7 @@ impl Op {
             Self::Hostname { .. } => "hostname",
             Self::LoopbackUp => "loopback-up",
             Self::Rlimit { .. } => "rlimit",
+            Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
             Self::NoNewPrivileges => "no-new-privileges",
             Self::Landlock { act } => act.kind(),
@@ -127,6 +128,7 @@ impl fmt::Display for Op {
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
+            Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),
             Self::Capabilities { keep } => keep.iter().try_for_each(|capability| write!(f, " {}", capability.name)),
             Self::Landlock { act } => write!(f, " {act}"),

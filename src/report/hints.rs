@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::error::Kind;
 use crate::plan::landlock;
 use crate::plan::posture::Deed;
-use crate::plan::{Filesystem, Idmap, Op, Opener};
+use crate::plan::{Filesystem, Idmap, Links, Op, Opener};
 use crate::run::ParentCall;
 
 /// What was tried.
@@ -62,6 +62,10 @@ const NAMESPACES: Row = (
 );
 const SYMLINK: Row =
     (Kind::Spec, "the path leads through too many symbolic links, or through one where none is allowed");
+const KEPT: Row = (
+    Kind::Host,
+    "a kept layer needs Linux 5.14, and for root a file system that can map ids: ext4 and xfs, btrfs since 5.15, tmpfs since 6.3",
+);
 const PROCESSES: Row = (
     Kind::Host,
     "no more processes are allowed: raise `ulimit -u` (RLIMIT_NPROC) or pids.max of the cgroup around sbx",
@@ -133,6 +137,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
     match op {
         Op::NewFilesystem { filesystem, .. } => on_filesystem(*filesystem, errno),
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
+        Op::OpenTree { attributes, .. } if (attributes.links, errno) == (Links::Refused, Errno::EINVAL) => Some(KEPT),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
         Op::Attach { .. }
         | Op::ReadOnly { .. }
@@ -164,7 +169,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         )),
         Op::Landlock { act } => on_landlock(act, errno),
         Op::Seccomp { .. } => on_seccomp(errno),
-        Op::Posture(Deed::NoUserNamespaces) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
+        Op::Posture(Deed::NoUserNamespaces { .. }) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
             Kind::Host,
             "the /proc/sys around sbx is read-only, as in a container: `profile \"compat\"` runs without this, or give the \
              container a writable one",
@@ -175,6 +180,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
              \"default\"`, which needs none",
         )),
         Op::UnshareTime { .. } => on_time(errno),
+        Op::LockMounts { .. } => on_lock(errno),
         Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
         _ => None,
     }
@@ -344,6 +350,18 @@ fn on_time(errno: Errno) -> Option<Row> {
              it with `--security-opt seccomp=unconfined`",
         ),
         Errno::EACCES => UNREADABLE,
+        _ => return None,
+    })
+}
+
+/// unshare(2) of namespaces within those of the run, and their maps.
+fn on_lock(errno: Errno) -> Option<Row> {
+    Some(match errno {
+        Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR => {
+            (Kind::Spec, "`SYS_ADMIN` needs the `/proc` that sbx mounts: mount nothing over it")
+        }
+        Errno::ENOSPC | Errno::EUSERS => NAMESPACES,
+        Errno::EPERM | Errno::EACCES => APPARMOR,
         _ => return None,
     })
 }

@@ -5,9 +5,10 @@
 
 use std::ffi::{CStr, CString};
 
-use crate::run::tape::{Act, Dress, Pipes, Tape};
+use crate::run::numbers::Dress;
+use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
-use crate::run::{fail, init, posture};
+use crate::run::{fail, init, locks, posture};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -92,6 +93,11 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::Hostname { name } => process::set_hostname(name),
         Act::LoopbackUp => net::loopback_up(),
         Act::Rlimit { resource, value } => process::set_rlimit(*resource, *value),
+        Act::LockMounts { flags, maps: [uids, gids] } => {
+            locks::lock(*flags, [uids, gids])?;
+            // What is armed goes with a change of rights.
+            die_with_parent(pipes)
+        }
         Act::Capabilities { keep } => limit_capabilities(*keep),
         Act::NoNewPrivileges => security::no_new_privileges(),
         Act::Workdir { path } => enter(path),

@@ -8,13 +8,14 @@ use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
+use crate::run::numbers::namespace_flags;
 use crate::run::relay::Relay;
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
-use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio, traffic};
+use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, orphans, stdio, traffic};
 use crate::spec::{Init, Namespace};
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own, signals};
@@ -46,6 +47,9 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     let (theirs, ours) = (own(theirs), own(ours));
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
     let mut tape = freeze(plan, &exposed, parts.opened(plan, &sources, number(&theirs))?)?;
+    if !plan.namespaces.contains(&Namespace::Pid) {
+        process::adopt_orphans().map_err(|errno| host("cannot look after orphans", errno))?;
+    }
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
@@ -132,19 +136,15 @@ impl Parts {
 }
 
 /// A new time namespace is entered later, by unshare(2); so is the cgroup namespace of a run with groups,
-/// because its root is the group of the one who makes it.
+/// because its root is the group of the one who makes it, and a network that is made when mounts are locked.
 fn clone_flags(plan: &Plan) -> u64 {
-    let flag = |namespace: &Namespace| match namespace {
-        Namespace::User => libc::CLONE_NEWUSER,
-        Namespace::Mount => libc::CLONE_NEWNS,
-        Namespace::Pid => libc::CLONE_NEWPID,
-        Namespace::Net => libc::CLONE_NEWNET,
-        Namespace::Ipc => libc::CLONE_NEWIPC,
-        Namespace::Uts => libc::CLONE_NEWUTS,
-        Namespace::Cgroup if plan.cgroup.is_none() => libc::CLONE_NEWCGROUP,
-        Namespace::Cgroup | Namespace::Time => 0,
+    let later = |kind: &Namespace| match kind {
+        Namespace::Time => true,
+        Namespace::Cgroup => plan.cgroup.is_some(),
+        Namespace::Net => plan.locks(Namespace::Net),
+        _ => false,
     };
-    plan.namespaces.iter().fold(0, |flags, namespace| flags | u64::from(flag(namespace).unsigned_abs()))
+    namespace_flags(&plan.namespaces.iter().copied().filter(|kind| !later(kind)).collect::<Vec<_>>())
 }
 
 fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
@@ -181,12 +181,15 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     })?;
     let (relays, mut verdicts) = (watched.relays, watched.early);
     let reaped = reap(side.child)?;
+    let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
     let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
     // Their numbers follow each other, so this is one call.
     close_all([side.ours, side.signals, side.pidfd].into_iter());
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
-    Ok(Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings))
+    let mut outcome = Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings);
+    outcome.leftovers.extend(survivors);
+    Ok(outcome)
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {

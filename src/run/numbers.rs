@@ -3,8 +3,31 @@
 use std::ffi::CStr;
 
 use crate::plan::{Attributes, Devices, Filesystem, Links, Write};
-use crate::spec::{Exec, Resource};
+use crate::spec::{Exec, Namespace, Resource};
 use crate::sys::mount;
+
+/// What happens to a tree once it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dress {
+    /// It gets these MOUNT_ATTR_*.
+    Attributes(u64),
+    /// A device of sbx's own choice: it is taken as it is on the host.
+    Device,
+    /// The same of the spec's choice: it has to be one.
+    AskedDevice,
+}
+
+impl Dress {
+    /// Returns what `attributes` ask for.
+    #[must_use]
+    pub fn of(attributes: Attributes) -> Self {
+        match attributes.devices {
+            Devices::Forbidden => Self::Attributes(attribute_bits(attributes)),
+            Devices::Allowed => Self::Device,
+            Devices::Required => Self::AskedDevice,
+        }
+    }
+}
 
 /// Returns the name of a file system as the kernel takes it.
 #[must_use]
@@ -40,6 +63,22 @@ pub fn attribute_bits(attributes: Attributes) -> u64 {
 #[must_use]
 pub fn mount_flags(attributes: Attributes) -> u64 {
     attribute_bits(attributes)
+}
+
+/// Returns the CLONE_NEW* of `namespaces`. Only unshare(2) takes that of the clocks.
+#[must_use]
+pub fn namespace_flags(namespaces: &[Namespace]) -> u64 {
+    let flag = |namespace: &Namespace| match namespace {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Net => libc::CLONE_NEWNET,
+        Namespace::Ipc => libc::CLONE_NEWIPC,
+        Namespace::Uts => libc::CLONE_NEWUTS,
+        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+        Namespace::Time => libc::CLONE_NEWTIME,
+    };
+    namespaces.iter().fold(0, |flags, namespace| flags | u64::from(flag(namespace).unsigned_abs()))
 }
 
 /// Returns the RLIMIT_* of a resource.

@@ -3,18 +3,19 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Attributes, Content, Devices, MapWriter, Op, Opener, Plan, Step, Variable, VariableValue};
+use crate::plan::{Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
 use crate::run::landlock::{self, Ruleset};
-use crate::run::numbers::{attribute_bits, mount_flags, name, resource_number};
+use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::{fail, posture, secret};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
-use crate::sys::process::{Memory, Pointers};
+use crate::sys::process::{self, Memory, Pid, Pointers};
 use crate::sys::{Fd, memory, start};
 
 /// The stack of the process that becomes the command.
@@ -75,7 +76,10 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PidNamespace {
     New,
-    Host,
+    /// That of sbx, whose number this is.
+    Host {
+        sbx: Pid,
+    },
 }
 
 /// One step, ready to be played.
@@ -174,6 +178,12 @@ pub enum Act {
         resource: u32,
         value: u64,
     },
+    LockMounts {
+        /// CLONE_NEW* of the namespaces that come with those of users and mounts.
+        flags: u64,
+        /// Each id as itself.
+        maps: [CString; 2],
+    },
     Capabilities {
         keep: u64,
     },
@@ -181,29 +191,6 @@ pub enum Act {
     Workdir {
         path: CString,
     },
-}
-
-/// What happens to a tree once it is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dress {
-    /// It gets these MOUNT_ATTR_*.
-    Attributes(u64),
-    /// A device of sbx's own choice: it is taken as it is on the host.
-    Device,
-    /// The same of the spec's choice: it has to be one.
-    AskedDevice,
-}
-
-impl Dress {
-    /// Returns what `attributes` ask for.
-    #[must_use]
-    pub fn of(attributes: Attributes) -> Self {
-        match attributes.devices {
-            Devices::Forbidden => Self::Attributes(attribute_bits(attributes)),
-            Devices::Allowed => Self::Device,
-            Devices::Required => Self::AskedDevice,
-        }
-    }
 }
 
 /// What the parent has opened for the child.
@@ -247,7 +234,7 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
         stack: Box::new_uninit_slice(STACK),
         pid_namespace: match plan.namespaces.contains(&Namespace::Pid) {
             true => PidNamespace::New,
-            false => PidNamespace::Host,
+            false => PidNamespace::Host { sbx: process::own_pid() },
         },
         filter: Filter::of(plan),
         rulesets: landlock::freeze(plan, &opened.streams)?,
@@ -279,14 +266,7 @@ fn freeze_step(plan: &Plan, op: &Op, exposed: &Exposed) -> Result<Act> {
         Op::SealMounts => Act::SealMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {
-            let anchored = exposed.anchor(source).map_err(|errno| {
-                Error::io(format_args!("cannot open the source `{}`", source.display()), &errno.into())
-            })?;
-            let (below, source) = match &anchored {
-                Some(anchored) => (Some(path_text(&anchored.base)?), path_text(&anchored.rest)?),
-                None => (None, path_text(source)?),
-            };
-            Act::OpenTree { tree: usize::from(tree.0), below, source, dress: Dress::of(*attributes) }
+            freeze_source((*tree, source), *attributes, exposed)?
         }
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),
@@ -329,6 +309,7 @@ fn freeze_step(plan: &Plan, op: &Op, exposed: &Exposed) -> Result<Act> {
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
         Op::LoopbackUp => Act::LoopbackUp,
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
+        Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {
             Act::Capabilities { keep: keep.iter().fold(0, |mask, capability| mask | 1 << capability.number) }
         }
@@ -339,16 +320,36 @@ fn freeze_step(plan: &Plan, op: &Op, exposed: &Exposed) -> Result<Act> {
     })
 }
 
-fn freeze_maps(plan: &Plan) -> Result<Act> {
-    let lines = |ranges: &[crate::plan::IdRange]| {
-        let lines: Vec<String> =
-            ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
-        text(&lines.concat())
+fn freeze_source((tree, source): (Tree, &Path), attributes: Attributes, exposed: &Exposed) -> Result<Act> {
+    let anchored = exposed
+        .anchor(source)
+        .map_err(|errno| Error::io(format_args!("cannot open the source `{}`", source.display()), &errno.into()))?;
+    let (below, source) = match &anchored {
+        Some(anchored) => (Some(path_text(&anchored.base)?), path_text(&anchored.rest)?),
+        None => (None, path_text(source)?),
     };
+    Ok(Act::OpenTree { tree: usize::from(tree.0), below, source, dress: Dress::of(attributes) })
+}
+
+fn freeze_locks(plan: &Plan, namespaces: &[Namespace]) -> Result<Act> {
+    let same = |ranges: &[IdRange]| {
+        let ranges: Vec<_> = ranges.iter().map(|range| IdRange { outside: range.inside, ..*range }).collect();
+        map_lines(&ranges)
+    };
+    let maps = [same(&plan.identity.uid_map)?, same(&plan.identity.gid_map)?];
+    Ok(Act::LockMounts { flags: namespace_flags(namespaces), maps })
+}
+
+fn map_lines(ranges: &[IdRange]) -> Result<CString> {
+    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
+    text(&ranges.iter().map(line).collect::<String>())
+}
+
+fn freeze_maps(plan: &Plan) -> Result<Act> {
     Ok(match plan.identity.writer {
         MapWriter::Nobody => Act::Nothing,
         MapWriter::Child => {
-            Act::WriteMaps { uid_map: lines(&plan.identity.uid_map)?, gid_map: lines(&plan.identity.gid_map)? }
+            Act::WriteMaps { uid_map: map_lines(&plan.identity.uid_map)?, gid_map: map_lines(&plan.identity.gid_map)? }
         }
         MapWriter::Parent | MapWriter::Helpers => Act::AwaitMaps,
     })
