@@ -128,9 +128,9 @@ fn no_signal_from_inside_moves_the_init() {
     let storm = "for s in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 34 50 64; do \
                  kill -$s 1; done; sleep 0.1; echo alive; exit 5";
     for who in Who::all() {
-        for user in ["", "user root"] {
-            let ran = Sbx::new(who).spec(user).sh(storm).run();
-            assert_eq!((ran.code(), ran.stdout.as_str()), (5, "alive\n"), "{who:?} {user}: {ran:?}");
+        for rest in ["", "user root", "landlock none", "landlock none\nseccomp none\nuser root"] {
+            let ran = Sbx::new(who).spec(rest).sh(storm).run();
+            assert_eq!((ran.code(), ran.stdout.as_str()), (5, "alive\n"), "{who:?} {rest}: {ran:?}");
         }
         let sbx = Sbx::new(who).sh("trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.01; done");
         let running = sbx.start();
@@ -156,7 +156,10 @@ fn limits_that_a_command_sets_on_its_init_change_nothing() {
         for spec in ["", "namespaces user mount net", "network host\nnamespaces user mount"] {
             let init = if spec.is_empty() { "1" } else { "$PPID" };
             let prlimit = prlimit.replace("--pid 1", &format!("--pid {init}"));
-            let ran = Sbx::new(who).spec(spec).sh(&format!("{prlimit} || echo no; {orphans}; sleep 1.2; exit 6")).run();
+            let ran = Sbx::new(who)
+                .spec(&format!("{spec}\nlandlock none"))
+                .sh(&format!("{prlimit} || echo no; {orphans}; sleep 1.2; exit 6"))
+                .run();
             assert_eq!((ran.code(), ran.kind(), ran.stdout.as_str()), (6, "exited", ""), "{who:?} {spec}: {ran:?}");
         }
         // The kernel itself ends who is over its hard limit: the sandbox goes with its init, all of it.
@@ -176,7 +179,7 @@ fn who_kills_the_init_dies_with_it() {
         for spec in ["namespaces user mount", "namespaces user mount uts ipc"] {
             let sbx = Sbx::new(who)
                 .dir("rw")
-                .spec(&format!("network host\n{spec}\nmounts {{ bind \"rw\" \"/w\" access=rw; }}"));
+                .spec(&format!("network host\nlandlock none\n{spec}\nmounts {{ bind \"rw\" \"/w\" access=rw; }}"));
             let sbx = sbx.sh(script);
             let ran = sbx.run();
             assert_eq!((ran.code(), ran.kind()), (137, "signaled"), "{who:?} {spec}: {ran:?}");
