@@ -8,6 +8,7 @@ use crate::error::Kind;
 use crate::plan::landlock;
 use crate::plan::posture::Deed;
 use crate::plan::{Filesystem, Idmap, Op, Opener};
+use crate::report::exec_hints::on_exec;
 use crate::run::ParentCall;
 
 /// What was tried.
@@ -29,6 +30,7 @@ pub struct Advice {
 #[must_use]
 pub fn advice(act: Act<'_>, errno: Errno) -> Option<Advice> {
     let special = match act {
+        Act::Exec if errno == Errno::ELOOP => Some(SYMLINK),
         Act::Exec => on_exec(errno),
         Act::Parent(ParentCall::Clone) => on_clone(errno),
         Act::Parent(ParentCall::Fork) => on_fork(errno),
@@ -345,38 +347,6 @@ fn on_time(errno: Errno) -> Option<Row> {
              it with `--security-opt seccomp=unconfined`",
         ),
         Errno::EACCES => UNREADABLE,
-        _ => return None,
-    })
-}
-
-/// execve(2).
-fn on_exec(errno: Errno) -> Option<Row> {
-    Some(match errno {
-        Errno::ENOENT => (
-            Kind::Spec,
-            "inside the sandbox there is no such file, or none in PATH; if there is, what its `#!` line or its ELF header names \
-             as interpreter is missing in the rootfs",
-        ),
-        Errno::ENOTDIR => (Kind::Spec, "a part of its path is a file, not a directory"),
-        Errno::EACCES => (
-            Kind::Spec,
-            "the file, its interpreter or a directory above it denies execution to the command's user: `chmod +x`, and no \
-             `exec=#false` on its mount",
-        ),
-        Errno::EPERM => {
-            (Kind::Spec, "the file has capabilities that the sandbox does not grant: `capabilities`, or a copy")
-        }
-        Errno::ENOEXEC => (
-            Kind::Spec,
-            "the file has no `#!` line, or it is a program for another processor: add the line, or take another rootfs",
-        ),
-        Errno::E2BIG => (Kind::Spec, "arguments and environment are too long together: pass the data in a file"),
-        Errno::ETXTBSY => (Kind::Spec, "the file is open for writing: close it first"),
-        Errno::EISDIR => (Kind::Spec, "the interpreter of the file is a directory"),
-        Errno::ELIBBAD => (Kind::Spec, "the ELF header of its interpreter is damaged"),
-        Errno::ELOOP => SYMLINK,
-        Errno::EAGAIN => PROCESSES,
-        Errno::ENOMEM => (Kind::Spec, "the memory limit is too small to start the command: raise `memory`"),
         _ => return None,
     })
 }

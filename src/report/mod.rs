@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod doctor;
+pub mod exec_hints;
 pub mod exit;
 pub mod explain;
 pub mod figures;
