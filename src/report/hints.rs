@@ -5,9 +5,9 @@
 use nix::errno::Errno;
 
 use crate::error::Kind;
-use crate::plan::landlock;
 use crate::plan::posture::Deed;
 use crate::plan::{Filesystem, Idmap, Links, Op, Opener};
+use crate::report::hints_landlock;
 use crate::report::hints_start::{NAMESPACES, PROCESSES, Row, SYMLINK, on_clone, on_exec, on_fork};
 use crate::run::ParentCall;
 
@@ -113,7 +113,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             Kind::Host,
             "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
         )),
-        Op::Landlock { act } => on_landlock(act, errno),
+        Op::Landlock { act } => hints_landlock::on_landlock(act, errno),
         Op::Seccomp { .. } => on_seccomp(errno),
         Op::Posture(Deed::NoUserNamespaces { .. }) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
             Kind::Host,
@@ -128,30 +128,6 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::UnshareTime { .. } => on_time(errno),
         Op::LockMounts { .. } => on_lock(errno),
         Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
-        _ => None,
-    }
-}
-
-/// landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2); openat(2) of a path.
-fn on_landlock(act: &landlock::Act, errno: Errno) -> Option<Row> {
-    match (act, errno) {
-        (landlock::Act::Path(..), Errno::ENOENT | Errno::ENOTDIR) => {
-            Some((Kind::Spec, "there is no such path in the sandbox: look at the spelling, or make it with `dir`"))
-        }
-        (landlock::Act::Path(..), Errno::ELOOP) => Some(SYMLINK),
-        (_, Errno::EMFILE) => {
-            Some((Kind::Spec, "the rules need two descriptors above the standard streams: raise `open-files`"))
-        }
-        (_, Errno::E2BIG) => Some((
-            Kind::Host,
-            "the kernel takes 16 sets of rules one within the other: nest fewer sandboxes, or write `landlock none` in the \
-             inner ones",
-        )),
-        (_, Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL) => Some((
-            Kind::Host,
-            "the kernel has no Landlock, or less than it says: `best-effort \"landlock\"` runs the command without, and the \
-             report says so",
-        )),
         _ => None,
     }
 }

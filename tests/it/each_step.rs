@@ -28,6 +28,10 @@ limits {
 }
 secret "/run/key" file="src/key"
 capabilities "CHOWN"
+landlock {
+    write "/work" "/t"
+    connect 80
+}
 "#;
 
 fn sandbox(who: Who, spec: &str) -> Sbx {

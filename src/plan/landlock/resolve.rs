@@ -36,10 +36,11 @@ pub struct Decided {
 /// A kernel without Landlock, or too old for a rule of the spec, without leave of `best-effort`.
 pub fn resolve(inputs: Inputs<'_>, made: &[&Step]) -> Result<Decided> {
     let spec = inputs.spec;
+    let (own, derive) = (own_rules(spec), posture::of_spec(spec).0.landlock == Layer::Derived);
     let leave = spec.best_effort.iter().any(|it| it.value == Feature::Landlock);
     let abi = match (spec.landlock.as_ref().map(|node| &node.value), inputs.facts.landlock) {
         (Some(Landlock::None), _) => return Ok(off("`landlock none` turns it off".to_owned())),
-        (None, _) if posture::of_spec(spec).0.landlock == Layer::None => return Ok(Decided::default()),
+        (None, _) if !derive => return Ok(Decided::default()),
         (_, LandlockFacts::Version(version)) => version.min(LATEST),
         (_, LandlockFacts::Missing(errno)) if leave => {
             return Ok(off(format!("the kernel has no Landlock ({:?})", Errno::from_raw(errno))));
@@ -52,7 +53,6 @@ pub fn resolve(inputs: Inputs<'_>, made: &[&Step]) -> Result<Decided> {
             });
         }
     };
-    let own = own_rules(spec);
     let mut decided = Decided::default();
     for (rule, right) in own.iter().map(|rule| (rule, right(&rule.value))) {
         if right.since() > abi && !leave {
@@ -64,7 +64,10 @@ pub fn resolve(inputs: Inputs<'_>, made: &[&Step]) -> Result<Decided> {
         }
     }
     let narrowed = own.iter().fold(Rights::NONE, |all, rule| all.and(Rights::of(&[right(&rule.value)])));
-    let mut wanted = derived(inputs, made, &mut decided, narrowed);
+    let mut wanted = Rights::NONE;
+    if derive {
+        wanted = derived(inputs, made, &mut decided, narrowed);
+    }
     wanted = wanted.and(narrow(inputs, own, narrowed, &mut decided));
     let complete = wanted.incomplete(abi).is_empty() && decided.weakened.is_empty();
     decided.steps = known(std::mem::take(&mut decided.steps), abi);

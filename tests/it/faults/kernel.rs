@@ -90,6 +90,9 @@ fn every_call_that_fails_is_named_or_survived() {
         ("flock", "ENOLCK"),
         ("unshare", "EPERM"),
         ("setresuid", "EPERM"),
+        ("landlock_create_ruleset", "EINVAL"),
+        ("landlock_add_rule", "ENOMEM"),
+        ("landlock_restrict_self", "E2BIG"),
     ];
     for (call, errno) in faults {
         for when in 1..=4 {

@@ -107,6 +107,8 @@ except OSError as e: print(os.strerror(e.errno))
         let none = "Inappropriate ioctl for device";
         let lines: Vec<&str> = ran.ok().lines().collect();
         assert_eq!(lines, [none, "Permission denied", "Permission denied"], "{who:?}");
+        let ran = python(who, "capabilities \"MKNOD\"", PROGRAM).unwrap();
+        assert_eq!(ran.ok().lines().last(), Some("made"), "{who:?}");
         let ran = python(who, OFF, PROGRAM).unwrap();
         let lines: Vec<&str> = ran.ok().lines().collect();
         assert_eq!(lines, [none, none, "made"], "{who:?}");

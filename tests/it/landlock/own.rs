@@ -112,6 +112,29 @@ u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); print(tried(u.bind, ('127.
 }
 
 #[test]
+fn a_command_that_is_the_first_process_obeys_as_well() {
+    for who in Who::all() {
+        let spec = "init #false\nlandlock { write \"/run\"; }";
+        let ran = Sbx::new(who).spec(spec).sh("echo x > /run/x && cat /run/x; echo x > /tmp/x || echo refused").run();
+        assert_eq!(ran.ok(), "x\nrefused", "{who:?}");
+    }
+}
+
+/// Under `compat` nothing is derived, so rules on ports forbid no mount.
+#[test]
+fn rules_under_compat_stand_alone() {
+    for who in Who::all() {
+        let mount = "mount -t tmpfs x /tmp && echo mounted";
+        let spec = |rule: &str| format!("profile \"compat\"\ncapabilities \"SYS_ADMIN\"\nlandlock {{ {rule}; }}");
+        let ran = Sbx::new(who).spec(&spec("connect 80")).sh(mount).run();
+        assert_eq!(ran.ok(), "mounted", "{who:?}");
+        assert_eq!(ran.report["isolation"]["weakened"].as_array().unwrap().len(), 0);
+        let ran = Sbx::new(who).spec(&spec("write \"/tmp\"")).sh(mount).run();
+        assert_ne!(ran.code(), 0, "{ran:?}");
+    }
+}
+
+#[test]
 fn a_path_that_is_not_there_is_a_mistake() {
     for who in Who::all() {
         let ran = Sbx::new(who).spec("landlock {\n  write \"/tmp\" \"/nowhere\"\n}").sh("echo ran").run();
