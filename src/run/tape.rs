@@ -251,13 +251,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
 fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
-        Op::SetIds => {
-            let (uid, gid) = (plan.identity.inside.uid, plan.identity.inside.gid);
-            match plan.identity.writer {
-                MapWriter::Nobody => Act::LeaveRoot { uid, gid },
-                _ => Act::SetIds { uid, gid },
-            }
-        }
+        Op::SetIds => freeze_ids(plan),
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
         Op::SealMounts => Act::SealMounts,
@@ -321,6 +315,14 @@ fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
         Op::Landlock { .. } | Op::Seccomp { .. } => Act::Nothing,
         Op::Workdir { path } => Act::Workdir { path: text(path.as_str())? },
     })
+}
+
+fn freeze_ids(plan: &Plan) -> Act {
+    let (uid, gid) = (plan.identity.inside.uid, plan.identity.inside.gid);
+    match plan.identity.writer {
+        MapWriter::Nobody => Act::LeaveRoot { uid, gid },
+        _ => Act::SetIds { uid, gid },
+    }
 }
 
 fn freeze_maps(plan: &Plan) -> Result<Act> {
