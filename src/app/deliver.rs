@@ -5,14 +5,13 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Invocation;
-use crate::run::anchor;
-use crate::run::c_text::path_text;
+use crate::run::anchor::Exposed;
 use crate::spec::ReportTarget;
-use crate::sys::{Fd, fd, watch};
+use crate::sys::{Fd, watch};
 
 /// An open place for one report.
 #[derive(Debug)]
@@ -33,12 +32,12 @@ pub enum Place {
 }
 
 impl Place {
-    /// Opens the place that `target` names. Below the `writable` directories of the host, where an earlier
+    /// Opens the place that `target` names. Below the `exposed` directories of the host, where an earlier
     /// command may have put what it likes, only a regular file with one name is one.
     ///
     /// # Errors
     /// A file that cannot be written, a descriptor that is not open.
-    pub fn open(target: &ReportTarget, invocation: &Invocation, writable: &[PathBuf]) -> Result<Self> {
+    pub fn open(target: &ReportTarget, invocation: &Invocation, exposed: &Exposed) -> Result<Self> {
         Ok(match target {
             ReportTarget::None => Self::Nowhere,
             ReportTarget::Stdout => Self::Stdout,
@@ -46,7 +45,7 @@ impl Place {
             ReportTarget::File(path) => {
                 let path = invocation.absolute(path);
                 let name = path.display().to_string();
-                let file = open_file(&path, writable)
+                let file = open_file(&path, exposed)
                     .map_err(|source| Error::io(format_args!("cannot open `{name}` for the report"), &source))?;
                 Self::File { file, name }
             }
@@ -84,15 +83,12 @@ impl Place {
     }
 }
 
-fn open_file(path: &Path, writable: &[PathBuf]) -> std::io::Result<File> {
-    let Some((base, rest)) = anchor::split(writable, path) else {
-        // One system call, of which the standard library makes two on musl.
-        let text = path_text(path).map_err(|_| std::io::ErrorKind::InvalidInput)?;
-        return Ok(File::from(watch::own(fd::open(&text, libc::O_WRONLY | libc::O_CREAT, 0o666)?)));
+fn open_file(path: &Path, exposed: &Exposed) -> std::io::Result<File> {
+    let flags = libc::O_WRONLY | libc::O_CREAT;
+    let Some(anchored) = exposed.anchor(path)? else {
+        return Ok(File::from(exposed.open(path, flags)?));
     };
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file =
-        File::from(anchor::open(base, rest, flags).map_err(|errno| std::io::Error::from_raw_os_error(errno as i32))?);
+    let file = File::from(anchored.open(flags)?);
     let found = file.metadata()?;
     if found.is_file() && found.nlink() == 1 { Ok(file) } else { Err(std::io::Error::from_raw_os_error(libc::EMLINK)) }
 }

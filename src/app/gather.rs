@@ -1,34 +1,30 @@
 //! Looks up what a plan has to know: the rootfs, the paths that it names, the groups
-//! that can be made. What has to exist before a run is made here, and only for a run.
+//! that can be made. Nothing is made here but what an archive holds, in the store.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host, subordinate};
-use crate::image::{self, Found, Image, Lookup, Source, Store};
+use crate::image::{self, Asked, Found, Image, Lookup, Source, Store};
 use crate::plan::facts::{
     Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
     Subordinate,
 };
 use crate::plan::ground;
-use crate::spec::{HostPath, Ids, Mount, RootfsSource, Spec, Who};
+use crate::run::anchor::Exposed;
+use crate::spec::{HostPath, Ids, RootfsSource, Spec, Who};
 use crate::sys::landlock;
 use crate::units::{AbsPath, Origin, Spanned};
 
 /// The names in the root directory that belong to the system (hier(7)).
 const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
-
-/// Whether directories that a run needs may be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effects {
-    None,
-    Prepare,
-}
 
 /// What was found.
 #[derive(Debug)]
@@ -42,12 +38,13 @@ pub struct Gathered {
 ///
 /// # Errors
 /// A rootfs that cannot be had, a directory that cannot be made.
-pub fn gather(spec: &Spec, invocation: &Invocation, effects: Effects) -> Result<Gathered> {
+pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Gathered> {
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
-    let image = image(spec, invocation).map_err(|error| error.at(origin))?;
+    let held = hold(spec, invocation, exposed).map_err(|error| error.at(origin))?;
+    let image = image(spec, invocation, held.as_ref()).map_err(|error| error.at(origin))?;
     let base = base(spec, image.as_ref())?;
-    if effects == Effects::Prepare {
-        prepare(spec, invocation)?;
+    if let Some(image) = &image {
+        prepare::apart(spec, invocation, &image.root)?;
     }
     let questions = ground::survey(spec, &base, invocation);
     let answers = questions.into_iter().map(|question| (question.clone(), answer(&question, image.as_ref()))).collect();
@@ -75,7 +72,18 @@ fn landlock() -> LandlockFacts {
     }
 }
 
-fn image(spec: &Spec, invocation: &Invocation) -> Result<Option<Image>> {
+/// Opens a rootfs that lies where a command may have put links, so that what is looked at is what is there now.
+fn hold(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Option<OwnedFd>> {
+    let source = spec.rootfs.as_ref().map(|rootfs| &rootfs.value.source);
+    let Some(RootfsSource::Path(path) | RootfsSource::Directory(path) | RootfsSource::Tar(path)) = source else {
+        return Ok(None);
+    };
+    let path = invocation.absolute(path);
+    let opened = exposed.anchor(&path).and_then(|found| found.map(|it| it.open(libc::O_PATH)).transpose());
+    opened.map_err(|errno| Error::io(format_args!("cannot look at the rootfs `{}`", path.display()), &errno.into()))
+}
+
+fn image(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>) -> Result<Option<Image>> {
     let Some(rootfs) = spec.rootfs.as_ref().map(|rootfs| &rootfs.value) else { return Ok(None) };
     let (RootfsSource::Path(path) | RootfsSource::Directory(path) | RootfsSource::Tar(path)) = &rootfs.source else {
         return Ok(None);
@@ -89,7 +97,7 @@ fn image(spec: &Spec, invocation: &Invocation) -> Result<Option<Image>> {
     let store = || Store::of_caller(|name| std::env::var_os(name));
     let mut bar = Bar::new(&path);
     let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
-    image::locate(source, digest, store, &mut |progress| bar.show(progress)).map(Some)
+    image::locate(Asked { source, held }, digest, store, &mut |progress| bar.show(progress)).map(Some)
 }
 
 fn base(spec: &Spec, image: Option<&Image>) -> Result<Base> {
@@ -116,30 +124,10 @@ fn host_entry(path: &str) -> Result<Option<HostEntry>> {
     Ok(AbsPath::new(path).ok().map(|path| HostEntry { path, link }))
 }
 
-/// Makes the directories of named volumes and of a kept upper layer.
-fn prepare(spec: &Spec, invocation: &Invocation) -> Result<()> {
-    let make = |path: PathBuf, origin: Origin| {
-        std::fs::create_dir_all(&path).map_err(|source| {
-            Error::io(format_args!("cannot make the directory `{}`", path.display()), &source).at(origin)
-        })
-    };
-    for mount in &spec.mounts {
-        if let Mount::Volume { name, .. } = &mount.value {
-            make(invocation.volumes.join(name), mount.origin)?;
-        }
-    }
-    if let Some(upper) = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.upper.as_ref()) {
-        for name in ["upper", "work"] {
-            make(invocation.absolute(&upper.value).join(name), upper.origin)?;
-        }
-    }
-    Ok(())
-}
-
 fn answer(question: &Question, image: Option<&Image>) -> FileKind {
     match (question, image) {
         (Question::Host(path), _) => on_host(path),
-        (Question::Image(path), Some(image)) => match image::look(&image.root, path) {
+        (Question::Image(path), Some(image)) => match image::look(image.eyes(), path) {
             Found::Directory => FileKind::Directory,
             Found::File => FileKind::File,
             Found::Missing => FileKind::Missing,
@@ -151,7 +139,7 @@ fn answer(question: &Question, image: Option<&Image>) -> FileKind {
 
 fn above(question: &Question, image: Option<&Image>, caller: Caller) -> Vec<Standing> {
     let found = match (question, image) {
-        (Question::Image(path), Some(image)) => image::above(&image.root, path),
+        (Question::Image(path), Some(image)) => image::above(image.eyes(), path),
         (Question::Image(_), None) => Vec::new(),
         (Question::Host(path), _) => {
             let path = path.to_str().and_then(|path| AbsPath::new(path).ok());
@@ -219,7 +207,7 @@ fn account(spec: &Spec, image: Option<&Image>) -> Result<Option<Account>> {
     let Some((Who::Name(name), origin)) = spec.user.as_ref().map(|user| (&user.value.who, user.origin)) else {
         return Ok(None);
     };
-    let root = image.map_or(Path::new("/"), |image| &image.root);
+    let root = image.map_or(Path::new("/"), Image::eyes);
     let found = image::account(root, Lookup::Name(name)).map_err(|error| error.at(origin))?;
     Ok(found.map(|account| Account {
         name: account.name,

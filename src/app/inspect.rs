@@ -1,6 +1,7 @@
 //! `sbx plan`: the decision, shown and not carried out.
 
-use crate::app::gather::{self, Effects};
+use crate::app::gather;
+use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
 use crate::app::{Refusal, run};
 use crate::cli::Request;
@@ -35,7 +36,8 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
     };
     let mut invocation = run::invocation(&spec, request, &text, (Capture::No, accounting));
     invocation.volumes = run::volumes(&spec).map_err(|error| refuse(&error))?;
-    let gathered = gather::gather(&spec, &invocation, Effects::None).map_err(|error| refuse(&error))?;
+    let exposed = prepare::exposed(&spec, &invocation);
+    let gathered = gather::gather(&spec, &invocation, &exposed).map_err(|error| refuse(&error))?;
     let plan = resolve::resolve(&spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
     match rendering {
         Rendering::Text => Ok(show::show(&plan, &text.name, &text.text).into_bytes()),

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod gather;
 pub mod inspect;
 pub mod machine;
+pub mod prepare;
 pub mod profile;
 pub mod progress;
 pub mod reenter;

@@ -5,7 +5,8 @@ use std::env::VarError;
 use std::path::PathBuf;
 
 use crate::app::deliver::Place;
-use crate::app::gather::{self, Effects};
+use crate::app::gather;
+use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
 use crate::app::stages::{Laps, Stages};
 use crate::app::{Refusal, reenter};
@@ -16,9 +17,10 @@ use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::build::error_member;
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
+use crate::run::anchor::Exposed;
 use crate::run::conclude::unstarted;
 use crate::run::{Ended, Outcome, drive, stdio};
-use crate::spec::{Access, Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
+use crate::spec::{Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
 use crate::sys::process;
 use crate::sys::watch::asked_to_end;
 use crate::units::Origin;
@@ -55,12 +57,15 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let accounting = if target == ReportTarget::None { Accounting::NotWanted } else { Accounting::IfAvailable };
     let capture = if arguments.capture { Capture::Yes } else { Capture::No };
     let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
+    // Without a place for volumes the run is refused, which the report is to say.
+    invocation.volumes = volumes(&spec).unwrap_or_default();
+    let exposed = prepare::exposed(&spec, &invocation);
     let base = report_base(arguments, &invocation).map_err(refuse)?;
-    let place = Place::open(&target, &base, &writable(&spec, &invocation)).map_err(refuse)?;
+    let place = Place::open(&target, &base, &exposed).map_err(refuse)?;
     // From here on there is a report to be written, whatever comes.
     let blocked = process::block_signals()
         .map_err(|errno| Error::new(Kind::Host, "cannot block signals").with_errno(errno as i32));
-    let decided = blocked.and_then(|_| decide(&spec, &mut invocation, &mut account, &mut stages));
+    let decided = blocked.and_then(|_| decide(&spec, (&invocation, &exposed), &mut account, &mut stages));
     let happened = match decided {
         Ok(plan) => drive::run(&plan, stages.started()).map(|outcome| (Some(plan), outcome)),
         Err(error) => match asked_to_end() {
@@ -72,23 +77,21 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     finish(happened, place, &mut account, stages)
 }
 
-/// Returns the directories of the host that the spec lets the command write to.
-fn writable(spec: &Spec, invocation: &Invocation) -> Vec<PathBuf> {
-    let binds = spec.mounts.iter().filter_map(|mount| match &mount.value {
-        Mount::Bind(bind) if bind.access == Access::ReadWrite => Some(invocation.absolute(&bind.source)),
-        _ => None,
-    });
-    binds.collect()
-}
-
 /// Everything up to the plan.
-fn decide(spec: &Spec, invocation: &mut Invocation, account: &mut Account<'_>, stages: &mut Stages) -> Result<Plan> {
-    invocation.volumes = volumes(spec)?;
-    let gathered = gather::gather(spec, invocation, Effects::Prepare)?;
+fn decide(
+    spec: &Spec,
+    (invocation, exposed): (&Invocation, &Exposed),
+    account: &mut Account<'_>,
+    stages: &mut Stages,
+) -> Result<Plan> {
+    volumes(spec)?;
+    let gathered = gather::gather(spec, invocation, exposed)?;
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
     let mut plan = resolve::resolve(spec, &gathered.facts, invocation)?;
+    // Whatever could be known to stand in the way is known.
+    prepare::directories(spec, invocation, exposed)?;
     if let Some(devices @ 1..) = gathered.image.map(|image| image.skipped.devices) {
         plan.warnings
             .push(format!("{devices} devices of the archive are not in the root: name what is needed with `device`"));
@@ -315,7 +318,7 @@ impl<'a> Account<'a> {
         let subject = self.subject();
         let written = flag_target(text).and_then(|target| {
             let base = report_base(self.arguments, &Invocation::default())?;
-            let place = Place::open(&target, &base, &[])?;
+            let place = Place::open(&target, &base, &Exposed::default())?;
             let mut report = Report::new(&subject, None, Err(&error));
             report.outcome.mistakes = mistakes.iter().map(|error| error_member(error, subject.spec)).collect();
             let line = report.to_line();

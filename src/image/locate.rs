@@ -3,14 +3,15 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{self, Error, Result};
 use crate::image::remember::{self, Digest, Stamp};
 use crate::image::store::{Kept, Store};
 use crate::image::tree::Ownership;
-use crate::image::{Image, Kind, Progress, Skipped, Source, extract};
+use crate::image::{Asked, Image, Kind, Progress, Skipped, Source, extract};
 use crate::sys::file::{self, Access, effective_uid};
 
 /// Returns the directory to mount for `source`. An archive is extracted into the store when
@@ -22,8 +23,8 @@ use crate::sys::file::{self, Access, effective_uid};
 /// # Errors
 /// A source that is not there, not readable or of the wrong kind; an archive that is damaged,
 /// hostile, or not the one that is wanted; a store that is full or not the caller's own.
-pub fn locate(
-    source: Source<'_>,
+pub fn locate<'a>(
+    asked: impl Into<Asked<'a>>,
     wanted_digest: Option<&str>,
     store: impl FnOnce() -> Result<Store>,
     progress: &mut dyn FnMut(Progress),
@@ -31,8 +32,11 @@ pub fn locate(
     if let Some(digest) = wanted_digest {
         remember::check_digest(digest)?;
     }
+    let Asked { source, held } = asked.into();
     let (Source::Path(path) | Source::Directory(path) | Source::Tar(path)) = source;
-    let found = std::fs::metadata(path).map_err(|error| {
+    let held = held.map(|held| PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())));
+    let at = held.as_deref().unwrap_or(path);
+    let found = std::fs::metadata(at).map_err(|error| {
         let failed = Error::io(format_args!("cannot look at the rootfs `{}`", path.display()), &error);
         match error.kind() {
             ErrorKind::NotFound => failed.with_hint("a relative path begins at the directory of the spec"),
@@ -43,8 +47,10 @@ pub fn locate(
         Err(Error::new(error::Kind::Spec, format!("the rootfs `{}` {what}", path.display())).with_hint(hint))
     };
     match source {
-        Source::Path(_) | Source::Directory(_) if found.is_dir() => directory(path, wanted_digest),
-        Source::Path(_) | Source::Tar(_) if found.is_file() => archive(path, wanted_digest, &store()?, progress),
+        Source::Path(_) | Source::Directory(_) if found.is_dir() => {
+            directory(path, wanted_digest).map(|image| Image { held, ..image })
+        }
+        Source::Path(_) | Source::Tar(_) if found.is_file() => archive((path, at), wanted_digest, &store()?, progress),
         Source::Tar(_) if found.is_dir() => {
             wrong("is a directory, not an archive", "leave `tar:` out, or write `dir:`")
         }
@@ -60,17 +66,17 @@ fn directory(path: &Path, wanted_digest: Option<&str>) -> Result<Image> {
         return Err(Error::new(error::Kind::Spec, message).with_hint("pack it with tar, or remove `digest`"));
     }
     let (root, source) = (path.to_owned(), path.to_owned());
-    Ok(Image { kind: Kind::Directory, root, source, digest: None, skipped: Skipped::default() })
+    Ok(Image { kind: Kind::Directory, root, source, digest: None, skipped: Skipped::default(), held: None })
 }
 
 fn archive(
-    path: &Path,
+    (path, at): (&Path, &Path),
     wanted_digest: Option<&str>,
     store: &Store,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
     // Without blocking: since it was looked at, a FIFO may have taken the place of the file.
-    let file = file::open(path, Access::Read).map(File::from);
+    let file = file::open(at, Access::Read).map(File::from);
     let file = file.map_err(|errno| about(path, Error::io("cannot be opened", &errno.into())))?;
     let request = Request { path, file: &file, stamp: Stamp::of(&file, path)?, wanted: wanted_digest, store };
     let ownership = ownership()?;
@@ -86,7 +92,7 @@ fn archive(
         }
     };
     let Kept { root, skipped } = kept;
-    Ok(Image { kind: Kind::Tar, root, source: path.to_owned(), digest: Some(digest), skipped })
+    Ok(Image { kind: Kind::Tar, root, source: path.to_owned(), digest: Some(digest), skipped, held: None })
 }
 
 struct Request<'a> {

@@ -15,6 +15,7 @@ mod remove;
 mod store;
 mod tree;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::units::AbsPath;
@@ -31,6 +32,20 @@ pub enum Source<'a> {
     Path(&'a Path),
     Directory(&'a Path),
     Tar(&'a Path),
+}
+
+/// What was asked for, and what stands for it where its path cannot be trusted: an open place, or nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub source: Source<'a>,
+    /// Opened with `O_PATH`; it outlives every look into the image.
+    pub held: Option<&'a OwnedFd>,
+}
+
+impl<'a> From<Source<'a>> for Asked<'a> {
+    fn from(source: Source<'a>) -> Self {
+        Self { source, held: None }
+    }
 }
 
 /// What an image was before it became a directory.
@@ -64,6 +79,16 @@ pub struct Image {
     /// `sha256sum` prints. `None` for a directory.
     pub digest: Option<String>,
     pub skipped: Skipped,
+    /// The open place that stands for a `root` whose path cannot be trusted.
+    held: Option<PathBuf>,
+}
+
+impl Image {
+    /// Returns the path by which to look into the image: `root`, or what is open.
+    #[must_use]
+    pub fn eyes(&self) -> &Path {
+        self.held.as_deref().unwrap_or(&self.root)
+    }
 }
 
 /// What an archive holds and the extracted tree does not.

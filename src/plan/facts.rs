@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::host::Host;
 use crate::plan::{Capture, Identity};
-use crate::spec::{HostPath, Namespace, Spec};
+use crate::spec::{Capability, HostPath, Namespace, Spec};
 use crate::sys::file::Stat;
-use crate::units::AbsPath;
+use crate::units::{AbsPath, Spanned};
 
 /// What this call of sbx adds to the spec.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -191,6 +191,15 @@ pub struct Inputs<'a> {
     pub invocation: &'a Invocation,
     pub namespaces: &'a [Namespace],
     pub identity: &'a Identity,
+}
+
+impl<'a> Inputs<'a> {
+    /// Returns the capability with which the command could take off masks and make writable what is read-only.
+    #[must_use]
+    pub fn over_mounts(self) -> Option<&'a Spanned<Capability>> {
+        let mut kept = self.spec.capabilities.iter();
+        kept.find(|capability| capability.value.name == "SYS_ADMIN" && self.namespaces.contains(&Namespace::Mount))
+    }
 }
 
 impl Facts {

@@ -17,9 +17,11 @@ pub mod seccomp;
 pub mod show;
 pub mod steps;
 pub mod terminal;
+pub mod view;
 pub mod watch;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
+pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
 pub use watch::{Capture, Counting, Watch};
 
 use std::ffi::OsString;
@@ -50,6 +52,15 @@ pub struct Plan {
     /// What was asked for and is not in force, by leave of `best-effort`.
     pub weakened: Vec<Weakened>,
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Returns whether the namespace of this kind is made when the mounts are locked.
+    #[must_use]
+    pub fn locks(&self, kind: Namespace) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(&step.op, Op::LockMounts { namespaces } if namespaces.contains(&kind)))
+    }
 }
 
 /// One act of the child and what asked for it.
@@ -170,6 +181,11 @@ pub enum Op {
         resource: Resource,
         value: u64,
     },
+    /// Enters user and mount namespaces within those of the mounts, which locks each of them as it is
+    /// (mount_namespaces(7)), and new ones of these kinds, so that the capabilities reach them. Ids stay as they are.
+    LockMounts {
+        namespaces: Vec<Namespace>,
+    },
     /// Loses every capability but these, in all five sets, and any way to regain one.
     Capabilities {
         keep: Vec<Capability>,
@@ -197,46 +213,6 @@ impl Op {
             _ => None,
         }
     }
-}
-
-/// Who opens a source: only the host's root can map the ids of a mount, and only
-/// a process inside the new namespaces can clone mounts without being root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opener {
-    Child,
-    Parent(Idmap),
-}
-
-/// How the owners of files look through a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idmap {
-    /// As they are: an owner who is not mapped shows as `nobody`.
-    None,
-    /// The id N on disk is the id N inside; mounts that cannot do it stay as they are.
-    Inside,
-    /// The caller on disk is the command's user inside.
-    Caller,
-}
-
-/// Flags of mount_setattr(2); `nosuid` is always set. A device is taken as it is on the host: its mount
-/// is one file that can neither be executed nor mounted on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
-    pub write: Write,
-    pub devices: Devices,
-    pub exec: crate::spec::Exec,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Write {
-    ReadOnly,
-    ReadWrite,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Devices {
-    Forbidden,
-    Allowed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

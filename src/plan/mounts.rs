@@ -5,8 +5,8 @@ use crate::plan::facts::{FileKind, Inputs};
 use crate::plan::ground::{self, Ground, Grounds};
 use crate::plan::layers;
 use crate::plan::root::mask;
-use crate::plan::steps::{DEVICE, Place, SEALED, Steps, View, WRITABLE};
-use crate::plan::{Attributes, Content, Devices, Filesystem, Idmap, Op, Write};
+use crate::plan::steps::{ASKED_DEVICE, Place, SEALED, Steps, View, WRITABLE};
+use crate::plan::{Attributes, Content, Filesystem, Idmap, Op, Write};
 use crate::spec::{Access, Bind, HostPath, Mount, Need, Secret};
 use crate::units::{AbsPath, Bytes, Origin, Spanned};
 
@@ -86,9 +86,12 @@ fn add_one(inputs: Inputs<'_>, mount: &Spanned<Mount>, grounds: &Grounds, steps:
         }
         Mount::Device { path } => {
             let source = std::path::PathBuf::from(path.as_str());
-            existing(facts.host_kind(&source), &source, ABSENT)?;
+            if existing(facts.host_kind(&source), &source, ABSENT)? == FileKind::Directory {
+                return Err(Error::new(Kind::Spec, format!("`{path}` is no device"))
+                    .with_hint("name a device; for a directory write `bind`"));
+            }
             steps.mount_point(place, FileKind::File)?;
-            let tree = steps.open(source, View { attributes: DEVICE, idmap: Idmap::None }, *origin);
+            let tree = steps.open(source, View { attributes: ASKED_DEVICE, idmap: Idmap::None }, *origin);
             steps.attach(tree, path, *origin);
             Ok(())
         }
@@ -120,7 +123,7 @@ fn add_bind(inputs: Inputs<'_>, bind: &Bind, place: Place<'_>, steps: &mut Steps
     let kind = existing(kind, &source, hint)?;
     steps.mount_point(place, kind)?;
     let write = if bind.access == Access::ReadWrite { Write::ReadWrite } else { Write::ReadOnly };
-    let attributes = Attributes { write, devices: Devices::Forbidden, exec: bind.exec };
+    let attributes = Attributes { write, exec: bind.exec, ..WRITABLE };
     let tree = steps.open(source, View { attributes, idmap: Idmap::Caller }, place.origin);
     steps.attach(tree, place.path, place.origin);
     Ok(())

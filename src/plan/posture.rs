@@ -70,8 +70,8 @@ pub enum Deed {
     Hide { path: AbsPath, cover: Cover },
     /// Makes what is at a path read-only, by a mount of its own, if anything is there.
     Freeze { path: AbsPath },
-    /// Forbids new user namespaces below this one.
-    NoUserNamespaces,
+    /// Forbids new user namespaces below this one, but for so many that sbx makes itself.
+    NoUserNamespaces { besides: u8 },
     /// Has the kernel end what runs inside before others when the host's memory is full.
     OomScore { adjustment: u16 },
     /// Leaves the caller's session keyring for a new and empty one.
@@ -95,7 +95,7 @@ impl Deed {
         match self {
             Self::Hide { .. } => "hide",
             Self::Freeze { .. } => "freeze",
-            Self::NoUserNamespaces => "no-user-namespaces",
+            Self::NoUserNamespaces { .. } => "no-user-namespaces",
             Self::OomScore { .. } => "oom-score",
             Self::NewKeyring => "new-keyring",
         }
@@ -108,7 +108,8 @@ impl fmt::Display for Deed {
         match self {
             Self::Hide { path, .. } | Self::Freeze { path } => write!(f, " {path}"),
             Self::OomScore { adjustment } => write!(f, " {adjustment}"),
-            Self::NoUserNamespaces | Self::NewKeyring => Ok(()),
+            Self::NoUserNamespaces { besides: 1.. } => f.write_str(" besides sbx's own"),
+            Self::NoUserNamespaces { .. } | Self::NewKeyring => Ok(()),
         }
     }
 }
@@ -262,8 +263,10 @@ pub fn opening(inputs: Inputs<'_>) -> Vec<Step> {
 pub fn after_ids(inputs: Inputs<'_>) -> Option<Step> {
     let (posture, origin) = of_spec(inputs.spec);
     let own = inputs.namespaces.contains(&Namespace::User);
+    // All that are made below the one with the locks count as those of its maker, too (ucounts of the kernel).
+    let besides = u8::from(inputs.over_mounts().is_some());
     (own && posture.user_namespaces == UserNamespaces::Forbidden)
-        .then_some(Step { op: Op::Posture(Deed::NoUserNamespaces), origin })
+        .then_some(Step { op: Op::Posture(Deed::NoUserNamespaces { besides }), origin })
 }
 
 /// Covers in the sandbox's own `/proc` what the posture hides; `/dev` is filled by now. A whole one stays without any

@@ -13,7 +13,7 @@ use crate::plan::{
     limits, mounts, posture, seccomp, terminal,
 };
 use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
-use crate::units::{AbsPath, Bytes, Origin, duration};
+use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 
 /// Decides what will happen.
 ///
@@ -120,7 +120,7 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     }
     // Once the ids have changed the kernel no longer lets this process write its own offsets.
     if let Some(written) = spec.namespaces.as_ref().filter(|written| written.value.new.contains(&Namespace::Time)) {
-        let offset = |clock: &Option<crate::units::Spanned<i64>>| clock.as_ref().map_or(0, |offset| offset.value);
+        let offset = |clock: &Option<Spanned<i64>>| clock.as_ref().map_or(0, |offset| offset.value);
         let (monotonic, boottime) = (offset(&written.value.monotonic), offset(&written.value.boottime));
         add(Op::UnshareTime { monotonic, boottime }, written.origin);
     }
@@ -131,7 +131,7 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
             .map_or_else(|| ("sbx".to_owned(), Origin::Default), |name| (name.value.clone(), name.origin));
         add(Op::Hostname { name }, origin);
     }
-    if namespaces.contains(&Namespace::Net) {
+    if namespaces.contains(&Namespace::Net) && inputs.over_mounts().is_none() {
         add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
     }
     let origin = spec.user.as_ref().map_or(Origin::Default, |user| user.origin);
@@ -172,6 +172,15 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
     }
     for limit in &spec.limits.rlimits {
         add(Op::Rlimit { resource: limit.value.resource, value: limit.value.value }, limit.origin);
+    }
+    if let Some(capability) = inputs.over_mounts() {
+        let own = [Namespace::Net, Namespace::Ipc, Namespace::Uts];
+        let own: Vec<_> = own.into_iter().filter(|kind| namespaces.contains(kind)).collect();
+        let network = own.contains(&Namespace::Net);
+        add(Op::LockMounts { namespaces: own }, capability.origin);
+        if network {
+            add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
+        }
     }
     let keep = spec.capabilities.iter().map(|capability| capability.value).collect();
     add(Op::Capabilities { keep }, spec.capabilities.first().map_or(Origin::Default, |first| first.origin));

@@ -9,7 +9,7 @@ use crate::plan::facts::{Base, Facts, FileKind, Inputs};
 use crate::plan::ground::{self, Grounds, MASKED};
 use crate::plan::layers::{self, Made};
 use crate::plan::posture;
-use crate::plan::steps::{DATA, DEVICE, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
+use crate::plan::steps::{DATA, DEVICE, KEPT, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};
 use crate::plan::{Filesystem, Idmap, Op, Tree};
 use crate::spec::{Namespace, RootfsSource, Secret, Spec, Writable};
 use crate::units::{AbsPath, Bytes, Origin};
@@ -132,7 +132,7 @@ fn build_image(
         // With one id alone all that is kept is the caller's, whoever that is inside.
         let one = inputs.identity.uid_map.iter().all(|range| range.count == 1);
         let idmap = if one { Idmap::Caller } else { Idmap::Inside };
-        let view = View { attributes: WRITABLE, idmap };
+        let view = View { attributes: KEPT, idmap };
         steps.open(inputs.invocation.absolute(&upper.value), view, upper.origin)
     });
     let overlays = stage(root, kept, steps);

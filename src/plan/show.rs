@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::host::{Preparation, Version};
 use crate::plan::{
-    Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, MapWriter, Op,
-    Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
+    Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
+    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
 };
 use crate::spec;
 use crate::units::{Origin, Word, duration, position, visible};
@@ -78,6 +78,7 @@ impl Op {
             Self::Hostname { .. } => "hostname",
             Self::LoopbackUp => "loopback-up",
             Self::Rlimit { .. } => "rlimit",
+            Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
             Self::NoNewPrivileges => "no-new-privileges",
             Self::Landlock { act } => act.kind(),
@@ -128,6 +129,7 @@ impl fmt::Display for Op {
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
+            Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),
             Self::Capabilities { keep } => keep.iter().try_for_each(|capability| write!(f, " {}", capability.name)),
             Self::Landlock { act } => write!(f, " {act}"),
@@ -164,9 +166,13 @@ impl Attributes {
             spec::Exec::Forbidden => Some("noexec"),
             spec::Exec::Allowed => None,
         };
+        let links = match self.links {
+            Links::Refused => Some("nosymfollow"),
+            Links::Followed => None,
+        };
         let flags = match self.devices {
-            Devices::Forbidden => [Some(write), Some("nosuid"), Some("nodev"), exec],
-            Devices::Allowed => [Some("dev"), None, None, None],
+            Devices::Forbidden => [Some(write), Some("nosuid"), Some("nodev"), exec, links],
+            Devices::Allowed | Devices::Required => [Some("dev"), None, None, None, None],
         };
         flags.into_iter().flatten()
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Facts, FileKind};
 use crate::plan::ground::{Ground, Grounds};
-use crate::plan::{Attributes, Devices, Filesystem, Idmap, Op, Opener, Step, Tree, Write};
+use crate::plan::{Attributes, Devices, Filesystem, Idmap, Links, Op, Opener, Step, Tree, Write};
 use crate::spec::Exec;
 use crate::units::{AbsPath, Origin};
 
@@ -213,14 +213,23 @@ pub struct View {
 }
 
 /// Read-only, without devices: what the command cannot change.
-pub const SEALED: Attributes = Attributes { write: Write::ReadOnly, devices: Devices::Forbidden, exec: Exec::Allowed };
+pub const SEALED: Attributes =
+    Attributes { write: Write::ReadOnly, devices: Devices::Forbidden, exec: Exec::Allowed, links: Links::Followed };
 
 /// Writable, without devices.
 pub const WRITABLE: Attributes =
-    Attributes { write: Write::ReadWrite, devices: Devices::Forbidden, exec: Exec::Allowed };
+    Attributes { write: Write::ReadWrite, devices: Devices::Forbidden, exec: Exec::Allowed, links: Links::Followed };
 
 /// Writable, without devices and without programs.
-pub const DATA: Attributes = Attributes { write: Write::ReadWrite, devices: Devices::Forbidden, exec: Exec::Forbidden };
+pub const DATA: Attributes =
+    Attributes { write: Write::ReadWrite, devices: Devices::Forbidden, exec: Exec::Forbidden, links: Links::Followed };
+
+/// What a kept layer lies in: `upper` and `work` are directories, or nothing.
+pub const KEPT: Attributes = Attributes { links: Links::Refused, ..WRITABLE };
+
+/// A device of the host that the spec names.
+pub const ASKED_DEVICE: Attributes = Attributes { devices: Devices::Required, ..DEVICE };
 
 /// A device of the host.
-pub const DEVICE: Attributes = Attributes { write: Write::ReadWrite, devices: Devices::Allowed, exec: Exec::Forbidden };
+pub const DEVICE: Attributes =
+    Attributes { write: Write::ReadWrite, devices: Devices::Allowed, exec: Exec::Forbidden, links: Links::Followed };

@@ -158,6 +158,7 @@ fn cannot(op: &Op) -> String {
         Op::Hostname { name } => format!("cannot set the hostname `{name}`"),
         Op::LoopbackUp => "cannot bring up `lo`".to_owned(),
         Op::Rlimit { resource, value } => format!("cannot limit `{}` to {value}", resource.as_str()),
+        Op::LockMounts { .. } => "cannot lock the mounts against `SYS_ADMIN`".to_owned(),
         Op::Capabilities { .. } => "cannot drop the capabilities".to_owned(),
         Op::NoNewPrivileges => "cannot forbid new privileges".to_owned(),
         Op::Landlock { act } => act.failed(),
@@ -170,7 +171,7 @@ fn cannot_posture(deed: &Deed) -> String {
     match deed {
         Deed::Hide { path, .. } => format!("cannot mask `{path}`"),
         Deed::Freeze { path } => format!("cannot make `{path}` read-only"),
-        Deed::NoUserNamespaces => "cannot forbid new user namespaces".to_owned(),
+        Deed::NoUserNamespaces { .. } => "cannot forbid new user namespaces".to_owned(),
         Deed::OomScore { .. } => "cannot put the sandbox first in line for the OOM killer".to_owned(),
         Deed::NewKeyring => "cannot make a session keyring".to_owned(),
     }

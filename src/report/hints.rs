@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use crate::error::Kind;
 use crate::plan::landlock;
 use crate::plan::posture::Deed;
-use crate::plan::{Filesystem, Idmap, Op, Opener};
+use crate::plan::{Filesystem, Idmap, Links, Op, Opener};
+use crate::report::hints_start::{NAMESPACES, PROCESSES, Row, SYMLINK, on_clone, on_exec, on_fork};
 use crate::run::ParentCall;
 
 /// What was tried.
@@ -38,8 +39,6 @@ pub fn advice(act: Act<'_>, errno: Errno) -> Option<Advice> {
     special.or_else(|| anywhere(errno)).map(|(kind, hint)| Advice { kind, hint })
 }
 
-type Row = (Kind, &'static str);
-
 // Ubuntu lets the namespace be made and then takes its privileges, so the answer
 // comes late, from the first act that needs one (bubblewrap issue 632).
 const APPARMOR: Row = (
@@ -55,61 +54,10 @@ const UNREADABLE: Row = (
      /proc mounted writable",
 );
 const MOUNT_MAX: Row = (Kind::Host, "the namespace holds as many mounts as the sysctl fs.mount-max allows: raise it");
-const NAMESPACES: Row = (
+const KEPT: Row = (
     Kind::Host,
-    "no more namespaces are allowed: raise the sysctl user.max_user_namespaces (and user.max_mnt_namespaces, \
-     user.max_cgroup_namespaces and the like), or nest fewer than 32",
+    "a kept layer needs Linux 5.14, and for root a file system that can map ids: ext4 and xfs, btrfs since 5.15, tmpfs since 6.3",
 );
-const SYMLINK: Row =
-    (Kind::Spec, "the path leads through too many symbolic links, or through one where none is allowed");
-const PROCESSES: Row = (
-    Kind::Host,
-    "no more processes are allowed: raise `ulimit -u` (RLIMIT_NPROC) or pids.max of the cgroup around sbx",
-);
-
-/// clone(2) and clone3(2), namespaces(7), user_namespaces(7).
-fn on_clone(errno: Errno) -> Option<Row> {
-    Some(match errno {
-        Errno::EPERM => (
-            Kind::Host,
-            "user namespaces are forbidden here: look at the sysctls kernel.unprivileged_userns_clone (should be 1) and \
-             kernel.apparmor_restrict_unprivileged_userns (should be 0); in a container start it with \
-             `--security-opt seccomp=unconfined`, as Docker's seccomp profile forbids them; in a chroot they cannot be had",
-        ),
-        Errno::ENOSPC => NAMESPACES,
-        Errno::EUSERS => (
-            Kind::Host,
-            "no more user namespaces are allowed: raise the sysctl user.max_user_namespaces, or nest fewer than 32",
-        ),
-        Errno::EINVAL => (
-            Kind::Host,
-            "this kernel lacks a kind of namespace: it needs CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS, CONFIG_IPC_NS, \
-             CONFIG_UTS_NS and CONFIG_CGROUPS; what the spec does not need can be left out of `namespaces`",
-        ),
-        Errno::ENOSYS => (
-            Kind::Host,
-            "clone3 is missing: the kernel is older than 5.7, or the seccomp profile around sbx hides it \
-             (a container: `--security-opt seccomp=unconfined`; another sbx: `seccomp \"none\"` in its spec)",
-        ),
-        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP => (
-            Kind::Host,
-            "the run's cgroup takes no process: `limits { cgroup PATH }` can name one that is delegated to you",
-        ),
-        errno => return on_fork(errno),
-    })
-}
-
-/// fork(2).
-fn on_fork(errno: Errno) -> Option<Row> {
-    match errno {
-        Errno::EAGAIN => Some(PROCESSES),
-        Errno::ENOMEM => Some((
-            Kind::Host,
-            "the kernel is out of memory, or the cgroup around sbx is at its memory.max: end something or raise it",
-        )),
-        _ => None,
-    }
-}
 
 /// Writes to uid_map and gid_map, user_namespaces(7); newuidmap(1).
 fn on_map_ids(errno: Errno) -> Option<Row> {
@@ -133,6 +81,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
     match op {
         Op::NewFilesystem { filesystem, .. } => on_filesystem(*filesystem, errno),
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
+        Op::OpenTree { attributes, .. } if (attributes.links, errno) == (Links::Refused, Errno::EINVAL) => Some(KEPT),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
         Op::PrivateMounts | Op::Pivot { .. } | Op::Stage { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
             Some((
@@ -166,7 +115,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         )),
         Op::Landlock { act } => on_landlock(act, errno),
         Op::Seccomp { .. } => on_seccomp(errno),
-        Op::Posture(Deed::NoUserNamespaces) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
+        Op::Posture(Deed::NoUserNamespaces { .. }) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
             Kind::Host,
             "the /proc/sys around sbx is read-only, as in a container: `profile \"compat\"` runs without this, or give the \
              container a writable one",
@@ -177,6 +126,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
              \"default\"`, which needs none",
         )),
         Op::UnshareTime { .. } => on_time(errno),
+        Op::LockMounts { .. } => on_lock(errno),
         Op::UnshareCgroup if errno == Errno::ENOSPC => Some(NAMESPACES),
         _ => None,
     }
@@ -269,6 +219,7 @@ fn on_source(opener: Opener, errno: Errno) -> Option<Row> {
         Errno::ENOTDIR => (Kind::Spec, "a part of the source path is a file, not a directory"),
         Errno::EACCES => (Kind::Spec, "you may not enter a directory of the source path: look at its permissions"),
         Errno::ELOOP => SYMLINK,
+        Errno::ENODEV => (Kind::Spec, "it is no device: for a file or a directory write `bind`"),
         Errno::ENOSPC => MOUNT_MAX,
         Errno::EINVAL if matches!(opener, Opener::Parent(Idmap::Inside | Idmap::Caller)) => (
             Kind::Host,
@@ -349,34 +300,14 @@ fn on_time(errno: Errno) -> Option<Row> {
     })
 }
 
-/// execve(2).
-fn on_exec(errno: Errno) -> Option<Row> {
+/// unshare(2) of namespaces within those of the run, and their maps.
+fn on_lock(errno: Errno) -> Option<Row> {
     Some(match errno {
-        Errno::ENOENT => (
-            Kind::Spec,
-            "inside the sandbox there is no such file, or none in PATH; if there is, what its `#!` line or its ELF header names \
-             as interpreter is missing in the rootfs",
-        ),
-        Errno::ENOTDIR => (Kind::Spec, "a part of its path is a file, not a directory"),
-        Errno::EACCES => (
-            Kind::Spec,
-            "the file, its interpreter or a directory above it denies execution to the command's user: `chmod +x`, and no \
-             `exec=#false` on its mount",
-        ),
-        Errno::EPERM => {
-            (Kind::Spec, "the file has capabilities that the sandbox does not grant: `capabilities`, or a copy")
+        Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR => {
+            (Kind::Spec, "`SYS_ADMIN` needs the `/proc` that sbx mounts: mount nothing over it")
         }
-        Errno::ENOEXEC => (
-            Kind::Spec,
-            "the file has no `#!` line, or it is a program for another processor: add the line, or take another rootfs",
-        ),
-        Errno::E2BIG => (Kind::Spec, "arguments and environment are too long together: pass the data in a file"),
-        Errno::ETXTBSY => (Kind::Spec, "the file is open for writing: close it first"),
-        Errno::EISDIR => (Kind::Spec, "the interpreter of the file is a directory"),
-        Errno::ELIBBAD => (Kind::Spec, "the ELF header of its interpreter is damaged"),
-        Errno::ELOOP => SYMLINK,
-        Errno::EAGAIN => PROCESSES,
-        Errno::ENOMEM => (Kind::Spec, "the memory limit is too small to start the command: raise `memory`"),
+        Errno::ENOSPC | Errno::EUSERS => NAMESPACES,
+        Errno::EPERM | Errno::EACCES => APPARMOR,
         _ => return None,
     })
 }

@@ -8,6 +8,7 @@ pub mod exit;
 pub mod explain;
 pub mod figures;
 pub mod hints;
+pub mod hints_start;
 pub mod plan_json;
 pub mod schema;
 pub mod text;

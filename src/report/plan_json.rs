@@ -168,6 +168,7 @@ fn fields(op: &Op) -> Value {
         Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {
             json!({"path": path.as_str()})
         }
+        Op::Posture(Deed::NoUserNamespaces { besides }) => json!({"besides": besides}),
         Op::Posture(Deed::OomScore { adjustment }) => json!({"adjustment": adjustment}),
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),
         Op::Hostname { name } => json!({"name": name}),
@@ -178,6 +179,9 @@ fn fields(op: &Op) -> Value {
             "conditional": filter.counts.conditional, "deny": filter.counts.deny,
             "otherwise": filter.otherwise.to_string(), "instructions": filter.program.len(),
         }),
+        Op::LockMounts { namespaces } => {
+            json!({"namespaces": namespaces.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()})
+        }
         Op::Capabilities { keep } => json!({"keep": keep.iter().map(|it| it.name).collect::<Vec<_>>()}),
         Op::MapIds
         | Op::SetIds
@@ -187,7 +191,7 @@ fn fields(op: &Op) -> Value {
         | Op::OpenTerminal
         | Op::JoinCgroup
         | Op::UnshareCgroup
-        | Op::Posture(Deed::NoUserNamespaces | Deed::NewKeyring)
+        | Op::Posture(Deed::NewKeyring)
         | Op::LoopbackUp
         | Op::NoNewPrivileges => Value::Null,
     }

@@ -5,9 +5,10 @@
 
 use std::ffi::{CStr, CString};
 
+use crate::run::numbers::Dress;
 use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
-use crate::run::{fail, init, posture, pty};
+use crate::run::{fail, init, locks, posture, pty};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -55,13 +56,15 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
         Act::DieWithParent => die_with_parent(pipes),
         Act::PrivateMounts => mount::make_all_private(),
         Act::SealMounts => mount::seal_all(),
-        Act::OpenTree { tree, below, source, attributes } => {
+        Act::OpenTree { tree, below, source, dress } => {
             let opened = match below {
                 Some(base) => clone_below(base, source)?,
                 None => mount::clone_tree(Fd(libc::AT_FDCWD), source)?,
             };
-            if let Some(attributes) = attributes {
-                mount::set_attributes(opened, *attributes, None)?;
+            match dress {
+                Dress::Attributes(attributes) => mount::set_attributes(opened, *attributes, None)?,
+                Dress::AskedDevice => path::require_device(opened)?,
+                Dress::Device => {}
             }
             keep(trees, *tree, opened)
         }
@@ -91,6 +94,11 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
         Act::Hostname { name } => process::set_hostname(name),
         Act::LoopbackUp => net::loopback_up(),
         Act::Rlimit { resource, value } => process::set_rlimit(*resource, *value),
+        Act::LockMounts { flags, maps: [uids, gids] } => {
+            locks::lock(*flags, [uids, gids])?;
+            // What is armed goes with a change of rights.
+            die_with_parent(pipes)
+        }
         Act::Capabilities { keep } => limit_capabilities(*keep),
         Act::NoNewPrivileges => security::no_new_privileges(),
         Act::Workdir { path } => enter(path),
@@ -251,10 +259,13 @@ fn limit_capabilities(keep: u64) -> Sys<()> {
     security::set_capabilities(keep, keep)
 }
 
-/// A working directory outside the root would be a way out (CVE-2024-21626).
+/// A working directory outside the root would be a way out (CVE-2024-21626), and one behind a descriptor of the
+/// set-up a way to what is hidden: the layers of an overlay.
 #[inline(never)]
 fn enter(path: &CStr) -> Sys<()> {
-    path::change_dir(path)?;
+    let place = path::open_without_magic(path, libc::O_PATH | libc::O_DIRECTORY)?;
+    path::change_dir_to(place)?;
+    fd::close(place)?;
     let mut name = [0u8; 4096];
     if path::working_dir_is_reachable(&mut name)? { Ok(()) } else { Err(Errno::ENOENT) }
 }

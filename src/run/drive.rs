@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 use crate::error::{Error, Result};
 use crate::plan::terminal::Lead;
 use crate::plan::{MapWriter, Op, Plan};
+use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
+use crate::run::numbers::namespace_flags;
 use crate::run::pty::Stdio;
 use crate::run::relay::{Relay, Stream};
 use crate::run::sources::{self, Source, StepFailed};
@@ -16,7 +18,7 @@ use crate::run::tape::{Opened, Pipes, freeze};
 use crate::run::terminal::Terminal;
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
-use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, stdio, traffic};
+use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, orphans, stdio, traffic};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
@@ -34,12 +36,13 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         garbage::collect_for(groups);
     }
     let groups = plan.cgroup.as_ref().map(cgroup::make).transpose()?;
-    let standard = match stdio::open(plan)? {
+    let exposed = Exposed::of(plan);
+    let standard = match stdio::open(plan, &exposed)? {
         Input::Open(standard) => standard,
         Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
     };
     let parts = Parts::open(plan, groups, standard)?;
-    let sources = match sources::open(plan) {
+    let sources = match sources::open(plan, &exposed) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
     };
@@ -47,7 +50,10 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
     let (theirs, ours) = (own(theirs), own(ours));
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
-    let mut tape = freeze(plan, parts.opened(plan, &sources, number(&theirs))?)?;
+    let mut tape = freeze(plan, &exposed, parts.opened(plan, &sources, number(&theirs))?)?;
+    if !plan.namespaces.contains(&Namespace::Pid) {
+        process::adopt_orphans().map_err(|errno| host("cannot look after orphans", errno))?;
+    }
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
@@ -156,19 +162,15 @@ impl Parts {
 }
 
 /// A new time namespace is entered later, by unshare(2); so is the cgroup namespace of a run with groups,
-/// because its root is the group of the one who makes it.
+/// because its root is the group of the one who makes it, and a network that is made when mounts are locked.
 fn clone_flags(plan: &Plan) -> u64 {
-    let flag = |namespace: &Namespace| match namespace {
-        Namespace::User => libc::CLONE_NEWUSER,
-        Namespace::Mount => libc::CLONE_NEWNS,
-        Namespace::Pid => libc::CLONE_NEWPID,
-        Namespace::Net => libc::CLONE_NEWNET,
-        Namespace::Ipc => libc::CLONE_NEWIPC,
-        Namespace::Uts => libc::CLONE_NEWUTS,
-        Namespace::Cgroup if plan.cgroup.is_none() => libc::CLONE_NEWCGROUP,
-        Namespace::Cgroup | Namespace::Time => 0,
+    let later = |kind: &Namespace| match kind {
+        Namespace::Time => true,
+        Namespace::Cgroup => plan.cgroup.is_some(),
+        Namespace::Net => plan.locks(Namespace::Net),
+        _ => false,
     };
-    plan.namespaces.iter().fold(0, |flags, namespace| flags | u64::from(flag(namespace).unsigned_abs()))
+    namespace_flags(&plan.namespaces.iter().copied().filter(|kind| !later(kind)).collect::<Vec<_>>())
 }
 
 fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
@@ -208,12 +210,15 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     drop(watched.terminal.take());
     let (relays, mut verdicts) = (watched.relays, watched.early);
     let reaped = reap(side.child)?;
+    let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
     let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
     // Their numbers follow each other, so this is one call.
     close_all([side.ours, side.signals, side.pidfd].into_iter());
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
-    Ok(Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings))
+    let mut outcome = Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings);
+    outcome.leftovers.extend(survivors);
+    Ok(outcome)
 }
 
 fn unmapped_warning(plan: &Plan, step: usize) -> String {

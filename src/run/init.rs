@@ -1,12 +1,14 @@
 //! Pid 1 of the sandbox: starts the command, reaps, forwards signals, and says how the
-//! command ended. It holds no descriptor but the status pipe. Child side: the contract
+//! command ended. It holds no descriptor but the status pipe and,
+//! without a pid namespace, the list of its children. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
+use crate::run::orphans;
 use crate::run::pty::{self, Stdio};
 use crate::run::tape::{PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
-use crate::sys::process::{self, Pid, Rusage, Wait};
+use crate::sys::process::{self, Pid, Rusage, Taken, Wait};
 use crate::sys::{Errno, Fd, Sys, fd, path, security, time};
 
 /// Tells the init to kill and reap all and to say what it has seen. The parent sends it when the run has
@@ -59,8 +61,9 @@ fn run_init(tape: &mut Tape) -> ! {
     let pids = tape.start.pid_namespace;
     let prepared = security::not_dumpable().and_then(|()| match pids {
         PidNamespace::New => Ok(()),
-        PidNamespace::Host => process::adopt_orphans(),
+        PidNamespace::Host { .. } => process::adopt_orphans(),
     });
+    let reach = Reach::of(pids);
     let started = time::monotonic();
     // The kernel may kill this process together with the command (`memory.oom.group`): then this is all the
     // parent ever hears.
@@ -78,9 +81,9 @@ fn run_init(tape: &mut Tape) -> ! {
     // A reader at the other end of the command's output waits for the command only.
     fd::close_range(0, 2).ok();
     let mut usage = Rusage::default();
-    let status = reap_until(command, &mut usage);
+    let status = reap_until(command, &reach, &mut usage);
     let ended = time::monotonic();
-    let left = end_the_rest(pids, &mut usage);
+    let left = end_the_rest(&reach, &mut usage);
     let full = tape.start.bounded.as_ref().is_some_and(|path| path::is_full(path).unwrap_or(false));
     let full = u64::from(full);
     verdict::send(connection, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
@@ -93,19 +96,58 @@ fn controlling(start: &Start) -> Option<Fd> {
 }
 
 fn become_child(tape: &Tape) -> i32 {
+    // A pid namespace dies with its init; elsewhere the command would not notice that it is gone.
+    if let PidNamespace::Host { .. } = tape.start.pid_namespace
+        && let Err(errno) = process::signal_on_parent_death(libc::SIGKILL)
+    {
+        verdict::send(tape.pipes.status, &Verdict::ForkFailed { errno: errno as i32 });
+        return 1;
+    }
     verdict::send(tape.pipes.status, &execute(&tape.start));
     1
 }
 
-/// Reaps whatever ends and forwards whatever comes, until the command has ended; returns its status.
-fn reap_until(command: Pid, usage: &mut Rusage) -> i32 {
+/// Whom the init obeys, and how it finds what the command leaves behind.
+struct Reach {
+    /// The number of sbx, as a signal tells it: what is inside cannot send with it. All else that comes is the
+    /// sandbox's own doing, a limit of the command on its init included (prlimit(2) asks for the same ids only).
+    sbx: Pid,
+    all: All,
+}
+
+/// How everything that is left is reached.
+#[derive(Clone, Copy)]
+enum All {
+    /// By one signal: all that there is in this pid namespace.
+    Namespace,
+    /// By the list of this process's children, and theirs as they die; open from the beginning, because the command
+    /// can take the right to open files away.
+    Children(Fd),
+    /// Not from here, because procfs is hidden: sbx does it when this process is gone.
+    Nobody,
+}
+
+impl Reach {
+    fn of(pids: PidNamespace) -> Self {
+        match pids {
+            PidNamespace::New => Self { sbx: Pid(0), all: All::Namespace },
+            PidNamespace::Host { sbx } => {
+                let children = fd::open(orphans::LIST, libc::O_RDONLY, 0);
+                Self { sbx, all: children.map_or(All::Nobody, All::Children) }
+            }
+        }
+    }
+}
+
+/// Reaps whatever ends and forwards whatever sbx sends, until the command has ended; returns its status.
+fn reap_until(command: Pid, reach: &Reach, usage: &mut Rusage) -> i32 {
     loop {
         match process::next_signal() {
-            Ok(END) => {
+            Ok(Taken { signal: END, sender }) if sender == Some(reach.sbx) => {
                 process::kill(Pid(-command.0), libc::SIGKILL).ok();
                 process::kill(command, libc::SIGKILL).ok();
             }
-            Ok(signal) if signal != libc::SIGCHLD => forward(signal, command),
+            Ok(Taken { signal, sender }) if sender == Some(reach.sbx) => forward(signal, command),
             Ok(_) | Err(_) => {}
         }
         // After every signal: lower numbers come first, so a stream of SIGHUP would hide SIGCHLD for ever.
@@ -143,7 +185,7 @@ fn forward(signal: i32, command: Pid) {
 }
 
 /// Kills and reaps what the command left behind; returns how many there were.
-fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
+fn end_the_rest(reach: &Reach, usage: &mut Rusage) -> u64 {
     let mut left = 0;
     loop {
         match process::wait(Wait::Ended) {
@@ -153,7 +195,12 @@ fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
         }
     }
     loop {
-        kill_children(pids);
+        match reach.all {
+            // Elsewhere this would be all of the caller's processes.
+            All::Namespace => drop(process::kill(Pid(-1), libc::SIGKILL)),
+            All::Children(list) => orphans::kill_listed(list),
+            All::Nobody => return left,
+        }
         // Those that died together are reaped together: killing again costs a walk over all that are left.
         let mut which = Wait::Any;
         loop {
@@ -166,35 +213,6 @@ fn end_the_rest(pids: PidNamespace, usage: &mut Rusage) -> u64 {
                 Err(_) => return left,
             }
             which = Wait::Ended;
-        }
-    }
-}
-
-/// In a pid namespace of its own `-1` is all of the sandbox; elsewhere it would be all of the caller's
-/// processes, so the children are looked up, and theirs become ours as they die.
-fn kill_children(pids: PidNamespace) {
-    match pids {
-        PidNamespace::New => {
-            process::kill(Pid(-1), libc::SIGKILL).ok();
-        }
-        PidNamespace::Host => kill_listed(),
-    }
-}
-
-#[inline(never)]
-fn kill_listed() {
-    let mut text = [0u8; 1024];
-    let Ok(list) = fd::open(c"/proc/thread-self/children", libc::O_RDONLY, 0) else { return };
-    let count = fd::read(list, &mut text).unwrap_or(0);
-    fd::close(list).ok();
-    let words = text.get(..count).unwrap_or_default().split(|byte| *byte == b' ');
-    for word in words.filter(|word| !word.is_empty()) {
-        let number = word.iter().try_fold(0i32, |number, byte| match byte {
-            b'0'..=b'9' => number.checked_mul(10)?.checked_add(i32::from(byte - b'0')),
-            _ => None,
-        });
-        if let Some(number) = number.filter(|number| *number > 1) {
-            process::kill(Pid(number), libc::SIGKILL).ok();
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::sys::{Errno, Sys, fd, mount, security};
 pub enum Act {
     Hide { path: CString, cover: Cover },
     Freeze { path: CString },
-    NoUserNamespaces,
+    NoUserNamespaces { most: CString },
     OomScore { adjustment: CString },
     NewKeyring,
 }
@@ -26,7 +26,7 @@ pub fn freeze(deed: &Deed) -> Result<Act> {
     Ok(match deed {
         Deed::Hide { path, cover } => Act::Hide { path: text(path.as_str())?, cover: *cover },
         Deed::Freeze { path } => Act::Freeze { path: text(path.as_str())? },
-        Deed::NoUserNamespaces => Act::NoUserNamespaces,
+        Deed::NoUserNamespaces { besides } => Act::NoUserNamespaces { most: text(&besides.to_string())? },
         Deed::OomScore { adjustment } => Act::OomScore { adjustment: text(&adjustment.to_string())? },
         Deed::NewKeyring => Act::NewKeyring,
     })
@@ -40,7 +40,7 @@ pub fn perform(act: &Act) -> Sys<()> {
     match act {
         Act::Hide { path, cover } => if_there(hide(path, *cover)),
         Act::Freeze { path } => if_there(mount::bind(path, path).and_then(|()| mount::make_read_only(path))),
-        Act::NoUserNamespaces => write_file(c"/proc/sys/user/max_user_namespaces", b"0"),
+        Act::NoUserNamespaces { most } => write_file(c"/proc/sys/user/max_user_namespaces", most.to_bytes()),
         Act::OomScore { adjustment } => oom_score(adjustment),
         Act::NewKeyring => match security::new_session_keyring() {
             // A kernel without keyrings has nothing to leave.

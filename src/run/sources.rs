@@ -4,10 +4,11 @@
 use std::os::fd::OwnedFd;
 
 use crate::plan::{Attributes, Devices, Idmap, MapWriter, Op, Opener, Plan, Tree, Write};
+use crate::run::anchor::Exposed;
 use crate::run::c_text::path_text;
+use crate::run::fail;
 use crate::run::numbers::attribute_bits;
-use crate::run::{anchor, fail};
-use crate::sys::{Errno, Fd, mount, watch};
+use crate::sys::{Errno, Fd, mount, path, watch};
 
 /// A tree that is open but not yet dressed with its attributes.
 #[derive(Debug)]
@@ -26,23 +27,25 @@ pub type StepFailed = (usize, Errno);
 ///
 /// # Errors
 /// The first step that failed.
-pub fn open(plan: &Plan) -> Result<Vec<Source>, StepFailed> {
+pub fn open(plan: &Plan, exposed: &Exposed) -> Result<Vec<Source>, StepFailed> {
     let mut sources = Vec::new();
-    let writable = anchor::writable(plan);
     for (step, op) in plan.steps.iter().map(|step| &step.op).enumerate() {
         let Op::OpenTree { tree, source, attributes, opener: Opener::Parent(idmap) } = op else { continue };
         if fail::step() == Some(step) {
             return Err((step, fail::ERRNO));
         }
-        let path = path_text(source).map_err(|_| (step, Errno::EINVAL))?;
-        let cloned = match anchor::split(&writable, source) {
-            Some((base, rest)) => {
-                anchor::open(base, rest, libc::O_PATH).and_then(|place| mount::clone_tree(watch::number(&place), c""))
+        let name = path_text(source).map_err(|_| (step, Errno::EINVAL))?;
+        let cloned = exposed.anchor(source).and_then(|anchored| match anchored {
+            Some(anchored) => {
+                anchored.open(libc::O_PATH).and_then(|place| mount::clone_tree(watch::number(&place), c""))
             }
-            None => mount::clone_tree(Fd(libc::AT_FDCWD), &path),
-        };
+            None => mount::clone_tree(Fd(libc::AT_FDCWD), &name),
+        });
         let handle = cloned.map_err(|errno| (step, errno))?;
         let handle = watch::own(handle);
+        if attributes.devices == Devices::Required {
+            path::require_device(watch::number(&handle)).map_err(|errno| (step, errno))?;
+        }
         sources.push(Source { step, tree: *tree, handle, attributes: *attributes, idmap: *idmap });
     }
     // A child without ids to map does not wait: what it attaches has to be dressed before it is born.

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Stream, Streams};
 use crate::plan::{Plan, StdinPlan};
-use crate::run::c_text::path_text;
-use crate::run::{Ended, anchor, fifo};
+use crate::run::anchor::Exposed;
+use crate::run::{Ended, fifo};
 use crate::sys::file::{self, Stat};
 use crate::sys::status::status;
 use crate::sys::terminal::Nature;
@@ -45,7 +45,7 @@ pub fn look() -> Streams {
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
-pub fn open(plan: &Plan) -> Result<Input> {
+pub fn open(plan: &Plan, exposed: &Exposed) -> Result<Input> {
     let [input, output, error] = plan.streams;
     let output = refuse_directory(found(output), "output")?;
     let error = refuse_directory(found(error), "error")?;
@@ -62,12 +62,7 @@ pub fn open(plan: &Plan) -> Result<Input> {
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
     };
     // A FIFO is not to hold sbx, nor is a terminal to become its own.
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let writable = anchor::writable(plan);
-    let opened = match anchor::split(&writable, path) {
-        Some((base, rest)) => anchor::open(base, rest, flags),
-        None => fd::open(&path_text(path)?, flags, 0).map(own),
-    };
+    let opened = exposed.open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY);
     let failed = |errno: Errno| {
         let message = format!("cannot open `{}` as standard input", path.display());
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)

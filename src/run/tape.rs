@@ -3,18 +3,20 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Content, Devices, MapWriter, Op, Opener, Plan, Variable, VariableValue};
+use crate::plan::{Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue};
+use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
 use crate::run::landlock::{self, Ruleset};
-use crate::run::numbers::{attribute_bits, mount_flags, name, resource_number};
+use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::pty::{Look, Stdio};
-use crate::run::{anchor, fail, posture};
+use crate::run::{fail, posture, secret};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
-use crate::sys::process::{Memory, Pointers};
+use crate::sys::process::{self, Memory, Pid, Pointers};
 use crate::sys::{Fd, memory, start};
 
 /// The stack of the process that becomes the command.
@@ -77,7 +79,10 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PidNamespace {
     New,
-    Host,
+    /// That of sbx, whose number this is.
+    Host {
+        sbx: Pid,
+    },
 }
 
 /// One step, ready to be played.
@@ -107,7 +112,7 @@ pub enum Act {
         /// A directory that the command may write to: `source` is below it and walked without links.
         below: Option<CString>,
         source: CString,
-        attributes: Option<u64>,
+        dress: Dress,
     },
     NewFilesystem {
         tree: usize,
@@ -179,6 +184,12 @@ pub enum Act {
         resource: u32,
         value: u64,
     },
+    LockMounts {
+        /// CLONE_NEW* of the namespaces that come with those of users and mounts.
+        flags: u64,
+        /// Each id as itself.
+        maps: [CString; 2],
+    },
     Capabilities {
         keep: u64,
     },
@@ -214,10 +225,11 @@ fn kept(opened: &Opened) -> Vec<Fd> {
 ///
 /// # Errors
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
-pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
+pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
-    let acts =
-        plan.steps.iter().map(|step| freeze_step(plan, &step.op, opened.look).map_err(|error| error.at(step.origin)));
+    let around = (exposed, opened.look);
+    let freeze_step = |step: &Step| freeze_step(plan, &step.op, around).map_err(|error| error.at(step.origin));
+    let acts = plan.steps.iter().map(freeze_step);
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
         candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
@@ -231,7 +243,7 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
         stack: Box::new_uninit_slice(STACK),
         pid_namespace: match plan.namespaces.contains(&Namespace::Pid) {
             true => PidNamespace::New,
-            false => PidNamespace::Host,
+            false => PidNamespace::Host { sbx: process::own_pid() },
         },
         filter: Filter::of(plan),
         rulesets: landlock::freeze(plan, &opened.streams)?,
@@ -248,22 +260,22 @@ pub fn freeze(plan: &Plan, opened: Opened) -> Result<Tape> {
     })
 }
 
-fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
+fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
-        Op::SetIds => freeze_ids(plan),
+        Op::SetIds => {
+            let (uid, gid) = (plan.identity.inside.uid, plan.identity.inside.gid);
+            match plan.identity.writer {
+                MapWriter::Nobody => Act::LeaveRoot { uid, gid },
+                _ => Act::SetIds { uid, gid },
+            }
+        }
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
         Op::SealMounts => Act::SealMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {
-            let writable = anchor::writable(plan);
-            let (below, source) = match anchor::split(&writable, source) {
-                Some((base, rest)) => (Some(path_text(base)?), path_text(rest)?),
-                None => (None, path_text(source)?),
-            };
-            let attributes = (attributes.devices == Devices::Forbidden).then(|| attribute_bits(*attributes));
-            Act::OpenTree { tree: usize::from(tree.0), below, source, attributes }
+            freeze_source((*tree, source), *attributes, exposed)?
         }
         Op::NewFilesystem { tree, filesystem, options, attributes } => Act::NewFilesystem {
             tree: usize::from(tree.0),
@@ -272,7 +284,7 @@ fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
             attributes: attribute_bits(*attributes),
         },
         Op::NewFile { tree, mode, content } => {
-            Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content)? }
+            Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content, exposed)? }
         }
         Op::Stage { tree, directories } => Act::Stage {
             tree: usize::from(tree.0),
@@ -307,6 +319,7 @@ fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
         Op::LoopbackUp => Act::LoopbackUp,
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
+        Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {
             Act::Capabilities { keep: keep.iter().fold(0, |mask, capability| mask | 1 << capability.number) }
         }
@@ -317,35 +330,46 @@ fn freeze_step(plan: &Plan, op: &Op, look: Option<Look>) -> Result<Act> {
     })
 }
 
-fn freeze_ids(plan: &Plan) -> Act {
-    let (uid, gid) = (plan.identity.inside.uid, plan.identity.inside.gid);
-    match plan.identity.writer {
-        MapWriter::Nobody => Act::LeaveRoot { uid, gid },
-        _ => Act::SetIds { uid, gid },
-    }
+fn freeze_source((tree, source): (Tree, &Path), attributes: Attributes, exposed: &Exposed) -> Result<Act> {
+    let anchored = exposed
+        .anchor(source)
+        .map_err(|errno| Error::io(format_args!("cannot open the source `{}`", source.display()), &errno.into()))?;
+    let (below, source) = match &anchored {
+        Some(anchored) => (Some(path_text(&anchored.base)?), path_text(&anchored.rest)?),
+        None => (None, path_text(source)?),
+    };
+    Ok(Act::OpenTree { tree: usize::from(tree.0), below, source, dress: Dress::of(attributes) })
+}
+
+fn freeze_locks(plan: &Plan, namespaces: &[Namespace]) -> Result<Act> {
+    let same = |ranges: &[IdRange]| {
+        let ranges: Vec<_> = ranges.iter().map(|range| IdRange { outside: range.inside, ..*range }).collect();
+        map_lines(&ranges)
+    };
+    let maps = [same(&plan.identity.uid_map)?, same(&plan.identity.gid_map)?];
+    Ok(Act::LockMounts { flags: namespace_flags(namespaces), maps })
+}
+
+fn map_lines(ranges: &[IdRange]) -> Result<CString> {
+    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
+    text(&ranges.iter().map(line).collect::<String>())
 }
 
 fn freeze_maps(plan: &Plan) -> Result<Act> {
-    let lines = |ranges: &[crate::plan::IdRange]| {
-        let lines: Vec<String> =
-            ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
-        text(&lines.concat())
-    };
     Ok(match plan.identity.writer {
         MapWriter::Nobody => Act::Nothing,
         MapWriter::Child => {
-            Act::WriteMaps { uid_map: lines(&plan.identity.uid_map)?, gid_map: lines(&plan.identity.gid_map)? }
+            Act::WriteMaps { uid_map: map_lines(&plan.identity.uid_map)?, gid_map: map_lines(&plan.identity.gid_map)? }
         }
         MapWriter::Parent | MapWriter::Helpers => Act::AwaitMaps,
     })
 }
 
-fn content_bytes(content: &Content) -> Result<Vec<u8>> {
+fn content_bytes(content: &Content, exposed: &Exposed) -> Result<Vec<u8>> {
     match content {
         Content::Empty => Ok(Vec::new()),
         Content::Text(text) => Ok(text.clone().into_bytes()),
-        Content::Secret(path) => std::fs::read(path)
-            .map_err(|source| Error::io(format_args!("cannot read the secret `{}`", path.display()), &source)),
+        Content::Secret(path) => secret::read(path, exposed),
     }
 }
 

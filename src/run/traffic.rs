@@ -17,7 +17,9 @@ const SIZE: usize = 4096;
 /// interfaces carry what others send. `None` also where it cannot be opened: then the figures are not known.
 #[must_use]
 pub fn open(plan: &Plan, child: Pid) -> Option<OwnedFd> {
-    if plan.watch.counting == Counting::No || !plan.namespaces.contains(&Namespace::Net) {
+    // One that comes with the locks on the mounts is not there yet.
+    let there = plan.namespaces.contains(&Namespace::Net) && !plan.locks(Namespace::Net);
+    if plan.watch.counting == Counting::No || !there {
         return None;
     }
     let path = std::ffi::CString::new(format!("/proc/{}/net/dev", child.0)).ok()?;

@@ -11,6 +11,7 @@ pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 pub const NO_SUID: u64 = libc::MOUNT_ATTR_NOSUID;
 pub const NO_DEV: u64 = libc::MOUNT_ATTR_NODEV;
 pub const NO_EXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+pub const NO_SYMLINKS: u64 = 0x0020_0000;
 
 const EMPTY: &CStr = c"";
 

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use super::{Fd, Sys, check, check_fd};
+use super::{Errno, Fd, Sys, check, check_fd};
 
 /// Makes a directory.
 pub fn make_dir(path: &CStr, mode: u32) -> Sys<()> {
@@ -51,13 +51,6 @@ pub fn set_umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
-/// Makes `path` the working directory.
-pub fn change_dir(path: &CStr) -> Sys<()> {
-    // SAFETY: `path` is NUL-terminated; chdir(2) only reads it.
-    let returned = unsafe { libc::syscall(libc::SYS_chdir, path.as_ptr()) };
-    check(returned).map(drop)
-}
-
 /// Makes an open directory the working directory.
 pub fn change_dir_to(directory: Fd) -> Sys<()> {
     // SAFETY: fchdir(2) touches no memory.
@@ -93,6 +86,36 @@ pub fn links(path: &CStr) -> Sys<u64> {
     check(returned)?;
     // SAFETY: all of it was zeroed, and the call filled it.
     Ok(unsafe { facts.assume_init() }.st_nlink)
+}
+
+/// Refuses an open file that is neither a character nor a block device (fstat(2)): ENODEV.
+pub fn require_device(file: Fd) -> Sys<()> {
+    let mut facts = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: fstat(2) fills one struct.
+    let returned = unsafe { libc::syscall(libc::SYS_fstat, file.0, facts.as_mut_ptr()) };
+    check(returned)?;
+    // SAFETY: all of it was zeroed, and the call filled it.
+    match unsafe { facts.assume_init() }.st_mode & libc::S_IFMT {
+        libc::S_IFCHR | libc::S_IFBLK => Ok(()),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// Refuses an open directory that is not of a procfs (fstatfs(2)): ENODEV.
+pub fn require_procfs(directory: Fd) -> Sys<()> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: fstatfs(2) fills one struct.
+    let returned = unsafe { libc::syscall(libc::SYS_fstatfs, directory.0, facts.as_mut_ptr()) };
+    check(returned)?;
+    // SAFETY: all of it was zeroed, and the call filled it.
+    let kind = unsafe { facts.assume_init() }.f_type;
+    if kind == PROC_SUPER_MAGIC { Ok(()) } else { Err(Errno::ENODEV) }
+}
+
+/// Opens `path` as open(2) does, but through no magic link of procfs (openat2(2), Linux 5.6).
+pub fn open_without_magic(path: &CStr, flags: i32) -> Sys<Fd> {
+    open_resolved(Fd(libc::AT_FDCWD), path, flags, libc::RESOLVE_NO_MAGICLINKS)
 }
 
 /// Opens `path` below `root` as if `root` were `/`, never through a magic link (openat2(2), Linux 5.6).

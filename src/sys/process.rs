@@ -249,13 +249,27 @@ fn change_mask(mask: u64) -> Sys<u64> {
     check(returned).map(|_| old)
 }
 
+/// A signal that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    pub signal: i32,
+    /// Who sent it with kill(2) or pidfd_send_signal(2); `Pid(0)` is somebody outside of this pid namespace. No other
+    /// process can pretend to be another here (rt_sigqueueinfo(2)). `None` for what came in another way.
+    pub sender: Option<Pid>,
+}
+
 /// Sleeps until a blocked signal is pending and takes it (sigwaitinfo(2)).
-pub fn next_signal() -> Sys<i32> {
+pub fn next_signal() -> Sys<Taken> {
     let all = u64::MAX;
     let size = size_of::<u64>();
-    // SAFETY: the mask is one live 64-bit word; null siginfo and null timeout are allowed.
-    let returned = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, 0, 0, size) };
-    check(returned).and_then(|signal| i32::try_from(signal).map_err(|_| Errno::EINVAL))
+    // SAFETY: siginfo_t is plain integers, for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the mask is one live 64-bit word and `info` a live siginfo; a null timeout is allowed.
+    let returned = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, 0, size) };
+    let signal = check(returned).and_then(|signal| i32::try_from(signal).map_err(|_| Errno::EINVAL))?;
+    // SAFETY: with SI_USER the kernel has filled in the sender.
+    let sender = (info.si_code == libc::SI_USER).then(|| Pid(unsafe { info.si_pid() }));
+    Ok(Taken { signal, sender })
 }
 
 /// Gives `signal` its default action.

@@ -89,6 +89,12 @@ pub fn no_new_privileges() -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
+/// Gives this process's files in procfs to its own user (PR_SET_DUMPABLE), after a change of ids.
+pub fn dumpable() -> Sys<()> {
+    // SAFETY: prctl(2) with PR_SET_DUMPABLE takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0) }).map(drop)
+}
+
 /// Keeps other processes from reading or tracing this one (PR_SET_DUMPABLE).
 pub fn not_dumpable() -> Sys<()> {
     // SAFETY: prctl(2) with PR_SET_DUMPABLE takes integers only.

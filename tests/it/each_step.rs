@@ -80,6 +80,8 @@ fn each_step_that_fails_is_told_and_undone() {
         if who == Who::Root {
             let limited = SPEC.replace("    wall \"10s\"", "    memory \"64M\"\n    pids 20");
             assert!(fail_each(who, &limited) > 60);
+            let capable = SPEC.replace("\"CHOWN\"", "\"SYS_ADMIN\"");
+            assert!(fail_each(who, &capable) > 60);
             let unmapped = "namespaces mount pid ipc\nnetwork host\nmounts { file \"/f\" \"x\"; tmpfs \"/work\"; }";
             assert!(fail_each(who, unmapped) > 20);
         }

@@ -8,8 +8,8 @@ use sbx::host::{Controller, Preparation, Version};
 use sbx::plan::landlock::{InForce, Status};
 use sbx::plan::{
     AppliedLimit, Attributes, Capture, CgroupPlan, Content, Counting, Devices, Exec, Filesystem, Group, IdRange,
-    Identity, Idmap, Ids, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue, Watch,
-    Weakened, Write,
+    Identity, Idmap, Ids, Links, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue,
+    Watch, Weakened, Write,
 };
 use sbx::report::{RootfsMember, SpecText, Subject};
 use sbx::run::{
@@ -51,7 +51,7 @@ pub(crate) fn path(text: &str) -> AbsPath {
 }
 
 pub(crate) fn attributes(write: Write) -> Attributes {
-    Attributes { write, devices: Devices::Forbidden, exec: sbx::spec::Exec::Allowed }
+    Attributes { write, devices: Devices::Forbidden, exec: sbx::spec::Exec::Allowed, links: Links::Followed }
 }
 
 pub(crate) fn open_tree(tree: u16, source: &str, opener: Opener) -> Op {
@@ -70,7 +70,12 @@ pub(crate) fn steps() -> Vec<Step> {
         tree: Tree(2),
         filesystem: Filesystem::Overlay,
         options: vec![("lowerdir".to_owned(), "/srv/a b".to_owned()), ("userxattr".to_owned(), String::new())],
-        attributes: Attributes { write: Write::ReadWrite, devices: Devices::Allowed, exec: sbx::spec::Exec::Forbidden },
+        attributes: Attributes {
+            write: Write::ReadWrite,
+            devices: Devices::Allowed,
+            exec: sbx::spec::Exec::Forbidden,
+            links: Links::Followed,
+        },
     };
     let file = |tree, content| Op::NewFile { tree: Tree(tree), mode: 0o644, content };
     let steps = [
