@@ -145,6 +145,12 @@ pub struct Request {
     /// Choose the network: `none` or `host`
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
+    /// Give the command a terminal of its own: `yes`, `no`, or `auto`, which is where you are at one
+    #[arg(short, long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
+    pub tty: Option<String>,
+    /// Pass your standard input on, whatever the spec says
+    #[arg(short, long)]
+    pub interactive: bool,
     /// Name the host inside
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,

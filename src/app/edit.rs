@@ -3,7 +3,9 @@
 
 use crate::cli::Request;
 use crate::error::{Error, Kind, Result};
-use crate::spec::{Access, Bind, Cpu, Exec, Memory, Mount, Namespace, Need, Network, Spec, Variable, Wall, value};
+use crate::spec::{
+    Access, Bind, Cpu, Exec, Memory, Mount, Namespace, Need, Network, Spec, Stdin, Tty, Variable, Wall, value,
+};
 use crate::units::{Origin, Spanned};
 
 fn written<T>(value: T) -> Spanned<T> {
@@ -30,6 +32,17 @@ pub fn apply(spec: &mut Spec, request: &Request) -> Result<()> {
     if let Some(path) = &request.workdir {
         let path = value::inside_path(path).map_err(|why| wrong("workdir", path, &why))?;
         spec.workdir = Some(written(path));
+    }
+    if let Some(when) = &request.tty {
+        spec.tty = Some(written(match when.as_str() {
+            "auto" => Tty::Auto,
+            "yes" => Tty::Yes,
+            "no" => Tty::No,
+            _ => return Err(wrong("tty", when, "must be `auto`, `yes` or `no`")),
+        }));
+    }
+    if request.interactive {
+        spec.stdin = Some(written(Stdin::Inherit));
     }
     if let Some(mode) = &request.network {
         network(spec, mode)?;

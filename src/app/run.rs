@@ -19,7 +19,7 @@ use crate::report::build::error_member;
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
 use crate::run::anchor::Exposed;
 use crate::run::conclude::unstarted;
-use crate::run::{Ended, Outcome, drive};
+use crate::run::{Ended, Outcome, drive, stdio};
 use crate::spec::{Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
 use crate::sys::process;
 use crate::sys::watch::asked_to_end;
@@ -211,7 +211,7 @@ pub fn invocation(
     (capture, accounting): (Capture, Accounting),
 ) -> Invocation {
     let mut names: BTreeSet<&str> = spec.pass_env.iter().map(|name| name.value.as_str()).collect();
-    names.insert("USER");
+    names.extend(["USER", "TERM"]);
     names.extend(spec.secrets.iter().filter_map(|secret| match &secret.value {
         Secret::Env { variable, .. } => Some(variable.as_str()),
         Secret::File { .. } => None,
@@ -233,6 +233,7 @@ pub fn invocation(
         arguments: request.command.clone(),
         capture,
         accounting,
+        streams: stdio::look(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Inputs};
 use crate::plan::ground::Grounds;
 use crate::plan::steps::{Place, Steps};
-use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts};
+use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts, terminal};
 use crate::spec::{Command, Secret, Who};
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -87,6 +87,10 @@ fn candidates(name: &OsStr, env: &[Variable]) -> Vec<OsString> {
 
 fn environment(inputs: Inputs<'_>, identity: &Identity) -> Result<Vec<Variable>> {
     let mut env = defaults(inputs, identity);
+    // Programs that draw need the name of the terminal that their bytes end up on.
+    if let (Some(_), Some(name)) = (terminal::resolve(inputs)?, inputs.invocation.variables.get("TERM")) {
+        set(&mut env, "TERM", VariableValue::Plain(name.clone()));
+    }
     for variable in &inputs.spec.env {
         set(&mut env, &variable.value.name, VariableValue::Plain(variable.value.value.clone()));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::host::Host;
 use crate::plan::{Capture, Identity};
 use crate::spec::{Capability, HostPath, Namespace, Spec};
+use crate::sys::file::Stat;
 use crate::units::{AbsPath, Spanned};
 
 /// What this call of sbx adds to the spec.
@@ -25,6 +26,7 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
     pub capture: Capture,
     pub accounting: Accounting,
+    pub streams: Streams,
 }
 
 /// Whether figures are wanted that only a cgroup has.
@@ -34,6 +36,25 @@ pub enum Accounting {
     NotWanted,
     /// Where a cgroup can be had without asking anybody.
     IfAvailable,
+}
+
+/// What the caller's standard input, output and error are.
+pub type Streams = [Stream; 3];
+
+/// What one of them is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Terminal(Stat),
+    Other(Stat),
+    /// The errno of looking.
+    Unknown(i32),
+}
+
+impl Default for Stream {
+    /// Nobody has looked: there is none.
+    fn default() -> Self {
+        Self::Unknown(libc::EBADF)
+    }
 }
 
 impl Invocation {

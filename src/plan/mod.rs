@@ -16,17 +16,19 @@ pub mod root;
 pub mod seccomp;
 pub mod show;
 pub mod steps;
+pub mod terminal;
 pub mod view;
+pub mod watch;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
 pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
+pub use watch::{Capture, Counting, Watch};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::spec::{Capability, Init, Namespace, Resource};
-use crate::units::{AbsPath, Bytes, MilliCores, Origin};
+use crate::units::{AbsPath, Origin};
 
 /// One run, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub struct Plan {
     pub exec: Exec,
     pub init: Init,
     pub stdin: StdinPlan,
+    /// What the caller gave sbx.
+    pub streams: facts::Streams,
+    pub terminal: Option<terminal::Terminal>,
     pub watch: Watch,
     pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
@@ -151,6 +156,8 @@ pub enum Op {
         path: AbsPath,
         target: String,
     },
+    /// Makes the sandbox's terminal, on its own devpts and at `/dev/console`, and hands sbx the end to relay.
+    OpenTerminal,
     /// Makes the mount at a path read-only.
     ReadOnly {
         path: AbsPath,
@@ -325,39 +332,6 @@ pub enum StdinPlan {
     Inherit,
     Null,
     File(PathBuf, Origin),
-}
-
-/// What the parent watches while the command runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Watch {
-    pub wall: Option<Duration>,
-    /// Between SIGTERM and SIGKILL, at the wall limit and when sbx itself is told to end.
-    pub grace: Duration,
-    pub cpu_time: Option<Duration>,
-    pub output: Option<Bytes>,
-    pub capture: Capture,
-    pub counting: Counting,
-    /// A processor limit, for the report.
-    pub cores: Option<MilliCores>,
-    /// The file system of the sandbox whose size is limited.
-    pub disk: Option<AbsPath>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Capture {
-    /// The command writes where sbx does.
-    #[default]
-    No,
-    /// What it writes goes into the report, bounded.
-    Yes,
-}
-
-/// Whether anybody reads figures that cost system calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Counting {
-    #[default]
-    No,
-    Yes,
 }
 
 /// One limit that was asked for and what holds it.

@@ -10,7 +10,7 @@ use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, landlock,
-    limits, mounts, posture, seccomp,
+    limits, mounts, posture, seccomp, terminal,
 };
 use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
@@ -29,10 +29,14 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
 
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
     let opening = opening(inputs, &identity);
+    let terminal = terminal::resolve(inputs)?;
     let mut exec_plan = None;
     if namespaces.contains(&Namespace::Mount) {
         let made = root::build(inputs, &root, &mut steps)?;
         root::base(inputs, &mut grounds, &mut steps)?;
+        if let Some((_, origin)) = terminal {
+            terminal::add(origin, &mut steps);
+        }
         mounts::add(inputs, &mut grounds, &mut steps)?;
         exec_plan = Some(exec::resolve(inputs, &identity, &grounds, &mut steps)?);
         root::finish(&made, (spec, facts), &mut steps);
@@ -65,6 +69,8 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         exec: exec_plan,
         init: spec.init.as_ref().map_or(Init::Reaper, |init| init.value),
         stdin: stdin(spec, invocation),
+        streams: invocation.streams,
+        terminal: terminal.map(|(terminal, _)| terminal),
         watch: watch(spec, invocation),
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),

@@ -267,7 +267,14 @@ fn devices(steps: &mut Steps) {
     for (path, mode) in [("/dev/pts", 0o755), ("/dev/shm", 0o1777)] {
         steps.inside(Op::MakeDir { path: inside(path), mode }, origin);
     }
-    steps.inside(mount("/dev/pts", Filesystem::Devpts, "newinstance,ptmxmode=0666,mode=620"), origin);
+    let terminals = Op::Mount {
+        filesystem: Filesystem::Devpts,
+        destination: inside("/dev/pts"),
+        options: "newinstance,ptmxmode=0666,mode=620".to_owned(),
+        // Its files are devices, of the sandbox's own instance only.
+        attributes: DEVICE,
+    };
+    steps.inside(terminals, origin);
 }
 
 fn mask_host_secrets(facts: &Facts, steps: &mut Steps) {

@@ -69,6 +69,7 @@ impl Op {
             Self::MakeDir { .. } => "make-dir",
             Self::MakeFile { .. } => "make-file",
             Self::MakeSymlink { .. } => "make-symlink",
+            Self::OpenTerminal => "open-terminal",
             Self::ReadOnly { .. } => "read-only",
             Self::JoinCgroup => "join-cgroup",
             Self::Posture(deed) => deed.kind(),
@@ -139,6 +140,7 @@ impl fmt::Display for Op {
             | Self::PrivateMounts
             | Self::SealMounts
             | Self::Pivot { .. }
+            | Self::OpenTerminal
             | Self::JoinCgroup
             | Self::UnshareCgroup
             | Self::LoopbackUp
@@ -312,6 +314,9 @@ fn tail(plan: &Plan) -> Vec<String> {
         StdinPlan::Null => "stdin null".to_owned(),
         StdinPlan::File(path, _) => format!("stdin {}", Word(&path.to_string_lossy())),
     });
+    if let Some(terminal) = plan.terminal {
+        rows.push(terminal.streams().fold("terminal".to_owned(), |row, name| format!("{row} {name}")));
+    }
     rows.push(match plan.init {
         spec::Init::Reaper => "init reaper".to_owned(),
         spec::Init::Command => "init command".to_owned(),

@@ -149,6 +149,7 @@ fn cannot(op: &Op) -> String {
         Op::MakeDir { path, .. } => format!("cannot make the directory `{path}`"),
         Op::MakeFile { path, .. } => format!("cannot make the file `{path}`"),
         Op::MakeSymlink { path, .. } => format!("cannot make the symbolic link `{path}`"),
+        Op::OpenTerminal => "cannot make the terminal of the sandbox".to_owned(),
         Op::ReadOnly { path } => format!("cannot make the mount on `{path}` read-only"),
         Op::Posture(deed) => cannot_posture(deed),
         Op::JoinCgroup => "cannot enter the run's cgroup".to_owned(),

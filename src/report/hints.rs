@@ -83,6 +83,13 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::Mount { filesystem, .. } => on_filesystem(*filesystem, errno).or_else(|| on_destination(errno)),
         Op::OpenTree { attributes, .. } if (attributes.links, errno) == (Links::Refused, Errno::EINVAL) => Some(KEPT),
         Op::OpenTree { opener, .. } => on_source(*opener, errno),
+        Op::PrivateMounts | Op::Pivot { .. } | Op::Stage { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => {
+            Some((
+                Kind::Host,
+                "something around sbx forbids mounts: AppArmor on Ubuntu 23.10 and later (set the sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0), or another sbx (write `landlock none` in its spec, or `profile \"compat\"`)",
+            ))
+        }
         Op::Attach { .. }
         | Op::ReadOnly { .. }
         | Op::Posture(Deed::Hide { .. } | Deed::Freeze { .. })
@@ -95,11 +102,6 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::Stage { .. } if errno == Errno::ENOSPC => on_make(errno),
         Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
         Op::Workdir { .. } => on_workdir(errno),
-        Op::PrivateMounts if matches!(errno, Errno::EPERM | Errno::EACCES) => Some((
-            Kind::Host,
-            "something around sbx forbids mounts: AppArmor on Ubuntu 23.10 and later (set the sysctl \
-             kernel.apparmor_restrict_unprivileged_userns=0), or another sbx (write `landlock none` in its spec)",
-        )),
         Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => Some(APPARMOR),
         Op::SetIds if matches!(errno, Errno::EINVAL | Errno::EPERM) => {
             Some((Kind::Spec, "the id of `user` is not mapped: write `ids=\"range\"`, or take `user \"caller\"`"))

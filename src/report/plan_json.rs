@@ -62,6 +62,7 @@ struct Document<'a> {
     exec: Value,
     init: &'static str,
     stdin: Value,
+    terminal: Option<Vec<&'static str>>,
     watch: Value,
     limits: Vec<Value>,
     weakened: Vec<Value>,
@@ -92,6 +93,7 @@ impl<'a> Document<'a> {
                 StdinPlan::Null => json!({"kind": "null"}),
                 StdinPlan::File(path, _) => json!({"kind": "file", "path": path.to_string_lossy()}),
             },
+            terminal: plan.terminal.map(|terminal| terminal.streams().collect()),
             watch: watch(plan),
             limits: plan
                 .limits
@@ -186,6 +188,7 @@ fn fields(op: &Op) -> Value {
         | Op::DieWithParent
         | Op::PrivateMounts
         | Op::SealMounts
+        | Op::OpenTerminal
         | Op::JoinCgroup
         | Op::UnshareCgroup
         | Op::Posture(Deed::NewKeyring)

@@ -153,7 +153,7 @@ impl Exposed {
                     }
                     put_before(&mut left, &target);
                 }
-                FileType::Regular | FileType::Fifo | FileType::Other => return Ok(None),
+                FileType::Regular | FileType::Fifo | FileType::Character { .. } | FileType::Other => return Ok(None),
             }
         }
     }

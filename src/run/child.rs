@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 use crate::run::numbers::Dress;
 use crate::run::tape::{Act, Pipes, Tape};
 use crate::run::verdict::{self, Verdict};
-use crate::run::{fail, init, locks, posture};
+use crate::run::{fail, init, locks, posture, pty};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -24,7 +24,7 @@ pub fn play(tape: &mut Tape) -> ! {
     }
     let Tape { acts, trees, failing, .. } = tape;
     for (step, act) in acts.iter().enumerate() {
-        let done = if *failing == Some(step) { Err(fail::ERRNO) } else { perform(act, trees, &tape.pipes) };
+        let done = if *failing == Some(step) { Err(fail::ERRNO) } else { perform(act, trees, &mut tape.pipes) };
         if let Err(errno) = done {
             verdict::send(tape.pipes.status, &Verdict::step_failed(step, errno));
             process::exit_now(1);
@@ -46,7 +46,7 @@ fn close_others(kept: &[Fd]) -> Sys<()> {
     fd::close_range(first, u32::MAX)
 }
 
-fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
+fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
     match act {
         Act::Nothing => Ok(()),
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
@@ -85,6 +85,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &Pipes) -> Sys<()> {
         Act::MakeDir { path, mode } => tolerate(path::make_dir(path, *mode)),
         Act::MakeFile { path, mode } => tolerate(path::make_file(path, *mode)),
         Act::MakeSymlink { path, target } => path::make_symlink(target, path),
+        Act::OpenTerminal { look } => pty::open(look, pipes.status).map(|end| pipes.terminal = Some(end)),
         Act::ReadOnly { path } => mount::make_read_only(path),
         Act::JoinCgroup => pipes.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
         Act::Posture(act) => posture::perform(act),

@@ -4,19 +4,23 @@
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
+use crate::plan::terminal::Lead;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::numbers::namespace_flags;
-use crate::run::relay::Relay;
+use crate::run::pty::Stdio;
+use crate::run::relay::{Relay, Stream};
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Pipes, freeze};
+use crate::run::terminal::Terminal;
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
 use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, orphans, stdio, traffic};
 use crate::spec::{Init, Namespace};
+use crate::sys::file::Stat;
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own, signals};
 use crate::sys::{Errno, Fd, fd, process};
@@ -75,8 +79,9 @@ fn host(message: &str, errno: Errno) -> Error {
 struct Parts {
     groups: Option<Groups>,
     standard: Standard,
-    /// The reading and the writing ends of the output streams, where sbx relays them.
-    streams: Vec<(OwnedFd, OwnedFd)>,
+    /// The reading and the writing ends of the output streams, where sbx relays them by pipes.
+    streams: [Option<(OwnedFd, OwnedFd)>; 2],
+    terminal: Option<Terminal>,
 }
 
 /// The clone, seen from the parent.
@@ -98,8 +103,13 @@ impl Parts {
                 .map(|(reader, writer)| (own(reader), own(writer)))
                 .map_err(|errno| host("cannot make a pipe", errno))
         };
-        let streams = if watch::relays_output(&plan.watch) { vec![pipe()?, pipe()?] } else { Vec::new() };
-        Ok(Self { groups, standard, streams })
+        let wanted = |index: usize| {
+            let leads = plan.terminal.is_some_and(|terminal| terminal.leads[index] == Lead::Terminal);
+            watch::relays_output(&plan.watch) && !leads
+        };
+        let stream = |index| wanted(index).then(pipe).transpose();
+        let streams = [stream(1)?, stream(2)?];
+        Ok(Self { groups, standard, streams, terminal: Terminal::open(plan) })
     }
 
     fn opened(&self, plan: &Plan, sources: &[Source], status: Fd) -> Result<Opened> {
@@ -108,7 +118,12 @@ impl Parts {
         for source in sources {
             numbers[usize::from(source.tree.0)] = Some(number(&source.handle));
         }
-        let output = |index: usize| self.streams.get(index).map(|(_, writer)| number(writer));
+        let stdio = |index: usize, opened: Option<&OwnedFd>| match (plan.terminal, opened) {
+            (Some(terminal), _) if terminal.leads[index] == Lead::Terminal => Stdio::Terminal,
+            (_, Some(opened)) => Stdio::Opened(number(opened)),
+            (_, None) => Stdio::Caller,
+        };
+        let [output, error] = self.streams.each_ref().map(|stream| stream.as_ref().map(|(_, writer)| writer));
         let ignored = stdio::ignored_signals()?;
         if ignored.contains(&libc::SIGCHLD) {
             // The kernel would reap the child, and its end would be lost.
@@ -116,7 +131,8 @@ impl Parts {
         }
         Ok(Opened {
             trees: numbers,
-            stdio: [self.standard.stdin.as_ref().map(number), output(0), output(1)],
+            stdio: [stdio(0, self.standard.stdin.as_ref()), stdio(1, output), stdio(2, error)],
+            look: self.terminal.as_ref().map(Terminal::look),
             pipes: Pipes {
                 status,
                 tasks: self.groups.as_ref().map(Groups::tasks).unwrap_or_default(),
@@ -125,13 +141,23 @@ impl Parts {
                     // A command that is the first process itself may ignore anything else.
                     (true, _) | (false, Init::Command) => libc::SIGKILL,
                 },
+                terminal: None,
             },
             ignored,
-            streams: match (self.streams.is_empty(), self.standard.found) {
-                (true, found) => found.map(Some),
-                (false, [input, ..]) => [Some(input), None, None],
-            },
+            streams: self.found(plan),
         })
+    }
+
+    /// Returns what the streams are that the command has from sbx's caller.
+    fn found(&self, plan: &Plan) -> [Option<Stat>; 3] {
+        let leads = |index: usize| plan.terminal.is_some_and(|terminal| terminal.leads[index] == Lead::Terminal);
+        let [input, output, error] = self.standard.found;
+        let [to_output, to_error] = self.streams.each_ref().map(Option::is_some);
+        [
+            (!leads(0)).then_some(input),
+            (!leads(1) && !to_output).then_some(output),
+            (!leads(2) && !to_error).then_some(error),
+        ]
     }
 }
 
@@ -170,6 +196,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         init: plan.init,
         groups: parts.groups.as_ref(),
         relays,
+        terminal: parts.terminal.take(),
         status: number(&side.ours),
         early: Vec::new(),
         since: clocks.1,
@@ -179,6 +206,8 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         process::wait(Wait::For(side.child)).ok();
         host("cannot wait for the command", errno)
     })?;
+    // Given back before anything is said.
+    drop(watched.terminal.take());
     let (relays, mut verdicts) = (watched.relays, watched.early);
     let reaped = reap(side.child)?;
     let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
@@ -240,12 +269,10 @@ fn waits(plan: &Plan) -> bool {
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {
-    let streams = std::mem::take(&mut parts.streams);
-    let targets = [Fd(1), Fd(2)];
-    streams
-        .into_iter()
-        .zip(targets)
-        .map(|((reader, _), target)| Relay::new(reader, target, plan.watch.capture))
+    let streams = std::mem::take(&mut parts.streams).into_iter();
+    let named = streams.zip([(Stream::Output, Fd(1)), (Stream::Error, Fd(2))]);
+    named
+        .filter_map(|(ends, (stream, target))| Some(Relay::new(stream, (ends?.0, target), plan.watch.capture)))
         .collect()
 }
 

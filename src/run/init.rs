@@ -4,6 +4,7 @@
 //! of [`crate::sys`] holds here until the end.
 
 use crate::run::orphans;
+use crate::run::pty::{self, Stdio};
 use crate::run::tape::{PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
@@ -40,8 +41,11 @@ fn settle(tape: &Tape) -> Sys<()> {
         process::default_action(*signal)?;
     }
     for (target, source) in (0..).zip(tape.start.stdio) {
-        if let Some(source) = source {
-            fd::duplicate(source, Fd(target))?;
+        match (source, tape.pipes.terminal) {
+            (Stdio::Opened(source), _) | (Stdio::Terminal, Some(source)) => fd::duplicate(source, Fd(target))?,
+            // Never the caller's own in its place.
+            (Stdio::Terminal, None) => return Err(Errno::ENOTTY),
+            (Stdio::Caller, _) => {}
         }
     }
     let status = u32::try_from(tape.pipes.status.0).map_err(|_| Errno::EBADF)?;
@@ -84,6 +88,11 @@ fn run_init(tape: &mut Tape) -> ! {
     let full = u64::from(full);
     verdict::send(connection, &Verdict::Ended(Ending { status, started, ended, usage, left, full }));
     process::exit_now(0)
+}
+
+/// Standard output always leads to the terminal, if there is one.
+fn controlling(start: &Start) -> Option<Fd> {
+    (start.stdio[1] == Stdio::Terminal).then_some(Fd(1))
 }
 
 fn become_child(tape: &Tape) -> i32 {
@@ -212,8 +221,7 @@ fn end_the_rest(reach: &Reach, usage: &mut Rusage) -> u64 {
 /// all that is left, sending the answer and ending, `plan` sees to it that it does.
 fn execute(start: &Start) -> Verdict {
     let failed = |errno: Errno| Verdict::ExecFailed { errno: errno as i32 };
-    // Not the caller's session: what is typed on its terminal could be pushed there (TIOCSTI).
-    if let Err(errno) = process::new_session().and_then(|()| process::unblock_signals()) {
+    if let Err(errno) = pty::new_session(controlling(start)).and_then(|()| process::unblock_signals()) {
         return failed(errno);
     }
     for ruleset in &start.rulesets {

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::plan::Capture;
-use crate::run::{CAPTURE_MAX, Output, Truncated};
+use crate::run::{CAPTURE_MAX, Output, Truncated, terminal};
 use crate::sys::watch::{Entry, number, poll};
 use crate::sys::{Errno, Fd, fd};
 
@@ -17,6 +17,7 @@ const ATOMIC: usize = 4096;
 /// A stream.
 #[derive(Debug)]
 pub struct Relay {
+    stream: Stream,
     source: Option<OwnedFd>,
     target: Target,
     pending: Vec<u8>,
@@ -28,6 +29,15 @@ pub struct Relay {
     rest: Option<u64>,
 }
 
+/// Which of the command's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Output,
+    Error,
+    /// Output, and error unless that leads elsewhere.
+    Terminal,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Fd(Fd),
@@ -36,12 +46,13 @@ enum Target {
 }
 
 impl Relay {
-    /// Returns a stream from `source` to `target`.
+    /// Returns `stream` from `source` to `target`.
     #[must_use]
-    pub fn new(source: OwnedFd, target: Fd, capture: Capture) -> Self {
+    pub fn new(stream: Stream, (source, target): (OwnedFd, Fd), capture: Capture) -> Self {
         let target = if capture == Capture::Yes { Target::Nowhere } else { Target::Fd(target) };
         let (pending, kept) = (Vec::new(), Vec::new());
-        Self { source: Some(source), target, pending, bytes: 0, kept, capture, truncated: Truncated::No, rest: None }
+        let (source, truncated) = (Some(source), Truncated::No);
+        Self { stream, source, target, pending, bytes: 0, kept, capture, truncated, rest: None }
     }
 
     /// Returns what to wait for: something to read, or room for what was read. `None` at the end.
@@ -52,6 +63,12 @@ impl Relay {
             (_, _, Some(source)) => Some(Entry::readable(number(source))),
             (_, _, None) => None,
         }
+    }
+
+    /// Returns whether this is the terminal, and nobody is left to read what it says.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        self.stream == Stream::Terminal && self.source.is_none()
     }
 
     /// Returns whether [`Relay::entry`] waits for `fd`.
@@ -70,7 +87,13 @@ impl Relay {
     /// because the writing end may have been passed out of the sandbox (SCM_RIGHTS of unix(7)).
     pub fn finish(&mut self) {
         let Some(source) = &self.source else { return };
-        self.rest = Some(fd::waiting(number(source)).unwrap_or(0));
+        if self.stream != Stream::Terminal {
+            self.rest = Some(fd::waiting(number(source)).unwrap_or(0));
+        } else if let Ok((tail, length)) = terminal::tail(source) {
+            (self.source, self.rest) = (Some(tail), Some(length));
+        } else {
+            (self.source, self.truncated) = (None, Truncated::Yes);
+        }
         self.end_if_read();
     }
 
@@ -158,24 +181,20 @@ impl Relay {
     }
 }
 
-/// Returns what both streams, standard output first, say in the report.
+/// Returns what the streams say in the report. A terminal's output counts as standard output.
 #[must_use]
 pub fn output(relays: Vec<Relay>) -> Output {
     let mut output = Output::default();
-    let mut streams = relays.into_iter();
-    let mut take = || {
-        streams.next().map(|relay| {
-            let bytes = relay.bytes();
-            let (kept, truncated) = relay.into_kept();
-            (bytes, kept, truncated)
-        })
-    };
-    if let (Some(out), Some(err)) = (take(), take()) {
-        output.stdout_bytes = Some(out.0);
-        output.stderr_bytes = Some(err.0);
-        output.truncated = if out.2 == Truncated::Yes { Truncated::Yes } else { err.2 };
-        output.stdout = out.1;
-        output.stderr = err.1;
+    for relay in relays {
+        let (stream, bytes) = (relay.stream, relay.bytes());
+        let (kept, truncated) = relay.into_kept();
+        match stream {
+            Stream::Output | Stream::Terminal => (output.stdout_bytes, output.stdout) = (Some(bytes), kept),
+            Stream::Error => (output.stderr_bytes, output.stderr) = (Some(bytes), kept),
+        }
+        if truncated == Truncated::Yes {
+            output.truncated = truncated;
+        }
     }
     output
 }

@@ -1,16 +1,18 @@
 //! What the command inherits of its caller: the three standard streams and the actions
 //! of signals. Nothing here outlives the caller's own descriptors.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Kind, Result};
+use crate::plan::facts::{Stream, Streams};
 use crate::plan::{Plan, StdinPlan};
 use crate::run::anchor::Exposed;
 use crate::run::{Ended, fifo};
 use crate::sys::file::{self, Stat};
 use crate::sys::status::status;
+use crate::sys::terminal::Nature;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, fd};
+use crate::sys::{Errno, Fd, Sys, fd, terminal};
 
 /// What was found out about the standard streams.
 #[derive(Debug)]
@@ -29,21 +31,32 @@ pub struct Standard {
     pub found: [Stat; 3],
 }
 
-/// Opens what becomes standard input, where it is not the caller's, and looks at all three streams.
+/// Looks at the three streams that sbx was given.
+#[must_use]
+pub fn look() -> Streams {
+    [Fd(0), Fd(1), Fd(2)].map(|fd| match terminal::look(fd) {
+        Ok((found, Nature::Terminal)) => Stream::Terminal(found),
+        Ok((found, Nature::Other)) => Stream::Other(found),
+        Err(errno) => Stream::Unknown(errno as i32),
+    })
+}
+
+/// Opens what becomes standard input, where it is not the caller's.
 ///
 /// # Errors
 /// A file that cannot be opened; a stream that is a directory.
 pub fn open(plan: &Plan, exposed: &Exposed) -> Result<Input> {
-    let output = refuse_directory(std::io::stdout(), "output")?;
-    let error = refuse_directory(std::io::stderr(), "error")?;
+    let [input, output, error] = plan.streams;
+    let output = refuse_directory(found(output), "output")?;
+    let error = refuse_directory(found(error), "error")?;
     let standard = |stdin, input| Input::Open(Standard { stdin, found: [input, output, error] });
     let (path, origin) = match &plan.stdin {
-        StdinPlan::Inherit => return refuse_directory(std::io::stdin(), "input").map(|input| standard(None, input)),
+        StdinPlan::Inherit => return refuse_directory(found(input), "input").map(|input| standard(None, input)),
         StdinPlan::Null => {
             let null = fd::open(c"/dev/null", libc::O_RDONLY, 0).map(own).map_err(|errno| {
                 Error::new(Kind::Io, "cannot open `/dev/null` as standard input").with_errno(errno as i32)
             })?;
-            let input = refuse_directory(&null, "input")?;
+            let input = refuse_directory(file::stat(&null), "input")?;
             return Ok(standard(Some(null), input));
         }
         StdinPlan::File(path, origin) => (path.as_path(), *origin),
@@ -55,7 +68,7 @@ pub fn open(plan: &Plan, exposed: &Exposed) -> Result<Input> {
         Error::new(Kind::Io, message).with_errno(errno as i32).at(origin)
     };
     let opened = opened.map_err(failed)?;
-    let input = refuse_directory(&opened, "input").map_err(|error| error.at(origin))?;
+    let input = refuse_directory(file::stat(&opened), "input").map_err(|error| error.at(origin))?;
     if input.kind == file::FileType::Fifo
         && let Some(ended) = fifo::await_writer(&opened, &plan.watch).map_err(failed)?
     {
@@ -65,9 +78,16 @@ pub fn open(plan: &Plan, exposed: &Exposed) -> Result<Input> {
     Ok(standard(Some(opened), input))
 }
 
+fn found(stream: Stream) -> Sys<Stat> {
+    match stream {
+        Stream::Terminal(found) | Stream::Other(found) => Ok(found),
+        Stream::Unknown(errno) => Err(Errno::from_raw(errno)),
+    }
+}
+
 /// From an open directory every other one can be reached, whatever the root is (openat(2), CVE-2024-21626).
-fn refuse_directory(stream: impl AsFd, name: &str) -> Result<Stat> {
-    match file::stat(stream) {
+fn refuse_directory(found: Sys<Stat>, name: &str) -> Result<Stat> {
+    match found {
         Ok(found) if found.kind == file::FileType::Directory => {
             let message = format!("standard {name} is a directory, through which the command could leave the sandbox");
             Err(Error::new(Kind::Host, message)

@@ -12,6 +12,7 @@ use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
 use crate::run::landlock::{self, Ruleset};
 use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
+use crate::run::pty::{Look, Stdio};
 use crate::run::{fail, posture, secret};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
@@ -48,6 +49,8 @@ pub struct Pipes {
     pub tasks: Vec<Fd>,
     /// What the kernel sends to the child when the parent dies.
     pub death_signal: i32,
+    /// The command's end of the sandbox's terminal, once that is made.
+    pub terminal: Option<Fd>,
 }
 
 /// How the command starts.
@@ -56,8 +59,8 @@ pub struct Start {
     pub candidates: Vec<CString>,
     pub argv: Pointers,
     pub env: Pointers,
-    /// What becomes descriptors 0, 1 and 2, where it is not sbx's own.
-    pub stdio: [Option<Fd>; 3],
+    /// What becomes descriptors 0, 1 and 2.
+    pub stdio: [Stdio; 3],
     /// Signals that sbx found ignored, whose default action comes back.
     pub ignored: Vec<i32>,
     pub init: Init,
@@ -161,6 +164,9 @@ pub enum Act {
         path: CString,
         target: CString,
     },
+    OpenTerminal {
+        look: Look,
+    },
     ReadOnly {
         path: CString,
     },
@@ -197,7 +203,8 @@ pub enum Act {
 #[derive(Debug)]
 pub struct Opened {
     pub trees: Vec<Option<Fd>>,
-    pub stdio: [Option<Fd>; 3],
+    pub stdio: [Stdio; 3],
+    pub look: Option<Look>,
     pub pipes: Pipes,
     pub ignored: Vec<i32>,
     /// What the standard streams are, where they are not sbx's own.
@@ -206,7 +213,8 @@ pub struct Opened {
 
 fn kept(opened: &Opened) -> Vec<Fd> {
     let pipes = &opened.pipes;
-    let mut kept: Vec<Fd> = opened.trees.iter().chain(&opened.stdio).filter_map(|fd| *fd).collect();
+    let mut kept: Vec<Fd> = opened.trees.iter().filter_map(|fd| *fd).collect();
+    kept.extend(opened.stdio.iter().filter_map(|stdio| if let Stdio::Opened(fd) = stdio { Some(*fd) } else { None }));
     kept.push(pipes.status);
     kept.extend(&pipes.tasks);
     kept.sort_by_key(|fd| fd.0);
@@ -219,7 +227,8 @@ fn kept(opened: &Opened) -> Vec<Fd> {
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
 pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
-    let freeze_step = |step: &Step| freeze_step(plan, &step.op, exposed).map_err(|error| error.at(step.origin));
+    let look = opened.look;
+    let freeze_step = |step: &Step| freeze_step(plan, &step.op, (exposed, look)).map_err(|error| error.at(step.origin));
     let acts = plan.steps.iter().map(freeze_step);
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
@@ -251,7 +260,7 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     })
 }
 
-fn freeze_step(plan: &Plan, op: &Op, exposed: &Exposed) -> Result<Act> {
+fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
         Op::SetIds => {
@@ -301,6 +310,7 @@ fn freeze_step(plan: &Plan, op: &Op, exposed: &Exposed) -> Result<Act> {
         Op::MakeDir { path, mode } => Act::MakeDir { path: text(path.as_str())?, mode: *mode },
         Op::MakeFile { path, mode } => Act::MakeFile { path: text(path.as_str())?, mode: *mode },
         Op::MakeSymlink { path, target } => Act::MakeSymlink { path: text(path.as_str())?, target: text(target)? },
+        Op::OpenTerminal => look.map_or(Act::Nothing, |look| Act::OpenTerminal { look }),
         Op::ReadOnly { path } => Act::ReadOnly { path: text(path.as_str())? },
         Op::JoinCgroup => Act::JoinCgroup,
         Op::Posture(deed) => Act::Posture(posture::freeze(deed)?),

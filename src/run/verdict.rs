@@ -2,12 +2,16 @@
 //! or how it ended. Fixed size, one write, no allocation on the way.
 
 use crate::sys::process::Rusage;
+use crate::sys::terminal::{self, Pair};
 use crate::sys::{Errno, Fd, fd};
 
 const WORDS: usize = 16;
 
 /// Bytes of a message; far below what a stream of unix(7) holds, so a write is whole or not at all.
 pub const SIZE: usize = WORDS * 8;
+
+/// A message that says nothing: descriptors need bytes to go with.
+pub const SILENT: [u8; SIZE] = [0; SIZE];
 
 /// A message.
 #[derive(Debug, Clone, Copy)]
@@ -144,19 +148,28 @@ pub fn receive(status: Fd) -> Result<Vec<Verdict>, Errno> {
     let mut bytes = [0u8; SIZE * 4];
     loop {
         match fd::read(status, &mut bytes) {
-            Ok(count) => {
-                let (messages, _) = bytes.as_chunks::<SIZE>();
-                return Ok(messages[..count / SIZE]
-                    .iter()
-                    .filter_map(|bytes| Verdict::from_words(&words_of(bytes)))
-                    .collect());
-            }
+            Ok(count) => return Ok(verdicts(&bytes, count)),
             Err(Errno::EINTR) => {}
             // The child ended before it took what was written to it, without a word.
             Err(Errno::ECONNRESET) => return Ok(Vec::new()),
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Reads what is there, without waiting, with the ends of the terminal if they came; nothing at all is the end.
+///
+/// # Errors
+/// The errno of recvmsg(2): EAGAIN where there is nothing yet.
+pub fn receive_terminal(status: Fd) -> Result<(Vec<Verdict>, Option<Pair>), Errno> {
+    let mut bytes = [0u8; SIZE * 4];
+    let (count, pair) = terminal::receive(status, &mut bytes)?;
+    Ok((verdicts(&bytes, count), pair))
+}
+
+fn verdicts(bytes: &[u8], count: usize) -> Vec<Verdict> {
+    let (messages, _) = bytes.as_chunks::<SIZE>();
+    messages.iter().take(count / SIZE).filter_map(|bytes| Verdict::from_words(&words_of(bytes))).collect()
 }
 
 fn words_of(bytes: &[u8; SIZE]) -> [u64; WORDS] {

@@ -5,7 +5,8 @@ use crate::plan::{Capture, Watch};
 use crate::run::cgroup::Groups;
 use crate::run::init::END;
 use crate::run::meter::Meter;
-use crate::run::relay::Relay;
+use crate::run::relay::{Relay, Stream};
+use crate::run::terminal::{News, Terminal};
 use crate::run::verdict::{self, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
@@ -44,6 +45,7 @@ pub struct Watched<'a> {
     pub init: Init,
     pub groups: Option<&'a Groups>,
     pub relays: Vec<Relay>,
+    pub terminal: Option<Terminal>,
     /// Where the child says that the command starts.
     pub status: Fd,
     /// What was read from there already.
@@ -84,6 +86,7 @@ pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno
         kill_at: None,
     };
     while !state.step()? {}
+    state.hear()?;
     state.drain()?;
     Ok(state.seen)
 }
@@ -103,6 +106,11 @@ impl Loop<'_, '_> {
         });
         let relays_at = entries.len();
         entries.extend(self.watched.relays.iter().filter_map(Relay::entry));
+        let terminal = self.watched.terminal.as_ref();
+        let terminal_at = terminal.and_then(|terminal| terminal.entry(self.watched.status)).map(|entry| {
+            entries.push(entry);
+            entries.len() - 1
+        });
         match poll(&mut entries, self.timeout()) {
             Ok(()) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -113,21 +121,30 @@ impl Loop<'_, '_> {
         if entries[1].seen != 0 {
             self.take_signals();
         }
-        for entry in &entries[relays_at..] {
+        for entry in &entries[relays_at..terminal_at.unwrap_or(entries.len())] {
             if entry.seen != 0 {
                 self.relay(entry.fd);
             }
+        }
+        if terminal_at.is_some_and(|index| entries[index].seen != 0) {
+            self.terminal()?;
         }
         self.clocks();
         Ok(entries[0].seen != 0)
     }
 
     fn timeout(&self) -> Option<u64> {
-        let clocks = [self.wall_at, self.meter_at, self.end_at, self.kill_at];
+        let look_again = self.watched.terminal.as_ref().and_then(Terminal::look_again);
+        let clocks = [self.wall_at, self.meter_at, self.end_at, self.kill_at, look_again];
         clocks.into_iter().flatten().min().map(|at| at.saturating_sub(time::monotonic()))
     }
 
     fn clocks(&mut self) {
+        if let Some(terminal) = &mut self.watched.terminal
+            && terminal.look_again().is_some_and(|at| at <= time::monotonic())
+        {
+            terminal.resume();
+        }
         if [self.wall_at, self.meter_at, self.end_at, self.kill_at].iter().all(Option::is_none) {
             return;
         }
@@ -157,7 +174,10 @@ impl Loop<'_, '_> {
     /// When the command started and what the sandbox had used before; `None` while it is being built. Nobody
     /// waits for that: it is asked when a clock runs out, so a run within its limits costs nothing.
     fn starting(&mut self) -> Option<(u64, Rusage)> {
-        if self.watched.early.is_empty()
+        // A message with descriptors loses them if it is read as any other.
+        let awaited = self.watched.terminal.as_ref().is_some_and(Terminal::is_awaited);
+        if !awaited
+            && self.watched.early.is_empty()
             && fd::waiting(self.watched.status).is_ok_and(|count| usize::try_from(count).is_ok_and(|count| count > 0))
         {
             self.watched.early = verdict::receive(self.watched.status).unwrap_or_default();
@@ -224,7 +244,16 @@ impl Loop<'_, '_> {
                 }
                 libc::SIGTSTP => {
                     self.tell(signal).ok();
+                    self.watched.terminal.iter_mut().for_each(Terminal::suspend);
                     process::kill(process::own_pid(), libc::SIGSTOP).ok();
+                }
+                libc::SIGCONT => {
+                    self.watched.terminal.iter_mut().for_each(Terminal::resume);
+                    self.tell(signal).ok();
+                }
+                // The kernel tells those who are in the foreground.
+                libc::SIGWINCH if self.watched.terminal.is_some() => {
+                    self.watched.terminal.iter_mut().for_each(Terminal::resize);
                 }
                 other => {
                     self.tell(other).ok();
@@ -247,11 +276,47 @@ impl Loop<'_, '_> {
         }
     }
 
+    fn terminal(&mut self) -> Result<(), Errno> {
+        match self.watched.terminal.as_mut().map_or(News::Nothing, Terminal::pump) {
+            News::Nothing => {}
+            News::Message => self.hear()?,
+            News::HungUp => {
+                self.tell(libc::SIGHUP).ok();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the terminal that the child has made, if it has one to make and has made it.
+    fn hear(&mut self) -> Result<(), Errno> {
+        let Some(terminal) = self.watched.terminal.as_mut().filter(|terminal| terminal.is_awaited()) else {
+            return Ok(());
+        };
+        let (said, pair) = match verdict::receive_terminal(self.watched.status) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+            // Ended without a word.
+            Err(Errno::ECONNRESET) => (Vec::new(), None),
+            other => other?,
+        };
+        match pair {
+            Some(pair) => {
+                let ends = terminal.attach(pair)?;
+                self.watched.relays.push(Relay::new(Stream::Terminal, ends, self.watch.capture));
+            }
+            None => terminal.hang_up(),
+        }
+        self.watched.early.extend(said);
+        Ok(())
+    }
+
     fn relay(&mut self, fd: Fd) {
         let total: u64 = self.watched.relays.iter().map(Relay::bytes).sum();
         let room = self.watch.output.map_or(u64::MAX, |limit| limit.0.saturating_sub(total));
         for relay in self.watched.relays.iter_mut().filter(|relay| relay.is_for(fd)) {
             relay.pump(room);
+            if relay.is_hung_up() {
+                self.watched.terminal.iter_mut().for_each(Terminal::hang_up);
+            }
         }
         let total: u64 = self.watched.relays.iter().map(Relay::bytes).sum();
         if self.watch.output.is_some_and(|limit| total > limit.0) && self.seen.stop.is_none() {

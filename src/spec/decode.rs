@@ -7,12 +7,12 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
-    Ids, Init, Namespace, Namespaces, Network, Profile, ReportTarget, Rootfs, Spec, Stdin, User, Who, Writable,
+    Ids, Init, Namespace, Namespaces, Network, Profile, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
     decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 21] = [
+const NODES: [&str; 22] = [
     "rootfs",
     "namespaces",
     "user",
@@ -31,6 +31,7 @@ const NODES: [&str; 21] = [
     "command",
     "script",
     "stdin",
+    "tty",
     "init",
     "report",
     "best-effort",
@@ -126,6 +127,11 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             spec.profile = profile.map(|it| reader.spanned(it));
         }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
+        "tty" => {
+            let choices = [("auto", Tty::Auto), ("yes", Tty::Yes), ("no", Tty::No)];
+            let tty = reader.argument("`auto`, `yes` or `no`").and_then(|it| reader.choice(it, &choices));
+            spec.tty = tty.map(|it| reader.spanned(it));
+        }
         "init" => {
             let init = reader.argument("`#true` or `#false`").and_then(|it| reader.truth(it));
             spec.init = init.map(|it| reader.spanned(if it { Init::Reaper } else { Init::Command }));

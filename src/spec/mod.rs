@@ -54,6 +54,7 @@ pub struct Spec {
     pub capabilities: Vec<Spanned<Capability>>,
     pub command: Option<Spanned<Command>>,
     pub stdin: Option<Spanned<Stdin>>,
+    pub tty: Option<Spanned<Tty>>,
     pub init: Option<Spanned<Init>>,
     pub report: Option<Spanned<ReportTarget>>,
     pub best_effort: Vec<Spanned<Feature>>,
@@ -320,6 +321,16 @@ pub enum Stdin {
     Inherit,
     Null,
     File(HostPath),
+}
+
+/// Whether the command gets a terminal of the sandbox's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tty {
+    /// Where standard input and output of sbx are terminals.
+    #[default]
+    Auto,
+    Yes,
+    No,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -49,6 +49,10 @@ pub enum FileType {
     Directory,
     Symlink,
     Fifo,
+    /// A device, by the major number of its driver.
+    Character {
+        major: u32,
+    },
     Other,
 }
 
@@ -323,6 +327,7 @@ fn reduced(found: &stat::FileStat) -> Stat {
         0o040_000 => FileType::Directory,
         0o120_000 => FileType::Symlink,
         0o010_000 => FileType::Fifo,
+        0o020_000 => FileType::Character { major: libc::major(found.st_rdev) },
         _ => FileType::Other,
     };
     Stat { kind, device: found.st_dev, inode: found.st_ino, size: u64::try_from(found.st_size).unwrap_or(0) }

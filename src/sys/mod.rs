@@ -25,6 +25,7 @@ pub mod seccomp;
 pub mod security;
 pub mod start;
 pub mod status;
+pub mod terminal;
 pub mod time;
 pub mod watch;
 

@@ -60,7 +60,7 @@ fn a_spec_is_checked_as_a_whole() {
     for words in ["hostnam", "did you mean", "memori", "wall", "bind", "egress"] {
         assert!(bad.stderr.contains(words), "no {words}: {bad:?}");
     }
-    for spec in ["tty auto", "service x", "test \"t\" {}", "param X", "extends \"y\"", "changes \"out.tar\""] {
+    for spec in ["service x", "test \"t\" {}", "param X", "extends \"y\"", "changes \"out.tar\""] {
         let ran = Sbx::new(Who::Nobody).spec(spec).sh("echo ran").run();
         assert_eq!((ran.code(), ran.stdout.as_str()), (125, ""), "{spec}: {ran:?}");
     }

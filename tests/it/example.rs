@@ -157,6 +157,8 @@ pub(crate) fn plan() -> Plan {
         },
         init: Init::Reaper,
         stdin: StdinPlan::Null,
+        streams: Default::default(),
+        terminal: None,
         watch: Watch {
             wall: Some(Duration::from_secs(300)),
             grace: Duration::from_secs(5),

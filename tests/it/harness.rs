@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -187,12 +187,18 @@ impl Sbx {
         if name.is_empty() { self.home.path().to_owned() } else { self.home.path().join(name) }
     }
 
+    /// Returns who calls.
+    pub(crate) fn who(&self) -> Who {
+        self.who
+    }
+
     /// Returns what a file in the directory of this run holds.
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn words(&self) -> Vec<String> {
+    /// Returns the words of the call.
+    pub(crate) fn words(&self) -> Vec<String> {
         let mut words = self.through.clone();
         words.push(fixture::binary().display().to_string());
         words.extend(self.verb.iter().cloned());
@@ -220,22 +226,37 @@ impl Sbx {
 
     fn start_with(&self, variables: &[(&str, &str)]) -> Running<'_> {
         let before = mounts();
-        let words = self.words();
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.path(""));
-        command.env("SBX_STORE", self.path("store")).envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.envs(variables.iter().copied()).current_dir(self.path("")).process_group(0);
-        if nix::unistd::geteuid().is_root() && self.who == Who::Nobody {
-            command.uid(NOBODY).gid(NOBODY);
-        }
+        let mut command = self.command_of(self.words(), variables);
+        command.process_group(0);
         // Files, so that nothing blocks and nothing is lost whoever holds the other end.
         let input = self.path(".stdin");
         std::fs::write(&input, &self.stdin).unwrap();
         let stream = |name| std::fs::File::create(self.path(name)).unwrap();
         command.stdin(std::fs::File::open(input).unwrap()).stdout(stream(".stdout")).stderr(stream(".stderr"));
-        std::fs::remove_file(self.path("report.json")).ok();
         let child = command.spawn().unwrap();
         Running { sbx: self, child, before }
+    }
+
+    /// Starts sbx below `leader`, a program and its arguments that execute what follows, with these streams;
+    /// without a group of its own, so that it can lead a session.
+    pub(crate) fn start_at(&self, leader: &[&str], [input, output, error]: [Stdio; 3]) -> Running<'_> {
+        let before = mounts();
+        let words = leader.iter().map(|word| (*word).to_owned()).chain(self.words()).collect();
+        let mut command = self.command_of(words, &[]);
+        let child = command.stdin(input).stdout(output).stderr(error).spawn().unwrap();
+        Running { sbx: self, child, before }
+    }
+
+    fn command_of(&self, words: Vec<String>, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.path(""));
+        command.env("SBX_STORE", self.path("store")).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(variables.iter().copied()).current_dir(self.path(""));
+        if nix::unistd::geteuid().is_root() && self.who == Who::Nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        std::fs::remove_file(self.path("report.json")).ok();
+        command
     }
 
     /// Runs sbx to its end and checks the host.
@@ -270,6 +291,11 @@ impl Running<'_> {
     /// Returns the process id of sbx.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Returns whether it still runs.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Sends a signal to sbx.
