@@ -18,6 +18,7 @@ use crate::plan::facts::{
     Subordinate,
 };
 use crate::plan::ground;
+use crate::plan::landlock::resolve::asks;
 use crate::run::anchor::Exposed;
 use crate::spec::{HostPath, Ids, RootfsSource, Spec, Who};
 use crate::sys::landlock;
@@ -56,7 +57,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result
         subordinate: subordinate(spec, &host),
         devices: devices(spec, invocation)?,
         seccomp: profile::facts(spec, invocation)?,
-        landlock: landlock(),
+        landlock: landlock(spec),
         host,
         base,
         answers,
@@ -65,7 +66,10 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result
     Ok(Gathered { facts, image })
 }
 
-fn landlock() -> LandlockFacts {
+fn landlock(spec: &Spec) -> LandlockFacts {
+    if !asks(spec) {
+        return LandlockFacts::NotAsked;
+    }
     match landlock::version() {
         Ok(version) => LandlockFacts::Version(version),
         Err(errno) => LandlockFacts::Missing(errno as i32),

@@ -163,6 +163,8 @@ pub enum LandlockFacts {
     Version(u32),
     /// The errno with which the kernel says that it has none.
     Missing(i32),
+    /// Nothing depends on it.
+    NotAsked,
 }
 
 /// Everything that was looked up for one plan.

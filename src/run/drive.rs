@@ -57,10 +57,11 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
-            // Freeing it now would have the kernel copy every page of it that the child still reads.
             let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources };
             let outcome = parent(plan, side, parts, clocks);
-            drop(tape);
+            // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
+            // the process ends with its run.
+            std::mem::forget(tape);
             outcome
         }
         Err(errno) => {

@@ -30,6 +30,16 @@ pub struct Decided {
     pub weakened: Vec<Weakened>,
 }
 
+/// Returns whether a run of `spec` depends on what the kernel has.
+#[must_use]
+pub fn asks(spec: &Spec) -> bool {
+    match spec.landlock.as_ref().map(|node| &node.value) {
+        Some(Landlock::None) => false,
+        Some(Landlock::Rules(_)) => true,
+        None => posture::of_spec(spec).0.landlock == Layer::Derived,
+    }
+}
+
 /// Decides the rules for what `made` mounts.
 ///
 /// # Errors
@@ -41,6 +51,7 @@ pub fn resolve(inputs: Inputs<'_>, made: &[&Step]) -> Result<Decided> {
     let abi = match (spec.landlock.as_ref().map(|node| &node.value), inputs.facts.landlock) {
         (Some(Landlock::None), _) => return Ok(off("`landlock none` turns it off".to_owned())),
         (None, _) if !derive => return Ok(Decided::default()),
+        (_, LandlockFacts::NotAsked) => return Err(missing(Errno::ENOSYS as i32)),
         (_, LandlockFacts::Version(version)) => version.min(LATEST),
         (_, LandlockFacts::Missing(errno)) if leave => {
             return Ok(off(format!("the kernel has no Landlock ({:?})", Errno::from_raw(errno))));
