@@ -24,12 +24,14 @@ pub fn status() -> Sys<Status> {
 fn read() -> Sys<Status> {
     let file = fd::open(c"/proc/self/status", libc::O_RDONLY, 0).map(own)?;
     let text = all_of(number(&file))?;
-    let mask = |key: &[u8]| {
-        let digits = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key));
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    // The first line is the name of the program, which may be any bytes.
+    let first = text.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let text = std::str::from_utf8(text.get(first..).unwrap_or_default()).map_err(|_| Errno::EBADMSG)?;
+    let mask = |key: &str| {
+        let digits = text.find(key).and_then(|at| text.get(at + key.len()..)?.lines().next());
         digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).ok_or(Errno::EBADMSG)
     };
-    Ok(Status { ignored: mask(b"SigIgn:")?, effective: mask(b"CapEff:")? })
+    Ok(Status { ignored: mask("\nSigIgn:")?, effective: mask("\nCapEff:")? })
 }
 
 /// Who is in thousands of groups has a long list of them before the lines that are looked for.
