@@ -115,11 +115,9 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         )),
         Op::Landlock { act } => hints_landlock::on_landlock(act, errno),
         Op::Seccomp { .. } => on_seccomp(errno),
-        Op::Posture(Deed::NoUserNamespaces { .. }) if matches!(errno, Errno::EROFS | Errno::EACCES) => Some((
-            Kind::Host,
-            "the /proc/sys around sbx is read-only, as in a container: `profile \"compat\"` runs without this, or give the \
-             container a writable one",
-        )),
+        Op::Posture(Deed::NoUserNamespaces { .. }) if matches!(errno, Errno::EROFS | Errno::EACCES) => {
+            Some(MASKED_PROC)
+        }
         Op::Posture(Deed::NewKeyring) if errno == Errno::EDQUOT => Some((
             Kind::Host,
             "the caller has as many keyrings as it may: raise `kernel.keys.maxkeys` with sysctl(8), or use `seccomp \
@@ -150,17 +148,20 @@ fn on_seccomp(errno: Errno) -> Option<Row> {
     }
 }
 
+/// A container's /proc, with masks over parts of it and a read-only /proc/sys.
+const MASKED_PROC: Row = (
+    Kind::Host,
+    "the /proc around sbx is partly masked, so no new one can be mounted: start the container with \
+     `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` (Podman) or \
+     `procMount: Unmasked` (Kubernetes)",
+);
+
 /// fsconfig(2), fsmount(2), mount(2) of a new file system.
 fn on_filesystem(filesystem: Filesystem, errno: Errno) -> Option<Row> {
     Some(match (filesystem, errno) {
         (_, Errno::ENOSPC) => MOUNT_MAX,
         // mount_too_revealing() of the kernel: a new /proc must not show what the old one hides.
-        (Filesystem::Proc, Errno::EPERM) => (
-            Kind::Host,
-            "the /proc around sbx is partly masked, so no new one can be mounted: start the container with \
-             `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` (Podman) or \
-             `procMount: Unmasked` (Kubernetes)",
-        ),
+        (Filesystem::Proc, Errno::EPERM) => MASKED_PROC,
         (Filesystem::Overlay, Errno::ENODEV) => {
             (Kind::Host, "the kernel has no overlay file system: `modprobe overlay` as root")
         }
