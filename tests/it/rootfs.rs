@@ -151,6 +151,10 @@ fn a_root_that_cannot_be_had_is_refused() {
 /// Directories of an image that belong to nobody inside, open, without a listing, and closed.
 #[test]
 fn mount_points_are_made_in_the_directories_of_others() {
+    if Who::root().is_none() {
+        // Nobody else can make directories that are another's.
+        return;
+    }
     if !has_rootfs() {
         return;
     }
