@@ -59,7 +59,8 @@
 //!    without any capability.
 //! 5. **The parent measures and decides; pid 1 inside reaps and forwards.** It is not dumpable and carries nothing of the caller's
 //!    environment.
-//! 6. **Fail closed, and say what is in force.** An empty list is not the same as no list.
+//! 6. **Fail closed, and say what is in force.** An empty list is not the same as no list. What a spec leaves open is decided
+//!    by its `profile`, in one table ([`plan::posture`]).
 //! 7. **Cgroups by plain files, two back-ends.** On v2 the child is born in its group; on v1 it writes itself into each, which
 //!    takes no lock while it has one thread. Counters are read when all are dead, before the group is removed.
 //! 8. **What the kernel does not free by itself has an owner.** Of a run that is a cgroup only: mounts, processes and

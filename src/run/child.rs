@@ -6,9 +6,9 @@
 use std::ffi::{CStr, CString};
 
 use crate::run::numbers::Dress;
-use crate::run::tape::{Act, Pipes, Tape};
+use crate::run::tape::{Act, Tape, Ties};
 use crate::run::verdict::{self, Verdict};
-use crate::run::{fail, init, locks, posture, pty};
+use crate::run::{fail, init, locks, posture, procfs, pty};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
 
 /// Plays `tape` and never comes back.
@@ -19,14 +19,14 @@ pub fn play(tape: &mut Tape) -> ! {
         memory::erase(strings);
     }
     if let Err(errno) = close_others(&tape.kept) {
-        verdict::send(tape.pipes.status, &Verdict::ForkFailed { errno: errno as i32 });
+        verdict::send(tape.ties.status, &Verdict::ForkFailed { errno: errno as i32 });
         process::exit_now(1);
     }
     let Tape { acts, trees, failing, .. } = tape;
     for (step, act) in acts.iter().enumerate() {
-        let done = if *failing == Some(step) { Err(fail::ERRNO) } else { perform(act, trees, &mut tape.pipes) };
+        let done = if *failing == Some(step) { Err(fail::ERRNO) } else { perform(act, trees, &mut tape.ties) };
         if let Err(errno) = done {
-            verdict::send(tape.pipes.status, &Verdict::step_failed(step, errno));
+            verdict::send(tape.ties.status, &Verdict::step_failed(step, errno));
             process::exit_now(1);
         }
     }
@@ -46,14 +46,14 @@ fn close_others(kept: &[Fd]) -> Sys<()> {
     fd::close_range(first, u32::MAX)
 }
 
-fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
+fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
     match act {
         Act::Nothing => Ok(()),
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
-        Act::AwaitMaps => await_maps(pipes),
+        Act::AwaitMaps => await_maps(ties),
         Act::SetIds { uid, gid } => set_ids(*uid, *gid),
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
-        Act::DieWithParent => die_with_parent(pipes),
+        Act::DieWithParent => die_with_parent(ties),
         Act::PrivateMounts => mount::make_all_private(),
         Act::SealMounts => mount::seal_all(),
         Act::OpenTree { tree, below, source, dress } => {
@@ -85,9 +85,9 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
         Act::MakeDir { path, mode } => tolerate(path::make_dir(path, *mode)),
         Act::MakeFile { path, mode } => tolerate(path::make_file(path, *mode)),
         Act::MakeSymlink { path, target } => path::make_symlink(target, path),
-        Act::OpenTerminal { look } => pty::open(look, pipes.status).map(|end| pipes.terminal = Some(end)),
+        Act::OpenTerminal { look } => pty::open(look, ties.status).map(|end| ties.terminal = Some(end)),
         Act::ReadOnly { path } => mount::make_read_only(path),
-        Act::JoinCgroup => pipes.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
+        Act::JoinCgroup => ties.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
         Act::Posture(act) => posture::perform(act),
         Act::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP.unsigned_abs().into()),
         Act::UnshareTime { offsets } => unshare_time(offsets),
@@ -97,7 +97,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], pipes: &mut Pipes) -> Sys<()> {
         Act::LockMounts { flags, maps: [uids, gids] } => {
             locks::lock(*flags, [uids, gids])?;
             // What is armed goes with a change of rights.
-            die_with_parent(pipes)
+            die_with_parent(ties)
         }
         Act::Capabilities { keep } => limit_capabilities(*keep),
         Act::NoNewPrivileges => security::no_new_privileges(),
@@ -135,23 +135,16 @@ fn tolerate(result: Sys<()>) -> Sys<()> {
 
 /// A process may map its own ids without any right, once `setgroups` is denied (user_namespaces(7)).
 fn write_maps(uid_map: &CStr, gid_map: &CStr) -> Sys<()> {
-    write_file(c"/proc/self/setgroups", b"deny")?;
-    write_file(c"/proc/self/uid_map", uid_map.to_bytes())?;
-    write_file(c"/proc/self/gid_map", gid_map.to_bytes())
+    procfs::write(c"/proc/self/setgroups", b"deny")?;
+    procfs::write(c"/proc/self/uid_map", uid_map.to_bytes())?;
+    procfs::write(c"/proc/self/gid_map", gid_map.to_bytes())
 }
 
-fn write_file(path: &CStr, bytes: &[u8]) -> Sys<()> {
-    let opened = fd::open(path, libc::O_WRONLY, 0)?;
-    let written = fd::write(opened, bytes);
-    fd::close(opened)?;
-    written.map(drop)
-}
-
-/// The end of the pipe without a byte means that the parent is gone or has given up.
-fn await_maps(pipes: &Pipes) -> Sys<()> {
+/// The end of the connection without a byte means that the parent is gone or has given up.
+fn await_maps(ties: &Ties) -> Sys<()> {
     let mut byte = [0u8; 1];
     loop {
-        match fd::read(pipes.status, &mut byte) {
+        match fd::read(ties.status, &mut byte) {
             Ok(0) => process::exit_now(1),
             Err(Errno::EINTR) => {}
             other => return other.map(drop),
@@ -176,9 +169,9 @@ fn leave_root(uid: u32, gid: u32) -> Sys<()> {
 }
 
 /// Arms the kernel, then looks whether the parent went before that.
-fn die_with_parent(pipes: &Pipes) -> Sys<()> {
-    process::signal_on_parent_death(pipes.death_signal)?;
-    if fd::peer_gone(pipes.status)? {
+fn die_with_parent(ties: &Ties) -> Sys<()> {
+    process::signal_on_parent_death(ties.death_signal)?;
+    if fd::peer_gone(ties.status)? {
         process::exit_now(1);
     }
     Ok(())
@@ -230,7 +223,7 @@ fn new_file(mode: u32, content: &[u8]) -> Sys<Fd> {
 /// children are born inside (time_namespaces(7)).
 fn unshare_time(offsets: &CStr) -> Sys<()> {
     process::unshare(libc::CLONE_NEWTIME.unsigned_abs().into())?;
-    write_file(c"/proc/self/timens_offsets", offsets.to_bytes())
+    procfs::write(c"/proc/self/timens_offsets", offsets.to_bytes())
 }
 
 /// The bounding set needs one call a capability; the first number that the kernel does not know ends

@@ -14,7 +14,7 @@ use crate::run::pty::Stdio;
 use crate::run::relay::{Relay, Stream};
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
-use crate::run::tape::{Opened, Pipes, freeze};
+use crate::run::tape::{Opened, Ties, freeze};
 use crate::run::terminal::Terminal;
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
@@ -134,7 +134,7 @@ impl Parts {
             trees: numbers,
             stdio: [stdio(0, self.standard.stdin.as_ref()), stdio(1, output), stdio(2, error)],
             look: self.terminal.as_ref().map(Terminal::look),
-            pipes: Pipes {
+            ties: Ties {
                 status,
                 tasks: self.groups.as_ref().map(Groups::tasks).unwrap_or_default(),
                 death_signal: match (plan.namespaces.contains(&Namespace::Pid), plan.init) {

@@ -1,5 +1,5 @@
 //! Pid 1 of the sandbox: starts the command, reaps, forwards signals, and says how the
-//! command ended. It holds no descriptor but the status pipe and,
+//! command ended. It holds no descriptor but the connection and,
 //! without a pid namespace, the list of its children. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
@@ -17,7 +17,7 @@ pub const END: i32 = libc::SIGPWR;
 
 /// Starts the command, as the tape says, and never comes back.
 pub fn become_command(tape: &mut Tape) -> ! {
-    let status = tape.pipes.status;
+    let status = tape.ties.status;
     if let Err(errno) = settle(tape) {
         verdict::send(status, &Verdict::ForkFailed { errno: errno as i32 });
         process::exit_now(1);
@@ -34,21 +34,21 @@ pub fn become_command(tape: &mut Tape) -> ! {
 }
 
 /// Puts the standard streams in place and closes everything else: the host's directories, the
-/// trees, the pipes.
+/// trees, the groups.
 fn settle(tape: &Tape) -> Sys<()> {
     path::set_umask(0o022);
     for signal in &tape.start.ignored {
         process::default_action(*signal)?;
     }
     for (target, source) in (0..).zip(tape.start.stdio) {
-        match (source, tape.pipes.terminal) {
+        match (source, tape.ties.terminal) {
             (Stdio::Opened(source), _) | (Stdio::Terminal, Some(source)) => fd::duplicate(source, Fd(target))?,
             // Never the caller's own in its place.
             (Stdio::Terminal, None) => return Err(Errno::ENOTTY),
             (Stdio::Caller, _) => {}
         }
     }
-    let status = u32::try_from(tape.pipes.status.0).map_err(|_| Errno::EBADF)?;
+    let status = u32::try_from(tape.ties.status.0).map_err(|_| Errno::EBADF)?;
     if status > 3 {
         fd::close_range(3, status - 1)?;
     }
@@ -57,7 +57,7 @@ fn settle(tape: &Tape) -> Sys<()> {
 
 fn run_init(tape: &mut Tape) -> ! {
     let mut stack = std::mem::take(&mut tape.start.stack);
-    let connection = tape.pipes.status;
+    let connection = tape.ties.status;
     let pids = tape.start.pid_namespace;
     let prepared = security::not_dumpable().and_then(|()| match pids {
         PidNamespace::New => Ok(()),
@@ -100,10 +100,10 @@ fn become_child(tape: &Tape) -> i32 {
     if let PidNamespace::Host { .. } = tape.start.pid_namespace
         && let Err(errno) = process::signal_on_parent_death(libc::SIGKILL)
     {
-        verdict::send(tape.pipes.status, &Verdict::ForkFailed { errno: errno as i32 });
+        verdict::send(tape.ties.status, &Verdict::ForkFailed { errno: errno as i32 });
         return 1;
     }
-    verdict::send(tape.pipes.status, &execute(&tape.start));
+    verdict::send(tape.ties.status, &execute(&tape.start));
     1
 }
 

@@ -23,6 +23,7 @@ pub mod numbers;
 pub mod orphans;
 pub mod parent;
 pub mod posture;
+pub mod procfs;
 pub mod pty;
 pub mod relay;
 pub mod removal;

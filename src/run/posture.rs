@@ -6,7 +6,8 @@ use std::ffi::{CStr, CString};
 use crate::error::Result;
 use crate::plan::posture::{Cover, Deed};
 use crate::run::c_text::text;
-use crate::sys::{Errno, Sys, fd, mount, security};
+use crate::run::procfs;
+use crate::sys::{Errno, Sys, mount, security};
 
 /// A deed, ready to be done.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub fn perform(act: &Act) -> Sys<()> {
     match act {
         Act::Hide { path, cover } => if_there(hide(path, *cover)),
         Act::Freeze { path } => if_there(mount::bind(path, path).and_then(|()| mount::make_read_only(path))),
-        Act::NoUserNamespaces { most } => write_file(c"/proc/sys/user/max_user_namespaces", most.to_bytes()),
+        Act::NoUserNamespaces { most } => procfs::write(c"/proc/sys/user/max_user_namespaces", most.to_bytes()),
         Act::OomScore { adjustment } => oom_score(adjustment),
         Act::NewKeyring => match security::new_session_keyring() {
             // A kernel without keyrings has nothing to leave.
@@ -69,15 +70,8 @@ fn if_there(result: Sys<()>) -> Sys<()> {
 
 /// Who stands further ahead in the line already may not go back.
 fn oom_score(adjustment: &CStr) -> Sys<()> {
-    match write_file(c"/proc/self/oom_score_adj", adjustment.to_bytes()) {
+    match procfs::write(c"/proc/self/oom_score_adj", adjustment.to_bytes()) {
         Err(Errno::EACCES) => Ok(()),
         other => other,
     }
-}
-
-fn write_file(path: &CStr, bytes: &[u8]) -> Sys<()> {
-    let opened = fd::open(path, libc::O_WRONLY, 0)?;
-    let written = fd::write(opened, bytes);
-    fd::close(opened)?;
-    written.map(drop)
 }

@@ -31,7 +31,7 @@ pub struct Tape {
     pub start: Start,
     /// What the child must not carry: the caller's arguments and environment.
     pub caller: Option<memory::Strings>,
-    pub pipes: Pipes,
+    pub ties: Ties,
     /// The descriptors above standard error that the child needs, in ascending order. The others go before
     /// anything of the image is looked at: a link to `/proc/self/fd/N` would lead out (CVE-2024-21626).
     pub kept: Vec<Fd>,
@@ -41,7 +41,7 @@ pub struct Tape {
 
 /// What connects the child with the parent.
 #[derive(Debug)]
-pub struct Pipes {
+pub struct Ties {
     /// The child's end of the connection: here it hears that the parent has mapped the ids, and says what went
     /// wrong and how the command ended. The parent's end is not kept, so that the parent's death is seen.
     pub status: Fd,
@@ -205,18 +205,18 @@ pub struct Opened {
     pub trees: Vec<Option<Fd>>,
     pub stdio: [Stdio; 3],
     pub look: Option<Look>,
-    pub pipes: Pipes,
+    pub ties: Ties,
     pub ignored: Vec<i32>,
     /// What the standard streams are, where they are not sbx's own.
     pub streams: [Option<Stat>; 3],
 }
 
 fn kept(opened: &Opened) -> Vec<Fd> {
-    let pipes = &opened.pipes;
+    let ties = &opened.ties;
     let mut kept: Vec<Fd> = opened.trees.iter().filter_map(|fd| *fd).collect();
     kept.extend(opened.stdio.iter().filter_map(|stdio| if let Stdio::Opened(fd) = stdio { Some(*fd) } else { None }));
-    kept.push(pipes.status);
-    kept.extend(&pipes.tasks);
+    kept.push(ties.status);
+    kept.extend(&ties.tasks);
     kept.sort_by_key(|fd| fd.0);
     kept
 }
@@ -255,7 +255,7 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
         trees: opened.trees,
         start,
         caller: memory::caller_strings(start::argument_count()),
-        pipes: opened.pipes,
+        ties: opened.ties,
         failing: fail::step(),
     })
 }
