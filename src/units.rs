@@ -176,7 +176,7 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 /// Returns whether a terminal shows `character` as itself. The others act on it
 /// (control characters) or change or hide what stands beside them (format
 /// characters), as in CVE-2023-28101 and CVE-2021-42574.
-fn shows_itself(character: char) -> bool {
+pub(crate) fn shows_itself(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
             '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'

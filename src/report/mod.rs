@@ -10,6 +10,7 @@ pub mod figures;
 pub mod hints;
 pub mod hints_landlock;
 pub mod hints_start;
+mod line;
 pub mod plan_json;
 pub mod schema;
 pub mod text;
@@ -300,10 +301,6 @@ impl Report<'_> {
     /// # Errors
     /// None that these types can cause; the writer of JSON has errors for others.
     pub fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
-        // Larger than nearly every report, so that the line is written without moving.
-        let mut line = Vec::with_capacity(4096);
-        serde_json::to_writer(&mut line, self)?;
-        line.push(b'\n');
-        Ok(line)
+        line::line(self)
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
 };
-use crate::report::SpecText;
+use crate::report::{SpecText, line};
 use crate::spec;
 use crate::units::{Origin, position};
 
@@ -46,9 +46,7 @@ pub struct StepMember<'a> {
 /// # Errors
 /// None that a plan can cause; the writer of JSON has errors for others.
 pub fn to_line(plan: &Plan, spec: SpecText<'_>) -> Result<Vec<u8>, serde_json::Error> {
-    let mut line = serde_json::to_vec(&Document::new(plan, spec))?;
-    line.push(b'\n');
-    Ok(line)
+    line::line(&Document::new(plan, spec))
 }
 
 /// The whole plan; the members are those of [`Plan`].
