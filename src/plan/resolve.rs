@@ -12,7 +12,7 @@ use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, landlock,
     limits, mounts, posture, seccomp, terminal,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable, caution};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 
 /// Decides what will happen.
@@ -75,7 +75,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
-        warnings: Vec::new(),
+        warnings: caution::cautions(spec).into_iter().map(|caution| caution.value).collect(),
         namespaces,
     })
 }
