@@ -156,7 +156,8 @@ fn probe() -> Option<PathBuf> {
     found
 }
 
-fn run(who: Who, spec: &str, calls: &[String]) -> Option<Ran> {
+/// Makes these calls inside, each `LABEL:NUMBER:OPERANDS`, and returns what was answered, a line `LABEL ERRNO` each.
+pub(crate) fn run(who: Who, spec: &str, calls: &[String]) -> Option<Ran> {
     let probe = probe()?;
     let spec = format!("{spec}\nmounts {{ bind {probe:?} \"/run/probe\"; }}\nstdin \"null\"");
     let words: Vec<&str> = std::iter::once("/run/probe").chain(calls.iter().map(String::as_str)).collect();
