@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::app::Refusal;
 use crate::app::request::Text;
-use crate::spec::{caution, parse};
+use crate::plan::caution;
+use crate::spec::parse;
 use crate::units::{Origin, Spanned, position, visible};
 
 /// Checks every spec; returns what is allowed but rarely meant, in the words that a person reads.

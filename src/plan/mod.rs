@@ -1,6 +1,7 @@
 //! The decision: what will happen, in order, as plain data. No option and no
 //! question is left in it; making one reads nothing and changes nothing.
 
+pub mod caution;
 pub mod exec;
 pub mod facts;
 pub mod ground;

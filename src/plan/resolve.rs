@@ -9,10 +9,10 @@ use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, landlock,
-    limits, mounts, posture, seccomp, terminal,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, identity,
+    landlock, limits, mounts, posture, seccomp, terminal,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable, caution};
+use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 
 /// Decides what will happen.

@@ -3,7 +3,6 @@
 
 mod agree;
 mod capability;
-pub mod caution;
 mod character;
 mod decode;
 mod decode_landlock;

@@ -4,10 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
 
 mod agreement;
-mod arena;
+pub(crate) mod arena;
 mod contents;
 mod damage;
-mod formats;
+pub(crate) mod formats;
 mod hostile;
 mod inside;
 mod store;
