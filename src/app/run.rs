@@ -234,6 +234,7 @@ pub fn invocation(
         capture,
         accounting,
         streams: stdio::look(),
+        trusted: vec![text.path.clone()],
     }
 }
 

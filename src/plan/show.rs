@@ -71,6 +71,7 @@ impl Op {
             Self::MakeSymlink { .. } => "make-symlink",
             Self::OpenTerminal => "open-terminal",
             Self::ReadOnly { .. } => "read-only",
+            Self::Pin { .. } => "pin",
             Self::JoinCgroup => "join-cgroup",
             Self::Posture(deed) => deed.kind(),
             Self::UnshareCgroup => "unshare-cgroup",
@@ -108,6 +109,13 @@ impl fmt::Display for Op {
             }
             Self::Attach { destination: path, .. } | Self::ReadOnly { path } | Self::Workdir { path } => {
                 write!(f, " {}", Word(path.as_str()))
+            }
+            Self::Pin { path, write } => {
+                let why = match write {
+                    Write::ReadOnly => "ro, because sbx reads it",
+                    Write::ReadWrite => "rw, because sbx reads what is below it",
+                };
+                write!(f, " {} {why}", Word(path.as_str()))
             }
             Self::Posture(deed) => deed.fmt(f),
             Self::Mount { filesystem, destination, options, attributes } => {
