@@ -56,7 +56,8 @@ pub fn pinned(spec: &Spec, invocation: &Invocation) -> Result<BTreeSet<Pinned>> 
         _ => None,
     });
     for file in invocation.trusted.iter().chain(&profile) {
-        let names = names(file).map_err(|source| Error::io(format_args!("cannot look at `{}`", file.display()), &source));
+        let names =
+            names(file).map_err(|source| Error::io(format_args!("cannot look at `{}`", file.display()), &source));
         for name in names? {
             for Given { id, by } in &given {
                 let itself = (name.id == *id && name.write == Write::ReadOnly).then(PathBuf::new);

@@ -27,6 +27,8 @@ pub struct Invocation {
     pub capture: Capture,
     pub accounting: Accounting,
     pub streams: Streams,
+    /// The process id of sbx, which no other run has while this one lives; 0 for a plan that is only shown.
+    pub process: u32,
     /// The files of the host that decided this run, absolute: the spec and what it extends.
     pub trusted: Vec<PathBuf>,
 }

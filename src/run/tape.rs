@@ -6,7 +6,9 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write};
+use crate::plan::{
+    Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write,
+};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;

@@ -129,8 +129,7 @@ pub fn attach_place(tree: Fd, path: &CStr) -> Sys<()> {
     const F_EMPTY_PATH: u32 = 4;
     let (empty, path) = (EMPTY.as_ptr(), path.as_ptr());
     // SAFETY: both paths are NUL-terminated; move_mount(2) only reads them.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_move_mount, tree.0, empty, libc::AT_FDCWD, path, F_EMPTY_PATH) };
+    let returned = unsafe { libc::syscall(libc::SYS_move_mount, tree.0, empty, libc::AT_FDCWD, path, F_EMPTY_PATH) };
     check(returned).map(drop)
 }
 

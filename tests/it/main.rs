@@ -42,6 +42,7 @@ mod seccomp;
 mod spec;
 mod terminal;
 mod tidy;
+mod trusted;
 mod truth;
 mod value;
 mod vm;
