@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
+use crate::app::trusted;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host, subordinate};
@@ -56,7 +57,8 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result
         account: account(spec, image.as_ref())?,
         subordinate: subordinate(spec, &host),
         devices: devices(spec, invocation)?,
-        seccomp: profile::facts(spec, invocation)?,
+        seccomp: profile::facts(spec, invocation, exposed)?,
+        pinned: trusted::pinned(spec, invocation)?,
         landlock: landlock(spec),
         host,
         base,

@@ -14,6 +14,7 @@ pub mod reenter;
 pub mod request;
 pub mod run;
 pub mod stages;
+pub mod trusted;
 
 use crate::error::{Error, Kind, exit};
 

@@ -59,6 +59,7 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
     // Without a place for volumes the run is refused, which the report is to say.
     invocation.volumes = volumes(&spec).unwrap_or_default();
+    invocation.process = process::own_pid().0.unsigned_abs();
     let exposed = prepare::exposed(&spec, &invocation);
     let base = report_base(arguments, &invocation).map_err(refuse)?;
     let place = Place::open(&target, &base, &exposed).map_err(refuse)?;
@@ -202,7 +203,7 @@ fn report_base(arguments: &cli::Run, invocation: &Invocation) -> Result<Invocati
     Ok(base)
 }
 
-/// Returns what this call adds to the spec, but for the place of the volumes.
+/// Returns what this call adds to the spec, but for the place of the volumes and the number of the process.
 #[must_use]
 pub fn invocation(
     spec: &Spec,
@@ -234,6 +235,8 @@ pub fn invocation(
         capture,
         accounting,
         streams: stdio::look(),
+        process: 0,
+        trusted: vec![text.path.clone()],
     }
 }
 

@@ -163,6 +163,12 @@ pub enum Op {
     ReadOnly {
         path: AbsPath,
     },
+    /// Mounts what is at a path on itself, so that nobody can move or remove it or put something else there, nor,
+    /// with [`Write::ReadOnly`], change it: sbx reads it, or finds what it reads by it.
+    Pin {
+        path: AbsPath,
+        write: Write,
+    },
     /// One thing that the posture of the run asks for.
     Posture(posture::Deed),
     /// Moves the child into the run's cgroups (v1) or finds itself there (v2).

@@ -21,7 +21,7 @@ use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 /// The first thing that this host, this image or this caller cannot do.
 pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Plan> {
     let namespaces = namespaces(spec, facts)?;
-    let identity = identity::resolve(spec, facts, &namespaces)?;
+    let identity = identity::resolve(spec, facts, invocation, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
     let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
     let privilege = if facts.host.caller.is_root() { Privilege::Root } else { Privilege::Caller };

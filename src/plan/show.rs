@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use crate::host::{Preparation, Version};
+use crate::plan::identity::OWN;
 use crate::plan::{
     Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
     Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
@@ -71,6 +72,7 @@ impl Op {
             Self::MakeSymlink { .. } => "make-symlink",
             Self::OpenTerminal => "open-terminal",
             Self::ReadOnly { .. } => "read-only",
+            Self::Pin { .. } => "pin",
             Self::JoinCgroup => "join-cgroup",
             Self::Posture(deed) => deed.kind(),
             Self::UnshareCgroup => "unshare-cgroup",
@@ -108,6 +110,13 @@ impl fmt::Display for Op {
             }
             Self::Attach { destination: path, .. } | Self::ReadOnly { path } | Self::Workdir { path } => {
                 write!(f, " {}", Word(path.as_str()))
+            }
+            Self::Pin { path, write } => {
+                let why = match write {
+                    Write::ReadOnly => "ro, because sbx reads it",
+                    Write::ReadWrite => "rw, because sbx reads what is below it",
+                };
+                write!(f, " {} {why}", Word(path.as_str()))
             }
             Self::Posture(deed) => deed.fmt(f),
             Self::Mount { filesystem, destination, options, attributes } => {
@@ -230,8 +239,13 @@ impl fmt::Display for Ids {
 impl fmt::Display for IdRange {
     /// Writes one line of user_namespaces(7).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.inside, self.outside, self.count)
+        write!(f, "{} {} {}", self.inside, outside(self.outside), self.count)
     }
+}
+
+/// A plan that is only shown has no process that runs it.
+fn outside(id: u32) -> String {
+    if id == OWN { format!("{OWN}+pid") } else { id.to_string() }
 }
 
 impl fmt::Display for Variable {
@@ -268,13 +282,16 @@ fn with_tree(op: &Op) -> String {
 
 fn head(plan: &Plan) -> Vec<(String, Option<Origin>)> {
     let namespaces: Vec<_> = plan.namespaces.iter().map(|namespace| namespace.as_str()).collect();
-    let Identity { inside, outside, uid_map, gid_map, writer } = &plan.identity;
+    let Identity { inside, outside: ids, uid_map, gid_map, writer } = &plan.identity;
     let mut rows = vec![
         match namespaces.as_slice() {
             [] => "namespaces none".to_owned(),
             names => format!("namespaces {}", names.join(" ")),
         },
-        format!("identity inside={inside} outside={outside} maps-by={}", writer.as_str()),
+        {
+            let [uid, gid] = [ids.uid, ids.gid].map(outside);
+            format!("identity inside={inside} outside={uid}:{gid} maps-by={}", writer.as_str())
+        },
     ];
     rows.extend(uid_map.iter().map(|range| format!("uid-map {range}")));
     rows.extend(gid_map.iter().map(|range| format!("gid-map {range}")));

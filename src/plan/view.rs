@@ -30,7 +30,7 @@ pub struct Attributes {
     pub links: Links,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Write {
     ReadOnly,
     ReadWrite,

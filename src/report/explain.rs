@@ -151,6 +151,7 @@ fn cannot(op: &Op) -> String {
         Op::MakeSymlink { path, .. } => format!("cannot make the symbolic link `{path}`"),
         Op::OpenTerminal => "cannot make the terminal of the sandbox".to_owned(),
         Op::ReadOnly { path } => format!("cannot make the mount on `{path}` read-only"),
+        Op::Pin { path, .. } => format!("cannot keep the command from changing `{path}`, which sbx reads"),
         Op::Posture(deed) => cannot_posture(deed),
         Op::JoinCgroup => "cannot enter the run's cgroup".to_owned(),
         Op::UnshareCgroup => "cannot make the cgroup namespace".to_owned(),

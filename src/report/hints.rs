@@ -92,6 +92,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         }
         Op::Attach { .. }
         | Op::ReadOnly { .. }
+        | Op::Pin { .. }
         | Op::Posture(Deed::Hide { .. } | Deed::Freeze { .. })
         | Op::Pivot { .. } => on_destination(errno),
         Op::MakeStaged { .. }

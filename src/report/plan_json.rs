@@ -11,7 +11,7 @@ use crate::plan::landlock::{Act, Right, Rights};
 use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
-    Variable, VariableValue,
+    Variable, VariableValue, Write,
 };
 use crate::report::{SpecText, line};
 use crate::spec;
@@ -166,6 +166,10 @@ fn fields(op: &Op) -> Value {
         Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {
             json!({"path": path.as_str()})
         }
+        Op::Pin { path, write } => json!({"path": path.as_str(), "write": match write {
+            Write::ReadOnly => "ro",
+            Write::ReadWrite => "rw",
+        }}),
         Op::Posture(Deed::NoUserNamespaces { besides }) => json!({"besides": besides}),
         Op::Posture(Deed::OomScore { adjustment }) => json!({"adjustment": adjustment}),
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),

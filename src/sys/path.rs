@@ -128,6 +128,9 @@ pub fn open_beneath(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
     open_resolved(root, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS)
 }
 
+/// How often a way is tried while the machine changes under it.
+const ATTEMPTS: u32 = 1000;
+
 /// What is made has mode 0666, less the umask.
 fn open_resolved(root: Fd, path: &CStr, flags: i32, resolve: u64) -> Sys<Fd> {
     // SAFETY: open_how is plain integers, for which zero is a value.
@@ -135,8 +138,14 @@ fn open_resolved(root: Fd, path: &CStr, flags: i32, resolve: u64) -> Sys<Fd> {
     how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
     how.mode = if flags & libc::O_CREAT == 0 { 0 } else { 0o666 };
     how.resolve = resolve;
-    let size = size_of::<libc::open_how>();
-    // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
-    let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };
-    check_fd(returned)
+    let (size, mut attempts) = (size_of::<libc::open_how>(), ATTEMPTS);
+    loop {
+        // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
+        let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };
+        match check_fd(returned) {
+            // Something on the machine was moved or mounted while `..` was resolved: openat2(2) asks to try again.
+            Err(Errno::EAGAIN) if attempts > 0 => attempts -= 1,
+            answer => return answer,
+        }
+    }
 }

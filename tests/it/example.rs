@@ -98,6 +98,7 @@ pub(crate) fn steps() -> Vec<Step> {
         (Op::AttachStaged { tree: Tree(0), directory: "lower0".to_owned() }, at("rootfs")),
         (Op::MakeFile { path: path("/dev/null"), mode: 0o666 }, Origin::Default),
         (Op::MakeSymlink { path: path("/dev/fd"), target: "/proc/self/fd".to_owned() }, Origin::Default),
+        (Op::Pin { path: path("/src/build.kdl"), write: Write::ReadOnly }, at("bind")),
         (Op::ReadOnly { path: path("/") }, Origin::Default),
         (Op::Hostname { name: "ci".to_owned() }, at("hostname")),
         (Op::LoopbackUp, Origin::Default),

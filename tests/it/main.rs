@@ -43,6 +43,7 @@ mod seccomp;
 mod spec;
 mod terminal;
 mod tidy;
+mod trusted;
 mod truth;
 mod value;
 mod vm;

@@ -1,17 +1,18 @@
 //! The plan of every spec on three machines that are only data: what would happen
 //! there, or why not. No privileges, no kernel, milliseconds.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sbx::error::Error;
 use sbx::host::{Caller, Cgroups, Controller, Hierarchy, Host, Preparation, Refusal, Rights, Version};
 use sbx::plan::facts::{
-    Account, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, SeccompFacts, Standing,
-    Subordinate,
+    Account, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Pinned, Question, Search, SeccompFacts,
+    Standing, Subordinate,
 };
-use sbx::plan::{Plan, ground, resolve, show};
+use sbx::plan::{Plan, Write, ground, resolve, show};
 use sbx::spec::parse::parse;
-use sbx::spec::{RootfsSource, Spec, Who};
+use sbx::spec::{Access, Mount, RootfsSource, Spec, Who};
 use sbx::units::AbsPath;
 
 fn refusal(controllers: &[Controller], why: &str, hint: &str) -> Refusal {
@@ -115,6 +116,16 @@ fn above(question: &Question, host: &Host) -> Vec<Standing> {
     ends.map(|path| AbsPath::new(path).unwrap()).filter(there).map(standing).collect()
 }
 
+/// The spec lies in the project's own directory, and so in every mount that gives that away.
+fn pinned(spec: &Spec) -> BTreeSet<Pinned> {
+    let given = |mount: &Mount| match mount {
+        Mount::Bind(bind) => bind.access == Access::ReadWrite && bind.source.0 == ".",
+        _ => false,
+    };
+    let numbers = (0..spec.mounts.len()).filter(|number| given(&spec.mounts[*number].value));
+    numbers.map(|mount| Pinned { mount, path: PathBuf::from("spec.kdl"), write: Write::ReadOnly }).collect()
+}
+
 fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let invocation = Invocation {
         base: PathBuf::from("/home/u/project"),
@@ -139,6 +150,7 @@ fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         landlock: LandlockFacts::Version(7),
         subordinate: Some(Subordinate { first_uid: 100_000, uids: 65_536, first_gid: 100_000, gids: 65_536 }),
         devices: spec.limits.io.iter().map(|io| (invocation.absolute(&io.value.device), (8, 0))).collect(),
+        pinned: pinned(spec),
     };
     resolve::resolve(spec, &facts, &invocation)
 }
