@@ -90,6 +90,18 @@ impl Store {
         &self.root
     }
 
+    /// Returns the directory of the named volumes, which need not exist.
+    ///
+    /// # Errors
+    /// A store that another user could write to: a volume is mounted writable.
+    pub fn volumes(&self) -> Result<PathBuf> {
+        match std::fs::symlink_metadata(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            _ => self.check()?,
+        }
+        Ok(self.root.join("volumes"))
+    }
+
     pub(super) fn bounds(&self) -> &Bounds {
         &self.bounds
     }

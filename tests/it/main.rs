@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
 mod aftermath;
+mod breakouts;
 mod cli;
 mod command;
 mod docs;
