@@ -349,7 +349,7 @@ fn nothing_can_be_pushed_into_the_callers_terminal() {
 
 /// CVE-2025-52565 and its kin: the console is made in a `/dev` that the image has no part in.
 #[test]
-fn the_image_has_no_say_in_where_the_terminal_is() {
+fn cve_2025_52565_the_image_has_no_say_in_where_the_terminal_is() {
     if !crate::fixture::has_rootfs() {
         return;
     }

@@ -7,6 +7,7 @@ mod paths;
 mod swaps;
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,7 +41,11 @@ fn seen(place: &Path) -> BTreeMap<PathBuf, String> {
         let facts = std::fs::symlink_metadata(&path).unwrap();
         let kind = facts.file_type();
         let content = match (kind.is_file(), kind.is_symlink()) {
-            (true, _) => format!("{:?}", std::fs::read(&path).unwrap()),
+            (true, _) => {
+                let mut hasher = std::hash::DefaultHasher::new();
+                hasher.write(&std::fs::read(&path).unwrap());
+                format!("content {:x}", hasher.finish())
+            }
             (_, true) => format!("{:?}", std::fs::read_link(&path).unwrap()),
             _ => String::new(),
         };
