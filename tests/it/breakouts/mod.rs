@@ -7,7 +7,6 @@ mod paths;
 mod swaps;
 
 use std::collections::BTreeMap;
-use std::hash::Hasher as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +17,7 @@ use crate::harness::{Sbx, Who, skip};
 /// What must not change: every name below a directory with its kind, owner, mode, number, content and links.
 pub(crate) struct Canary {
     place: PathBuf,
-    before: BTreeMap<PathBuf, String>,
+    before: BTreeMap<PathBuf, (String, Vec<u8>)>,
 }
 
 impl Canary {
@@ -30,37 +29,31 @@ impl Canary {
     /// Fails if anything was made, removed or changed.
     #[track_caller]
     pub(crate) fn check(&self, what: &str) {
-        assert_eq!(seen(&self.place), self.before, "{what}: the canary changed");
+        let now = seen(&self.place);
+        let changed = now.iter().filter(|(path, facts)| self.before.get(*path) != Some(*facts));
+        let changed: Vec<_> = changed.map(|(path, (text, _))| (path, text)).collect();
+        assert!(changed.is_empty(), "{what}: the canary changed: {changed:?}");
+        assert_eq!(now.len(), self.before.len(), "{what}: something of the canary is gone");
     }
 }
 
-fn seen(place: &Path) -> BTreeMap<PathBuf, String> {
+fn seen(place: &Path) -> BTreeMap<PathBuf, (String, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut open = vec![place.to_owned()];
     while let Some(path) = open.pop() {
         let facts = std::fs::symlink_metadata(&path).unwrap();
         let kind = facts.file_type();
         let content = match (kind.is_file(), kind.is_symlink()) {
-            (true, _) => {
-                let mut hasher = std::hash::DefaultHasher::new();
-                hasher.write(&std::fs::read(&path).unwrap());
-                format!("content {:x}", hasher.finish())
-            }
-            (_, true) => format!("{:?}", std::fs::read_link(&path).unwrap()),
-            _ => String::new(),
+            (true, _) => std::fs::read(&path).unwrap(),
+            (_, true) => std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes(),
+            _ => Vec::new(),
         };
         if kind.is_dir() {
             open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }
-        let text = format!(
-            "{:o} {}:{} inode {} links {} {content}",
-            facts.mode(),
-            facts.uid(),
-            facts.gid(),
-            facts.ino(),
-            facts.nlink()
-        );
-        found.insert(path, text);
+        let text =
+            format!("{:o} {}:{} inode {} links {}", facts.mode(), facts.uid(), facts.gid(), facts.ino(), facts.nlink());
+        found.insert(path, (text, content));
     }
     found
 }

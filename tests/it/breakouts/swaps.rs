@@ -9,7 +9,7 @@ use crate::breakouts::{Canary, attack};
 use crate::harness::{Ran, Sbx, Who};
 
 /// How many runs start while the names are exchanged, for each link and each identity.
-const RUNS: usize = 60;
+const RUNS: usize = 25;
 
 const SHARED: &str = "bind \"rw\" \"/w\" access=rw";
 
