@@ -243,12 +243,12 @@ pub fn invocation(
 /// Returns the directory of the named volumes, which only a spec with one needs.
 ///
 /// # Errors
-/// No place for them, with the line of the first.
+/// No place for them, or one that others can write to, with the line of the first.
 pub fn volumes(spec: &Spec) -> Result<PathBuf> {
     match spec.mounts.iter().find(|mount| matches!(mount.value, Mount::Volume { .. })) {
         Some(volume) => {
-            let store = Store::of_caller(|name| std::env::var_os(name)).map_err(|error| error.at(volume.origin))?;
-            Ok(store.root().join("volumes"))
+            let store = Store::of_caller(|name| std::env::var_os(name));
+            store.and_then(|store| store.volumes()).map_err(|error| error.at(volume.origin))
         }
         None => Ok(PathBuf::new()),
     }

@@ -90,6 +90,18 @@ impl Store {
         &self.root
     }
 
+    /// Returns the directory of the named volumes, which need not exist.
+    ///
+    /// # Errors
+    /// A store that another user could write to: a volume is mounted writable.
+    pub fn volumes(&self) -> Result<PathBuf> {
+        match std::fs::symlink_metadata(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            _ => self.check()?,
+        }
+        Ok(self.root.join("volumes"))
+    }
+
     pub(super) fn bounds(&self) -> &Bounds {
         &self.bounds
     }
@@ -125,15 +137,16 @@ impl Store {
         if let Some(above) = self.root.parent() {
             std::fs::create_dir_all(above).map_err(|error| failed("create", above, &error))?;
         }
-        for path in [self.root.clone(), self.root.join("tar"), self.root.join("tmp"), self.root.join("seen")] {
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(failed("create", &path, &error).with_hint("set SBX_STORE to a directory of yours"));
-                }
-                _ => {}
+        let make = |path: PathBuf| match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(failed("create", &path, &error).with_hint("set SBX_STORE to a directory of yours"))
             }
-        }
-        self.check()
+            _ => Ok(()),
+        };
+        make(self.root.clone())?;
+        // Nothing is made in what is another's.
+        self.check()?;
+        ["tar", "tmp", "seen"].into_iter().try_for_each(|name| make(self.root.join(name)))
     }
 
     /// Refuses a store that another user could write to: what lies in it is run.

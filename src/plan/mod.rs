@@ -87,6 +87,9 @@ pub enum Op {
     DieWithParent,
     /// Makes every mount private, so that nothing travels to the host or back.
     PrivateMounts,
+    /// Refuses a root on which something came to lie, because a link of the image leads to `/`: it would cover
+    /// nothing, nor be covered, and be reached as `/..`.
+    BareRoot,
     /// Makes every mount of the sandbox private and `nosuid`, whatever it was on the host.
     SealMounts,
     /// Clones the mounts at a host path into a detached tree.

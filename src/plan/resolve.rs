@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Accounting, Facts, Inputs, Invocation};
+use crate::plan::facts::{Accounting, Base, Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
@@ -159,6 +159,9 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
     let Inputs { spec, namespaces, .. } = inputs;
     let mut steps = Vec::with_capacity(8);
     let mut add = |op, origin| steps.push(Step { op, origin });
+    if let Base::Image(_) = inputs.facts.base {
+        add(Op::BareRoot, Origin::Default);
+    }
     // A device that the parent opened is a peer of the host's mounts until now: without this a mount that a
     // capable command makes over it would appear on the host.
     if namespaces.contains(&Namespace::Mount) {

@@ -57,6 +57,7 @@ impl Op {
             Self::SetIds => "set-ids",
             Self::DieWithParent => "die-with-parent",
             Self::PrivateMounts => "private-mounts",
+            Self::BareRoot => "bare-root",
             Self::SealMounts => "seal-mounts",
             Self::OpenTree { .. } => "open-tree",
             Self::NewFilesystem { .. } => "new-filesystem",
@@ -147,6 +148,7 @@ impl fmt::Display for Op {
             | Self::SetIds
             | Self::DieWithParent
             | Self::PrivateMounts
+            | Self::BareRoot
             | Self::SealMounts
             | Self::Pivot { .. }
             | Self::OpenTerminal

@@ -135,6 +135,7 @@ fn cannot(op: &Op) -> String {
         Op::MapIds => "cannot map the ids of the user namespace".to_owned(),
         Op::SetIds => "cannot become the command's user".to_owned(),
         Op::DieWithParent => "cannot tie the sandbox to the life of sbx".to_owned(),
+        Op::BareRoot => "cannot keep the image: a mount lies on its root, where a link of the image led it".to_owned(),
         Op::SealMounts => "cannot seal the mounts".to_owned(),
         Op::PrivateMounts => "cannot part the mounts from the host's".to_owned(),
         Op::OpenTree { source, .. } => format!("cannot open the source `{}`", source.display()),

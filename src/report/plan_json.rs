@@ -189,6 +189,7 @@ fn fields(op: &Op) -> Value {
         | Op::SetIds
         | Op::DieWithParent
         | Op::PrivateMounts
+        | Op::BareRoot
         | Op::SealMounts
         | Op::OpenTerminal
         | Op::JoinCgroup

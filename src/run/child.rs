@@ -56,6 +56,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(ties),
         Act::PrivateMounts => mount::make_all_private(),
+        Act::BareRoot => path::require_bare_root(),
         Act::SealMounts => mount::seal_all(),
         Act::OpenTree { tree, below, source, dress } => {
             let opened = match below {

@@ -108,6 +108,7 @@ pub enum Act {
     },
     DieWithParent,
     PrivateMounts,
+    BareRoot,
     SealMounts,
     OpenTree {
         tree: usize,
@@ -278,6 +279,7 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         }
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
+        Op::BareRoot => Act::BareRoot,
         Op::SealMounts => Act::SealMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {

@@ -128,6 +128,13 @@ pub fn open_beneath(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
     open_resolved(root, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS)
 }
 
+/// Refuses a root that something is mounted on: EXDEV. Paths begin below such a mount, but `..` at the root climbs
+/// onto it (path_resolution(7); `RESOLVE_NO_XDEV` of openat2(2)).
+pub fn require_bare_root() -> Sys<()> {
+    let top = open_resolved(Fd(libc::AT_FDCWD), c"/..", libc::O_PATH, libc::RESOLVE_NO_XDEV)?;
+    super::fd::close(top)
+}
+
 /// How often a way is tried while the machine changes under it.
 const ATTEMPTS: u32 = 1000;
 

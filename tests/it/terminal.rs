@@ -322,7 +322,7 @@ fn sbx_in_script_and_script_in_sbx() {
 
 /// CVE-2025-52565 and its kin: the console is made in a `/dev` that the image has no part in.
 #[test]
-fn the_image_has_no_say_in_where_the_terminal_is() {
+fn cve_2025_52565_the_image_has_no_say_in_where_the_terminal_is() {
     if !crate::fixture::has_rootfs() {
         return;
     }
