@@ -11,6 +11,13 @@ mod measure;
 mod table;
 mod yard;
 
+#[path = "../shared/compile.rs"]
+mod compile;
+#[path = "../shared/markers.rs"]
+mod markers;
+#[path = "../shared/surroundings.rs"]
+mod surroundings;
+
 use contenders::Scenario;
 use isolation::Seen;
 use std::fmt::Write as _;
@@ -33,10 +40,9 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    let owner = machine::NullOwner::remember();
+    let owner = surroundings::NullOwner::remember();
     let outcome = options().and_then(|options| run(&options));
-    owner.restore();
-    match outcome {
+    match owner.restore().map_err(Fault::from).and(outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             say(&format!("startup: {fault}"));
@@ -101,7 +107,7 @@ fn run(options: &Options) -> Result<(), Fault> {
     say(&format!("raw samples: {}", results.display()));
     match options.output {
         Output::Print => Ok(()),
-        Output::WriteReadme => table::write_readme(&document),
+        Output::WriteReadme => markers::write("benches/README.md", "numbers", &document),
     }
 }
 
