@@ -118,7 +118,7 @@ static int pass_on(int from, int patience, const char *until) {
 static int reap(pid_t runner) {
     int status = 0;
     for (int waited = 0; waitpid(runner, &status, WNOHANG) == 0; waited++) {
-        if (waited == 2000) kill(runner, SIGKILL);
+        if (waited == 6000) kill(runner, SIGKILL);
         usleep(10000);
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -160,16 +160,16 @@ static int on_pipe(char **argv, const char *run) {
     pid_t runner = start(argv, null, ends[1], -1);
     close(ends[1]);
     if (strcmp(run, "stay") != 0) {
-        pass_on(ends[0], 20000, NULL);
+        pass_on(ends[0], 60000, NULL);
         return reap(runner);
     }
-    if (pass_on(ends[0], 10000, "ready open")) return reap(runner);
+    if (pass_on(ends[0], 30000, "ready open")) return reap(runner);
     look_at_user();
     kill(runner, SIGKILL);
     reap(runner);
     // Who still lives holds the other end, unless the runner stood between.
     char pid[256];
-    if (pass_on(ends[0], 2000, NULL) && (usleep(300000), !find(pid, sizeof pid))) say("outlives", CLOSED, "it ended at once");
+    if (pass_on(ends[0], 6000, NULL) && (usleep(500000), !find(pid, sizeof pid))) say("outlives", CLOSED, "it ended at once");
     else say("outlives", OPEN, "it lives on");
     return 0;
 }
@@ -187,7 +187,7 @@ static int on_terminal(char **argv) {
     tcsetattr(line, TCSANOW, &settings);
     pid_t runner = start(argv, streams, streams, streams);
     close(streams);
-    pass_on(keyboard, 3000, "tioclinux ");
+    pass_on(keyboard, 20000, "tioclinux ");
     pass_on(keyboard, 300, NULL);
     char pushed[16] = "";
     ssize_t got = read(line, pushed, sizeof pushed - 1);

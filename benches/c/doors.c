@@ -318,7 +318,7 @@ int main(int argc, char **argv) {
     else if (strcmp(run, "stay") == 0) {
         say("ready", OPEN, "");
         // No signal: as process 1 it would not obey one.
-        sleep(5);
+        sleep(20);
     } else if (strcmp(run, "image") != 0) return 99;
     return 0;
 }

@@ -11,6 +11,8 @@ mod stage;
 mod compile;
 #[path = "../shared/markers.rs"]
 mod markers;
+#[path = "../shared/null_owner.rs"]
+mod null_owner;
 #[path = "../shared/surroundings.rs"]
 mod surroundings;
 
@@ -26,7 +28,7 @@ use surroundings::NOBODY;
 pub(crate) type Fault = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let owner = surroundings::NullOwner::remember();
+    let owner = null_owner::NullOwner::remember();
     let outcome = run();
     match owner.restore().map_err(Fault::from).and(outcome) {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,26 +28,3 @@ pub(crate) fn surroundings() -> Vec<String> {
     let script = format!("umount {UNIFIED} && exec \"$@\"");
     ["unshare", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned).into()
 }
-
-/// Who owns `/dev/null`. crun gives its standard streams to the container's user, and those of a
-/// benchmark are that device: the host gets it back afterwards.
-#[derive(Debug)]
-pub(crate) struct NullOwner(Option<(u32, u32)>);
-
-impl NullOwner {
-    pub(crate) fn remember() -> Self {
-        Self(fs::metadata("/dev/null").ok().map(|found| (found.uid(), found.gid())))
-    }
-
-    /// # Errors
-    /// Who it cannot be given back to, and why.
-    pub(crate) fn restore(self) -> Result<(), String> {
-        if let Some((uid, gid)) = self.0
-            && Self::remember().0 != self.0
-        {
-            std::os::unix::fs::chown("/dev/null", Some(uid), Some(gid))
-                .map_err(|error| format!("cannot give /dev/null back to {uid}:{gid}: {error}"))?;
-        }
-        Ok(())
-    }
-}

@@ -15,6 +15,8 @@ mod yard;
 mod compile;
 #[path = "../shared/markers.rs"]
 mod markers;
+#[path = "../shared/null_owner.rs"]
+mod null_owner;
 #[path = "../shared/surroundings.rs"]
 mod surroundings;
 
@@ -40,7 +42,7 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    let owner = surroundings::NullOwner::remember();
+    let owner = null_owner::NullOwner::remember();
     let outcome = options().and_then(|options| run(&options));
     match owner.restore().map_err(Fault::from).and(outcome) {
         Ok(()) => ExitCode::SUCCESS,
