@@ -171,6 +171,8 @@ static int on_pipe(char **argv, const char *run) {
     char pid[256];
     if (pass_on(ends[0], 6000, NULL) && (usleep(500000), !find(pid, sizeof pid))) say("outlives", CLOSED, "it ended at once");
     else say("outlives", OPEN, "it lives on");
+    // Or the next look would find it.
+    for (int tries = 0; tries < 50 && find(pid, sizeof pid); tries++) kill(atoi(pid), SIGKILL), usleep(20000);
     return 0;
 }
 
