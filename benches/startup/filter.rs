@@ -2,7 +2,7 @@
 //! to load is in the tables of the start.
 
 use crate::yard::{FILTERS, Yard};
-use crate::{Fault, machine, say};
+use crate::{Fault, machine, say, surroundings};
 use std::fmt::Write as _;
 
 /// One row a profile.
@@ -24,7 +24,7 @@ pub(crate) fn table(yard: &Yard) -> Result<String, Fault> {
     };
     let rows = [("no sandbox".to_owned(), outside)].into_iter().chain(FILTERS.iter().map(inside));
     for (label, words) in rows {
-        let output = machine::command(machine::uid(), &words).output()?;
+        let output = machine::command(surroundings::uid(), &words).output()?;
         let figures = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() || figures.split(' ').count() != 3 {
             return Err(format!("{label}: {}", String::from_utf8_lossy(&output.stderr)).into());

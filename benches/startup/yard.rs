@@ -2,11 +2,11 @@
 //! specs and bundles, in one temporary directory that goes with the benchmark.
 //! It never touches anything outside of that directory.
 
+use crate::compile::compile;
 use crate::{Fault, say};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// Where the benchmark's files are; removed when it is dropped.
 #[derive(Debug)]
@@ -53,12 +53,12 @@ impl Yard {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         }
         let mut yard = Self { dir, has_floor: true };
-        compile("harness", &yard.path("harness"), &[])?;
+        compile(&["harness"], &yard.path("harness"), &[])?;
         for program in ["true", "pause", "probe"] {
-            compile(program, &root.join(program), BARE)?;
+            compile(&[program], &root.join(program), BARE)?;
         }
-        compile("calls", &root.join("calls"), &["-static"])?;
-        if let Err(why) = compile("floor", &yard.path("floor"), BARE) {
+        compile(&["calls"], &root.join("calls"), &["-static"])?;
+        if let Err(why) = compile(&["floor"], &yard.path("floor"), BARE) {
             say(&format!("SKIP floor: {why}"));
             yard.has_floor = false;
         }
@@ -106,21 +106,4 @@ impl Drop for Yard {
             say(&format!("could not remove {}: {fault}", self.dir.display()));
         }
     }
-}
-
-fn compile(name: &str, to: &Path, flags: &[&str]) -> Result<(), Fault> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/c").join(format!("{name}.c"));
-    let output = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra"])
-        .args(flags)
-        .arg("-o")
-        .arg(to)
-        .arg(&source)
-        .output()
-        .map_err(|fault| format!("cc: {fault} (apt-get install gcc libc6-dev)"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("cc {}: {errors}", source.display()).into())
 }

@@ -150,7 +150,6 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
         add(Op::SetIds, origin);
     }
     add(Op::DieWithParent, Origin::Default);
-    steps.extend(posture::after_ids(inputs));
     steps
 }
 

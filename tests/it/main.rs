@@ -33,6 +33,7 @@ mod plan;
 mod plan_show;
 mod planted;
 mod posture;
+mod probes;
 mod promises;
 mod pty;
 mod reach;
