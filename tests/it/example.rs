@@ -13,8 +13,8 @@ use sbx::plan::{
 };
 use sbx::report::{RootfsMember, SpecText, Subject};
 use sbx::run::{
-    CpuUsage, Ended, Interface, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Source, Timing,
-    Truncated, Usage,
+    CpuUsage, Ended, Interface, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Refused, Source,
+    Timing, Truncated, Usage,
 };
 use sbx::spec::{Init, Namespace};
 use sbx::units::{AbsPath, Bytes, MilliCores, Origin, Span};
@@ -166,6 +166,7 @@ pub(crate) fn plan() -> Plan {
             output: Some(Bytes(1 << 20)),
             capture: Capture::Yes,
             counting: Counting::Yes,
+            refusals: Counting::Yes,
             cores: Some(MilliCores(1500)),
             disk: None,
         },
@@ -204,6 +205,7 @@ pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
             stdout: Some(format!("token={SECRET}\n").into_bytes()),
             stderr: Some(b"\xff\x1b[2J".to_vec()),
         },
+        refused: Some(vec![Refused { number: 165, count: 3 }, Refused { number: 511, count: 1 }]),
         cgroup: Some((Version::V2, "/user.slice/sbx-1".to_owned())),
         leftovers: vec!["/sys/fs/cgroup/sbx-1".to_owned()],
         warnings: vec!["a process did not end".to_owned()],
