@@ -32,6 +32,10 @@ const FLAG_WAIT_KILLABLE_RECV: u32 = 32;
 /// SECCOMP_RET_USER_NOTIF: the call waits until who is asked has answered for the kernel.
 pub const ASK: u32 = 0x7fc0_0000;
 
+/// The numbers of what may come between [`load_asking`] and the command: sendmsg(2) hands over who is asked, write(2)
+/// and `exit_group` say why nothing was started.
+pub const LAST_CALLS: [libc::c_long; 3] = [libc::SYS_sendmsg, libc::SYS_write, libc::SYS_exit_group];
+
 /// Filters every later system call of this thread and of what it starts; child-safe. Needs no_new_privs.
 /// EINVAL: the kernel has no filters (CONFIG_SECCOMP_FILTER), or takes this one for wrong.
 pub fn load(instructions: &[Instruction], flags: u32) -> Sys<()> {

@@ -5,7 +5,7 @@ use crate::plan::seccomp::assemble::{
     AND, ARCHITECTURE, ARGUMENTS, JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_GREATER_EQUAL, LOAD, NATIVE, NUMBER, RETURN,
 };
 use crate::plan::seccomp::{Action, Filter};
-use crate::sys::seccomp::{ASK, Instruction};
+use crate::sys::seccomp::{ASK, Instruction, LAST_CALLS};
 
 /// What a filter sees of a call: `struct seccomp_data` of seccomp(2) but for the instruction pointer.
 #[derive(Debug, Clone, Copy)]
@@ -15,9 +15,6 @@ pub struct Call {
     /// `None` are any.
     pub arguments: Option<[u64; 6]>,
 }
-
-/// What comes between the filter and the command: to hand over who is asked, and to say why nothing was started.
-const OWN: [libc::c_long; 3] = [libc::SYS_sendmsg, libc::SYS_write, libc::SYS_exit_group];
 
 /// Not refused but not there, as on an older kernel: programs ask and do without. So do all of them, once a
 /// thread, for clone3(2).
@@ -35,7 +32,7 @@ impl Filter {
             instruction.operand = ASK;
             changed = true;
         }
-        let own = OWN.into_iter().filter_map(|number| u32::try_from(number).ok());
+        let own = LAST_CALLS.into_iter().filter_map(|number| u32::try_from(number).ok());
         let passes = |number| {
             let call = Call { number, architecture: NATIVE, arguments: None };
             [Action::Allow, Action::Log].iter().any(|action| answer(&program, &call) == Some(action.code()))
