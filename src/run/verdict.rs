@@ -151,21 +151,17 @@ pub fn starting(verdicts: &[Verdict]) -> Option<(u64, Rusage)> {
     })
 }
 
-/// Reads all messages that are there, the last one last; waits for one, or until all who could write
-/// are dead. A run sends three at most, so one read takes everything.
+/// Reads all messages that are there, the last one last, without waiting: what the dead have said is there already,
+/// and its end need not come. A run sends three at most, so one read takes everything.
 ///
 /// # Errors
-/// The errno of read(2).
+/// The errno of recvmsg(2).
 pub fn receive(status: Fd) -> Result<Vec<Verdict>, Errno> {
-    let mut bytes = [0u8; SIZE * 4];
-    loop {
-        match fd::read(status, &mut bytes) {
-            Ok(count) => return Ok(verdicts(&bytes, count)),
-            Err(Errno::EINTR) => {}
-            // The child ended before it took what was written to it, without a word.
-            Err(Errno::ECONNRESET) => return Ok(Vec::new()),
-            Err(errno) => return Err(errno),
-        }
+    match receive_handed(status) {
+        Ok((said, _)) => Ok(said),
+        // Nothing, or the child ended before it took what was written to it, without a word.
+        Err(Errno::EAGAIN | Errno::ECONNRESET) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
     }
 }
 
