@@ -28,8 +28,14 @@ const BARE: &[&str] = &[
     "-Wl,-z,noseparate-code,-z,norelro,-z,noexecstack,--build-id=none",
 ];
 
-/// The profiles whose cost is measured.
-pub(crate) const FILTERS: [&str; 3] = ["none", "default", "strict"];
+/// What is measured call by call: the name of a spec, what the table calls it, and what the spec has.
+pub(crate) const CONFINED: [(&str, &str, &str); 5] = [
+    ("bare", "`seccomp none` and `landlock none`", "report \"none\"\nseccomp \"none\"\nlandlock \"none\"\n"),
+    ("landlock", "`seccomp none`", "report \"none\"\nseccomp \"none\"\n"),
+    ("filter-default", "`seccomp default`", "report \"none\"\nseccomp \"default\"\n"),
+    ("filter-strict", "`seccomp strict`", "report \"none\"\nseccomp \"strict\"\n"),
+    ("counted", "`seccomp default` and a report", "report \"/dev/null\"\nseccomp \"default\"\n"),
+];
 
 const SPEC: &str = "writable=\"no\"\nreport \"none\"\n";
 /// Without what the others do not have either.
@@ -46,6 +52,10 @@ impl Yard {
         let root = dir.join("root");
         for name in ["proc", "dev", "tmp", "run", "sys", "etc"] {
             fs::create_dir_all(root.join(name))?;
+        }
+        fs::create_dir_all(root.join("tree/1/2/3/4"))?;
+        for file in ["tree/a", "tree/1/2/3/4/a"] {
+            fs::write(root.join(file), "")?;
         }
         fs::create_dir_all(dir.join("out"))?;
         // The unprivileged runs have to get in, whatever the caller's umask.
@@ -88,9 +98,8 @@ impl Yard {
         fs::write(self.path("limits.kdl"), format!("{plain}{LIMITS}"))?;
         fs::write(self.path("plain-compat.kdl"), format!("{plain}{COMPAT}"))?;
         fs::write(self.path("limits-compat.kdl"), format!("{plain}{COMPAT}{LIMITS}"))?;
-        for filter in FILTERS {
-            let spec = format!("{plain}seccomp {filter:?}\n");
-            fs::write(self.path(&format!("filter-{filter}.kdl")), spec)?;
+        for (name, _, words) in CONFINED {
+            fs::write(self.path(&format!("{name}.kdl")), format!("{root}writable=\"no\"\n{words}"))?;
         }
         let padded = include_str!("padded.kdl").replace("@ROOT@", &self.text("root"));
         fs::write(self.path("padded.kdl"), padded)?;

@@ -12,7 +12,7 @@ use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, identity,
     landlock, limits, mounts, posture, seccomp, terminal,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Profile, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 
 /// Decides what will happen.
@@ -216,15 +216,21 @@ fn stdin(spec: &Spec, invocation: &Invocation) -> StdinPlan {
 fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
     let limits = &spec.limits;
     let kept = spec.rootfs.as_ref().is_some_and(|rootfs| rootfs.value.upper.is_some());
+    let counting = match invocation.accounting {
+        Accounting::NotWanted => Counting::No,
+        Accounting::IfAvailable => Counting::Yes,
+    };
     Watch {
         wall: limits.wall.as_ref().map(|wall| wall.value.after),
         grace: limits.wall.as_ref().map_or(Duration::ZERO, |wall| wall.value.grace),
         cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
         output: limits.output.as_ref().map(|limit| limit.value),
         capture: invocation.capture,
-        counting: match invocation.accounting {
-            Accounting::NotWanted => Counting::No,
-            Accounting::IfAvailable => Counting::Yes,
+        counting,
+        refusals: match spec.profile.as_ref().map(|profile| profile.value) {
+            // A process has one supervisor: it may be that of a sandbox inside.
+            Some(Profile::Compat) => Counting::No,
+            None | Some(Profile::Default | Profile::Strict) => counting,
         },
         cores: limits.cpu.as_ref().and_then(|cpu| cpu.value.cores),
         disk: limits

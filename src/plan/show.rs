@@ -169,10 +169,7 @@ impl fmt::Display for Filesystem {
 impl Attributes {
     /// Returns the flags by their names in mount(8).
     pub fn flags(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let write = match self.write {
-            Write::ReadOnly => "ro",
-            Write::ReadWrite => "rw",
-        };
+        let write = self.write.as_str();
         let exec = match self.exec {
             spec::Exec::Forbidden => Some("noexec"),
             spec::Exec::Allowed => None,

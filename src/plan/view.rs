@@ -36,6 +36,17 @@ pub enum Write {
     ReadWrite,
 }
 
+impl Write {
+    /// Returns the mount option.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "ro",
+            Self::ReadWrite => "rw",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Devices {
     Forbidden,

@@ -236,7 +236,8 @@ pub struct Cgroup<'a> {
 pub struct Seccomp<'a> {
     /// Name of the profile in force, `default`, `strict` or the path of a file; `none` when no filter was.
     pub profile: &'a str,
-    /// Calls that the filter refused; null when they were not counted.
+    /// Calls that the filter refused, the most frequent first; empty when there was none, null when they were not
+    /// counted. What answers ENOSYS is not there, as on an older kernel, and not counted.
     pub denied: Option<Vec<DeniedCall>>,
 }
 
@@ -244,8 +245,8 @@ pub struct Seccomp<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeniedCall {
-    /// Name of the system call.
-    pub syscall: String,
+    /// Name of the system call, or `#` and its number if sbx does not know it.
+    pub syscall: Cow<'static, str>,
     /// How many times.
     pub count: u64,
 }

@@ -166,10 +166,7 @@ fn fields(op: &Op) -> Value {
         Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {
             json!({"path": path.as_str()})
         }
-        Op::Pin { path, write } => json!({"path": path.as_str(), "write": match write {
-            Write::ReadOnly => "ro",
-            Write::ReadWrite => "rw",
-        }}),
+        Op::Pin { path, write } => json!({"path": path.as_str(), "write": write.as_str()}),
         Op::Posture(Deed::NoUserNamespaces { besides }) => json!({"besides": besides}),
         Op::Posture(Deed::OomScore { adjustment }) => json!({"adjustment": adjustment}),
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),

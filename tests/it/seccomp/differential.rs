@@ -1,12 +1,15 @@
 //! Programs against a reference that knows no program: all numbers, arguments at random
 //! and around every value that a rule names.
 
+use std::borrow::Cow;
+
 use arbtest::arbitrary::{Result, Unstructured};
 use sbx::plan::seccomp::assemble::compile;
 use sbx::plan::seccomp::builtin::Builtin;
-use sbx::plan::seccomp::{Action, Policy, Rule, Verdict};
+use sbx::plan::seccomp::refusal::{self, Call};
+use sbx::plan::seccomp::{Action, Filter, Policy, Rule, Verdict};
 use sbx::spec::{Compare, Condition, SeccompRule, Syscall};
-use sbx::sys::seccomp::Instruction;
+use sbx::sys::seccomp::{ASK, Instruction};
 
 use crate::seccomp::bpf::{Data, I386, play};
 
@@ -59,25 +62,49 @@ fn interesting(verdict: &Verdict, random: &mut Unstructured<'_>) -> Result<Vec<[
     Ok(all)
 }
 
+/// sbx's own machine says what this one says, and the program that asks differs by asking alone.
+fn asks_where_it_refuses(program: &[Instruction], asking: Option<&[Instruction]>, data: &Data) {
+    let expected = play(program, data).action;
+    let call = Call { number: data.number, architecture: data.architecture, arguments: Some(data.arguments) };
+    assert_eq!(refusal::answer(program, &call), Some(expected), "{data:x?}");
+    let number_only = refusal::answer(program, &Call { arguments: None, ..call });
+    assert!(number_only.is_none_or(|answer| answer == expected), "{data:x?}");
+    let refused = expected & 0xffff_0000 == 0x0005_0000 && expected != ENOSYS;
+    if let Some(asking) = asking {
+        let asked = play(asking, data).action;
+        assert_eq!(asked, if refused { ASK } else { expected }, "{data:x?}");
+        assert_eq!(refusal::errno(expected).is_some(), refused || expected == ENOSYS);
+    }
+}
+
 fn compare(policy: &Policy, program: &[Instruction], random: &mut Unstructured<'_>) -> Result<()> {
+    let asking = Filter { program: Cow::Owned(program.to_vec()), ..Builtin::Default.filter() }.asking();
+    if let Some(asking) = &asking {
+        let send = u32::try_from(libc::SYS_sendmsg).unwrap();
+        let answer = play(asking, &Data::native(send, random.arbitrary()?)).action;
+        assert!([ALLOW, Action::Log.code()].contains(&answer), "sbx could not hand over who is asked");
+    }
     for number in 0..u32::try_from(Syscall::NUMBERS).unwrap() {
         let verdict = &policy.verdicts[usize::try_from(number).unwrap()];
         for arguments in interesting(verdict, random)? {
             let (expected, got) =
                 (reference(policy, number, &arguments), play(program, &Data::native(number, arguments)));
             assert_eq!(got.action, expected, "call {number} with {arguments:x?}, {verdict:?}");
+            asks_where_it_refuses(program, asking.as_deref(), &Data::native(number, arguments));
         }
     }
     for number in [512, 520, 547, 548, 1000, 0x3fff_ffff, 0x4000_0000, 0x4000_0001, 0x4000_0208, u32::MAX - 1, u32::MAX]
     {
         let arguments = random.arbitrary()?;
         let got = play(program, &Data::native(number, arguments)).action;
+        asks_where_it_refuses(program, asking.as_deref(), &Data::native(number, arguments));
         assert_eq!(got, reference(policy, number, &arguments), "{number:#x}");
         assert_eq!(got, if number == u32::MAX { ALLOW } else { ENOSYS }, "{number:#x}");
     }
     for number in [0, 1, 11, 59, 512] {
         let data = Data { architecture: I386, ..Data::native(number, [0; 6]) };
         assert_eq!(play(program, &data).action, KILL_PROCESS, "a call of i386");
+        asks_where_it_refuses(program, asking.as_deref(), &data);
     }
     Ok(())
 }

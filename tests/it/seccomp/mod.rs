@@ -7,3 +7,4 @@ mod missing;
 pub(crate) mod probe;
 mod profiles;
 mod programs;
+mod refused;
