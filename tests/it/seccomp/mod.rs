@@ -7,3 +7,4 @@ mod missing;
 mod probe;
 mod profiles;
 mod programs;
+mod reference;
