@@ -57,10 +57,10 @@ enum Start {
     Here,
     Root,
     Up(u8),
-    /// The canary, by its absolute path or from where members lie.
+    /// The canary, by its absolute path, from where members lie, or by its descriptor.
     Canary,
     CanaryBeside,
-    WorkingDirectory,
+    CanaryOpen,
     Descriptor(u8),
 }
 
@@ -85,7 +85,7 @@ impl Name {
             Start::Up(count) => vec![".."; usize::from(count % 24) + 1].join("/"),
             Start::Canary => ARENA.canary().display().to_string(),
             Start::CanaryBeside => "../canary".to_owned(),
-            Start::WorkingDirectory => "/proc/self/cwd".to_owned(),
+            Start::CanaryOpen => ARENA.descriptor().display().to_string(),
             Start::Descriptor(number) => format!("/proc/self/fd/{}", number % 16),
         }];
         parts.extend(self.parts.iter().take(12).map(|part| match part {

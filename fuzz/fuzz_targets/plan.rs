@@ -28,7 +28,7 @@ mod machines;
 /// A secret that the caller has and nobody may see.
 const SECRET: &str = "hunter2-in-no-plan";
 
-/// The first bytes choose the machine and the answers; the rest is a spec, or choices for one.
+// The first bytes choose the machine and the answers; the rest is a spec, or choices for one.
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Some((choices, rest)) = bytes.split_first_chunk::<6>() else { return Corpus::Reject };
     let words;
@@ -258,13 +258,10 @@ impl Held<'_> {
             assert!(!matches!(op, Op::Landlock { .. }) || Some(index) > privileges, "Landlock needs no_new_privs");
         }
         let landlock = self.count(|op| matches!(op, Op::Landlock { .. })) > 0;
-        let missing = matches!(self.machine.facts.landlock, LandlockFacts::Missing(_));
-        let leave = self.spec.landlock.is_some() || posture.landlock == posture::Layer::None || missing;
+        let leave = self.spec.landlock.is_some() || posture.landlock == posture::Layer::None;
         let mounts = self.plan.namespaces.contains(&Namespace::Mount);
-        assert!(landlock || leave || !mounts, "no Landlock, and nobody said so");
-        if missing && !landlock && self.spec.landlock.is_none() && posture.landlock != posture::Layer::None && mounts {
-            assert!(self.plan.weakened.iter().any(|weak| weak.feature == "landlock"), "weakened without a word");
-        }
+        let weakened = self.plan.weakened.iter().any(|weak| weak.feature == "landlock");
+        assert!(landlock || leave || weakened || !mounts, "no Landlock, and nobody said so");
     }
 
     /// Every tree is made before it is used, and used once.
@@ -321,21 +318,22 @@ impl Held<'_> {
         let invocation = &self.machine.invocation;
         let (mut read, mut written, mut asked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for mount in &self.spec.mounts {
-            match &mount.value {
+            let (named, path) = match &mount.value {
                 Mount::Bind(bind) if bind.access == Access::ReadWrite => {
-                    drop(written.insert(invocation.absolute(&bind.source)))
+                    (&mut written, invocation.absolute(&bind.source))
                 }
-                Mount::Bind(bind) => drop(read.insert(invocation.absolute(&bind.source))),
-                Mount::Overlay { lower, .. } => drop(read.insert(invocation.absolute(lower))),
-                Mount::Volume { name, .. } => drop(written.insert(invocation.volumes.join(name))),
-                Mount::Device { path } => drop(asked.insert(PathBuf::from(path.as_str()))),
-                _ => {}
-            }
+                Mount::Bind(bind) => (&mut read, invocation.absolute(&bind.source)),
+                Mount::Overlay { lower, .. } => (&mut read, invocation.absolute(lower)),
+                Mount::Volume { name, .. } => (&mut written, invocation.volumes.join(name)),
+                Mount::Device { path } => (&mut asked, PathBuf::from(path.as_str())),
+                _ => continue,
+            };
+            named.insert(path);
         }
         let upper = self.spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.upper.as_ref());
         written.extend(upper.map(|upper| invocation.absolute(&upper.value)));
         match &self.machine.facts.base {
-            Base::Image(image) => drop(read.insert(image.clone())),
+            Base::Image(image) => read.extend([image.clone()]),
             Base::Host(entries) => read.extend(entries.iter().map(|entry| PathBuf::from(entry.path.as_str()))),
             Base::Scratch => {}
         }

@@ -2,7 +2,8 @@
 //! canary that must never change.
 
 use std::collections::BTreeMap;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,15 +11,16 @@ use std::path::{Path, PathBuf};
 type Census = BTreeMap<PathBuf, String>;
 
 /// The directory of this process. Its name is known to no input: what aims at the canary
-/// does so through [`Arena::canary`], relative links, or the working directory.
+/// does so through [`Arena::canary`], relative links, or a descriptor.
 #[derive(Debug)]
 pub struct Arena {
     home: PathBuf,
+    canary: File,
     before: Census,
 }
 
 impl Arena {
-    /// Returns a new arena, and makes the canary the working directory.
+    /// Returns a new arena.
     ///
     /// # Panics
     /// Where it cannot be made.
@@ -34,8 +36,8 @@ impl Arena {
         for file in ["file", "passwd", "deep/file"] {
             std::fs::write(canary.join(file), "root:x:0:0::/:/bin/sh\n").expect("the canary can be written");
         }
-        std::env::set_current_dir(&canary).expect("the canary can be entered");
-        let mut arena = Self { home, before: Census::new() };
+        let canary = File::open(canary).expect("the canary can be opened");
+        let mut arena = Self { home, canary, before: Census::new() };
         arena.before = arena.census();
         arena
     }
@@ -44,6 +46,12 @@ impl Arena {
     #[must_use]
     pub fn canary(&self) -> PathBuf {
         self.home.join("canary")
+    }
+
+    /// Returns the canary by its magic link (proc_pid_fd(5)).
+    #[must_use]
+    pub fn descriptor(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.canary.as_raw_fd()))
     }
 
     /// Returns the directory for what is fuzzed, new and empty.
