@@ -180,7 +180,7 @@ fuzz_target!(|bytes: &[u8]| {
     file.write_all(archive).and_then(|()| file.rewind()).expect("it can be written");
     let root = ARENA.fresh();
     // Both owners meet with all members; only root can give files away.
-    let owners = match bytes.len() % 2 == 0 && rustix::process::geteuid().is_root() {
+    let owners = match bytes.len().is_multiple_of(2) && rustix::process::geteuid().is_root() {
         true => Owners::Archive,
         false => Owners::Caller,
     };
