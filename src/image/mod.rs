@@ -5,6 +5,8 @@ mod account;
 mod decode;
 mod directories;
 mod extract;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod locate;
 mod look;
 mod members;

@@ -11,7 +11,7 @@ use crate::plan::landlock::{Act, Right, Rights};
 use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
-    Variable, VariableValue, Write,
+    Variable, VariableValue,
 };
 use crate::report::{SpecText, line};
 use crate::spec;

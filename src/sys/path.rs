@@ -103,13 +103,14 @@ pub fn require_device(file: Fd) -> Sys<()> {
 
 /// Refuses an open directory that is not of a procfs (fstatfs(2)): ENODEV.
 pub fn require_procfs(directory: Fd) -> Sys<()> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    const PROC_SUPER_MAGIC: i128 = 0x9fa0;
     let mut facts = std::mem::MaybeUninit::<libc::statfs>::zeroed();
     // SAFETY: fstatfs(2) fills one struct.
     let returned = unsafe { libc::syscall(libc::SYS_fstatfs, directory.0, facts.as_mut_ptr()) };
     check(returned)?;
     // SAFETY: all of it was zeroed, and the call filled it.
-    let kind = unsafe { facts.assume_init() }.f_type;
+    // Unsigned in musl, signed in glibc.
+    let kind = i128::from(unsafe { facts.assume_init() }.f_type);
     if kind == PROC_SUPER_MAGIC { Ok(()) } else { Err(Errno::ENODEV) }
 }
 

@@ -25,6 +25,7 @@ mod identity;
 mod image;
 mod landlock;
 mod limits;
+mod machines;
 mod manners;
 mod mounts;
 mod namespaces;

@@ -7,4 +7,5 @@ mod missing;
 pub(crate) mod probe;
 mod profiles;
 mod programs;
+mod reference;
 mod refused;
