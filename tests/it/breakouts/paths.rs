@@ -47,6 +47,9 @@ const LOOK_AT_PROC: &str = "for d in / /.. /proc /bad /dev /tmp /run /work; do
 done; echo looked";
 
 /// CVE-2019-16884, CVE-2019-19921, and CVE-2023-27561 and CVE-2023-28642, by which they came back.
+/// Puts something in the way.
+type Plant = fn(&Sbx, &str);
+
 #[test]
 fn cve_2019_16884_proc_of_the_image_is_a_link() {
     if !has_rootfs() {
@@ -184,7 +187,7 @@ fn cve_2026_41579_dev_of_the_image_leads_out() {
             }
             canary.check(&target);
         }
-        let kinds: [(&str, fn(&Sbx, &str)); 5] = [
+        let kinds: [(&str, Plant); 5] = [
             ("link", |sbx, name| {
                 plant(sbx, &format!("img/dev/{name}"), &sbx.path("canary").join(name).display().to_string())
             }),
