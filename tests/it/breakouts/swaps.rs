@@ -56,7 +56,8 @@ fn cve_2021_30465_destination_is_swapped_while_runs_start() {
             let (canary, source) = (Canary::of(&sbx.path("canary")), Canary::of(&sbx.path("src")));
             let Some(seen) = swapped(&sbx) else { return };
             for ran in &seen {
-                assert!(matches!(ran.code(), 0 | 125), "{who:?} {target}: {ran:?}");
+                // An empty `/bin` of the sandbox's own has no shell.
+                assert!(matches!(ran.code(), 0 | 125 | 127), "{who:?} {target}: {ran:?}");
                 let strange: Vec<_> = shown(&ran.stdout).difference(&quiet).cloned().collect();
                 assert!(strange.is_empty(), "{who:?} {target}: {strange:?}");
             }
