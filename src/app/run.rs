@@ -287,7 +287,7 @@ impl<'a> Account<'a> {
             Writable::Ephemeral => "ephemeral",
             Writable::Persist => "persist",
         });
-        self.digest = image.and_then(|image| Some(format!("sha256:{}", image.digest.as_ref()?)));
+        self.digest = image.and_then(|image| Some(image.digest.as_ref()?.to_string()));
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
+use crate::image::layer::{Described, Directory, What};
 use crate::image::members::Member;
 use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
 use crate::sys::file::{self, Access, Errno, Owner};
@@ -41,8 +42,10 @@ impl Tree {
         for (_, inode, pending) in &closed {
             self.settle(*inode, pending)?;
         }
-        file::sync_file_system(&*self.root).map_err(|errno| self.failed("write back", b"", errno))?;
-        Ok(self.skipped)
+        let Self { list, skipped, .. } = self;
+        let finished = list.finish(&skipped);
+        finished.map_err(|error| Error::io("cannot write the list of the layer", &error))?;
+        Ok(skipped)
     }
 
     fn open_again(&self, inode: u64, pending: &Pending) -> Result<OwnedFd> {
@@ -140,6 +143,8 @@ impl Tree {
             return Ok(());
         }
         let owner = Owner { uid: 0, gid: 0 };
+        let directory = Directory { described: Described::No, mode: 0o755, owner, time: None };
+        self.note(name.to_vec(), What::Directory(directory))?;
         self.remember(inode, Pending { name: name.to_vec(), mode: 0o755, owner, time: None })
     }
 
@@ -149,7 +154,9 @@ impl Tree {
         let mode = member.mode & 0o3777;
         self.skipped.set_id += u64::from(mode != member.mode);
         let inode = self.inode(&name, directory)?;
-        self.remember(inode, Pending { name, mode, owner: member.owner, time: Some(member.time) })
+        let (owner, time) = (member.owner, Some(member.time));
+        self.note(name.clone(), What::Directory(Directory { described: Described::Yes, mode, owner, time }))?;
+        self.remember(inode, Pending { name, mode, owner, time })
     }
 
     fn remember(&mut self, inode: u64, pending: Pending) -> Result<()> {

@@ -2,9 +2,13 @@
 //! Nothing of an image is ever run or trusted here, and no image is ever changed.
 
 mod account;
+mod archive;
 mod decode;
+pub mod digest;
 mod directories;
 mod extract;
+mod import;
+mod layer;
 mod locate;
 mod look;
 mod members;
@@ -18,6 +22,7 @@ mod tree;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use crate::image::digest::Digest;
 use crate::units::AbsPath;
 
 pub use account::account;
@@ -75,9 +80,8 @@ pub struct Image {
     pub root: PathBuf,
     /// What was asked for.
     pub source: PathBuf,
-    /// SHA-256 of the bytes of the archive, 64 lower-case hexadecimal digits: what
-    /// `sha256sum` prints. `None` for a directory.
-    pub digest: Option<String>,
+    /// Of the bytes of the archive: what `sha256sum` prints. `None` for a directory.
+    pub digest: Option<Digest>,
     pub skipped: Skipped,
     /// The open place that stands for a `root` whose path cannot be trusted.
     held: Option<PathBuf>,
