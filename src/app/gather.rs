@@ -98,7 +98,8 @@ fn image(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>) -> Result
         RootfsSource::Tar(_) => Source::Tar(&path),
         _ => Source::Path(&path),
     };
-    let store = || Store::of_caller(|name| std::env::var_os(name));
+    let confined = || image::Extractor::Program(PathBuf::from("/proc/self/exe"));
+    let store = || Store::of_caller(|name| std::env::var_os(name)).map(|store| store.with_extractor(confined()));
     let mut bar = Bar::new(&path);
     let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
     image::locate(Asked { source, held }, digest, store, &mut |progress| bar.show(progress)).map(Some)

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod deliver;
 pub mod edit;
+pub mod extract;
 pub mod gather;
 pub mod inspect;
 pub mod machine;

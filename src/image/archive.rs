@@ -41,7 +41,7 @@ pub(super) fn archive(
             }
         }
     };
-    let Kept { root, skipped } = kept;
+    let Kept { root, skipped, .. } = kept;
     Ok(Image { kind: Kind::Tar, root, source: path.to_owned(), digest: Some(digest), skipped, held: None })
 }
 

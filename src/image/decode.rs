@@ -24,6 +24,7 @@ const XZ_MEMORY_KIB: u32 = 192 << 10;
 const BUFFER: usize = 256 << 10;
 
 /// Where the packed bytes of an archive are: a file, or a part of one.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Packed<'a> {
     pub(super) file: &'a File,
     pub(super) offset: u64,

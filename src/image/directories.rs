@@ -20,11 +20,12 @@ const NAMES: usize = 128 << 20;
 const LINKS: usize = 40;
 
 impl Tree {
-    /// Gives all directories what the archive says they have, and writes the tree back.
+    /// Gives all directories what the archive says they have, seals the list, and returns what was left out and how
+    /// many hard links lead to layers below.
     ///
     /// # Errors
     /// A directory that cannot be changed.
-    pub(super) fn finish(mut self) -> Result<Skipped> {
+    pub(super) fn finish(mut self) -> Result<(Skipped, u64)> {
         // Those that even their owner may not pass come last, the deepest first.
         let mut closed = Vec::new();
         for (inode, pending) in std::mem::take(&mut self.directories.pending) {
@@ -42,10 +43,10 @@ impl Tree {
         for (_, inode, pending) in &closed {
             self.settle(*inode, pending)?;
         }
-        let Self { list, skipped, .. } = self;
+        let Self { list, skipped, below, .. } = self;
         let finished = list.finish(&skipped);
         finished.map_err(|error| Error::io("cannot write the list of the layer", &error))?;
-        Ok(skipped)
+        Ok((skipped, below))
     }
 
     fn open_again(&self, inode: u64, pending: &Pending) -> Result<OwnedFd> {

@@ -28,6 +28,8 @@ pub(super) struct Extracted {
     /// Of the bytes of the tar.
     pub(super) diff_id: Digest,
     pub(super) skipped: Skipped,
+    /// Hard links to files that are in a layer below, or nowhere.
+    pub(super) below: u64,
 }
 
 /// Extracts `source` to `target`; `progress` gets the number of bytes that were read of it.
@@ -51,7 +53,7 @@ pub(super) fn extract(
         drop(pieces);
         let decoded = decoder.join().map_err(|_| Error::new(Kind::Bug, "the decoder panicked"))?;
         match (placed, decoded) {
-            (Ok(skipped), Ok(Some(digest))) => Ok(Extracted { digest, diff_id, skipped }),
+            (Ok((skipped, below)), Ok(Some(digest))) => Ok(Extracted { digest, diff_id, skipped, below }),
             (_, Err(error)) => Err(error),
             (Err(error), Ok(_)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
             (Ok(_), Ok(None)) => Err(Error::new(Kind::Bug, "the decoder was not heard to its end")),
@@ -119,7 +121,7 @@ fn unpack(
     }
 }
 
-fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<Skipped> {
+fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<(Skipped, u64)> {
     let mut members = Members::new(pieces);
     let mut tree = Tree::new(target, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {

@@ -1,6 +1,7 @@
 //! Layers that are not in the store yet get into it: extracted side by side, judged, then named. Either all of
 //! them are kept or, as far as they are new, none.
 
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
@@ -8,7 +9,7 @@ use crate::image::decode::Packed;
 use crate::image::extract::{self, Extracted};
 use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::{Ownership, Target, Whiteouts};
-use crate::image::{Progress, Step};
+use crate::image::{Bounds, Extractor, Progress, Step, worker};
 use crate::sys::file;
 
 /// What holds for all layers of one import.
@@ -55,7 +56,7 @@ impl Import<'_> {
         written.map_err(|errno| failed("write back", &path, &errno.into()))?;
         for (path, extracted) in &made {
             let name = Name::Layer(&extracted.diff_id);
-            self.store.keep(path, (name, self.ownership), &extracted.skipped)?;
+            self.store.keep(path, (name, self.ownership), (&extracted.skipped, extracted.below))?;
         }
         temporary.discard()?;
         let found = made.iter().map(|(_, extracted)| {
@@ -73,19 +74,60 @@ impl Import<'_> {
         jobs: &[Job<'_>],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<(PathBuf, Extracted)>> {
+        let made: Vec<PathBuf> =
+            (0..jobs.len()).map(|number| temporary.make(&number.to_string())).collect::<Result<_>>()?;
         let total = jobs.iter().map(|job| job.packed.length).sum();
-        let mut before = 0;
-        let mut made = Vec::with_capacity(jobs.len());
-        for (number, job) in jobs.iter().enumerate() {
-            let path = temporary.make(&number.to_string())?;
-            let target = self.target(&path)?;
-            let mut show = |read| progress(Progress { step: Step::Extract, read: before + read, total });
-            let extracted = extract::extract(&job.packed, target, (self.whiteouts, self.store.bounds()), &mut show);
-            let extracted = extracted.map_err(|error| about(&job.shown, error))?;
-            before += job.packed.length;
-            made.push((path, extracted));
-        }
-        Ok(made)
+        let mut read = vec![0; jobs.len()];
+        let mut show = |job: usize, bytes| {
+            read[job] = bytes;
+            progress(Progress { step: Step::Extract, read: read.iter().sum(), total });
+        };
+        let extracted = match self.store.extractor() {
+            Extractor::Here => self.here(jobs, &made, &mut show),
+            Extractor::Program(program) => worker::run(program, &self.request(jobs, &made)?, &mut show),
+        };
+        let extracted = extracted.map_err(|(job, error)| match job.and_then(|job| jobs.get(job)) {
+            Some(job) => about(&job.shown, error),
+            None => error,
+        })?;
+        Ok(made.into_iter().zip(extracted).collect())
+    }
+
+    fn here(
+        &self,
+        jobs: &[Job<'_>],
+        made: &[PathBuf],
+        show: &mut dyn FnMut(usize, u64),
+    ) -> std::result::Result<Vec<Extracted>, (Option<usize>, Error)> {
+        let one = |(number, (job, made)): (usize, (&Job<'_>, &PathBuf))| {
+            let extracted = self.target(made).and_then(|target| {
+                let bounds = (self.whiteouts, self.store.bounds());
+                extract::extract(&job.packed, target, bounds, &mut |bytes| show(number, bytes))
+            });
+            extracted.map_err(|error| (Some(number), error))
+        };
+        jobs.iter().zip(made).enumerate().map(one).collect()
+    }
+
+    fn request(&self, jobs: &[Job<'_>], made: &[PathBuf]) -> Result<worker::Request> {
+        let layers = jobs.iter().zip(made).map(|(Job { packed, .. }, made)| {
+            Ok(worker::Layer {
+                archive: name_of(packed)?,
+                offset: packed.offset,
+                length: packed.length,
+                made: made.clone(),
+                shown: made.clone(),
+            })
+        });
+        let Bounds { entries, unpacked, ratio } = *self.store.bounds();
+        Ok(worker::Request {
+            layers: layers.collect::<Result<_>>()?,
+            whiteouts: self.whiteouts == Whiteouts::Hide,
+            owned: self.ownership == Ownership::Archive,
+            entries,
+            unpacked,
+            ratio,
+        })
     }
 
     fn target(&self, made: &std::path::Path) -> Result<Target> {
@@ -96,6 +138,13 @@ impl Import<'_> {
         let list = std::fs::File::create_new(&path).map_err(|error| failed("create", &path, &error))?;
         Ok(Target { root, list, shown, ownership: self.ownership })
     }
+}
+
+/// Returns where an open archive lies now. Another file may have taken its place when the worker opens it; then its
+/// digests tell.
+fn name_of(packed: &Packed<'_>) -> Result<PathBuf> {
+    let link = format!("/proc/self/fd/{}", packed.file.as_raw_fd());
+    std::fs::read_link(&link).map_err(|error| Error::io(format_args!("cannot read `{link}`"), &error))
 }
 
 /// Says what an error is about.

@@ -9,6 +9,7 @@ mod directories;
 mod extract;
 mod import;
 mod layer;
+mod layered;
 mod locate;
 mod look;
 mod members;
@@ -18,6 +19,7 @@ mod remember;
 mod remove;
 mod store;
 mod tree;
+pub mod worker;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -165,4 +167,13 @@ impl Default for Bounds {
     fn default() -> Self {
         Self { entries: 500_000, unpacked: 16 << 30, ratio: 200 }
     }
+}
+
+/// Who extracts what a stranger packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extractor {
+    /// This very process: for tests of the extraction itself, and inside the worker.
+    Here,
+    /// A program that confines itself, see [`worker`].
+    Program(PathBuf),
 }

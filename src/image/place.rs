@@ -36,6 +36,7 @@ impl Tree {
             root: Rc::new(root),
             ownership,
             whiteouts,
+            below: 0,
             list: Writer::new(std::io::BufWriter::new(list)),
             bounds,
             directories: Directories::default(),
@@ -240,6 +241,7 @@ impl Tree {
                     Ok(_) => self.clear(spot)?,
                     Err(_) => {}
                 }
+                self.below += 1;
                 return self.note(spot.full.clone(), target);
             }
             Err(_) => return Err(wrong("which is not in the archive before it")),

@@ -48,6 +48,8 @@ pub(super) struct Tree {
     pub(super) made: u64,
     pub(super) written: u64,
     pub(super) skipped: Skipped,
+    /// Hard links to what is not in the tree.
+    pub(super) below: u64,
     pub(super) whiteouts: Whiteouts,
     pub(super) list: Writer<BufWriter<File>>,
 }

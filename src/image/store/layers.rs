@@ -24,6 +24,8 @@ pub(in crate::image) enum Name<'a> {
 pub(in crate::image) struct Kept {
     pub(in crate::image) root: PathBuf,
     pub(in crate::image) skipped: Skipped,
+    /// Hard links to files of layers below.
+    pub(in crate::image) below: u64,
 }
 
 impl Kept {
@@ -47,13 +49,13 @@ impl Store {
         };
         self.check()?;
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-        let (Some(Ok(devices)), Some(Ok(set_id)), Some(Ok(attributes)), None) =
-            (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+        let (Some(Ok(devices)), Some(Ok(set_id)), Some(Ok(attributes)), Some(Ok(below)), None) =
+            (numbers.next(), numbers.next(), numbers.next(), numbers.next(), numbers.next())
         else {
             return Err(Error::new(Kind::Host, format!("`{}` is damaged", list.display()))
                 .with_hint(format!("remove `{}`", path.display())));
         };
-        Ok(Some(Kept { root: path.join("rootfs"), skipped: Skipped { devices, set_id, attributes } }))
+        Ok(Some(Kept { root: path.join("rootfs"), skipped: Skipped { devices, set_id, attributes }, below }))
     }
 
     /// Gives the directory `made`, in which the tree is `rootfs`, its name. The caller has had the file system
@@ -65,10 +67,10 @@ impl Store {
         &self,
         made: &Path,
         (name, ownership): (Name<'_>, Ownership),
-        skipped: &Skipped,
+        (skipped, below): (&Skipped, u64),
     ) -> Result<()> {
         let list = made.join("skipped");
-        let text = format!("{} {} {}\n", skipped.devices, skipped.set_id, skipped.attributes);
+        let text = format!("{} {} {} {below}\n", skipped.devices, skipped.set_id, skipped.attributes);
         let written = std::fs::write(&list, text).and_then(|()| File::open(&list)?.sync_all());
         written.map_err(|error| failed("write", &list, &error))?;
         let place = self.place_of(name, ownership);

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::Bounds;
+use crate::image::{Bounds, Extractor};
 use crate::sys::file::effective_uid;
 use crate::sys::watch::asked_to_end;
 
@@ -35,13 +35,14 @@ use crate::sys::watch::asked_to_end;
 pub struct Store {
     root: PathBuf,
     bounds: Bounds,
+    extractor: Extractor,
 }
 
 impl Store {
     /// Returns the store at `root`, with the default bounds.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), bounds: Bounds::default() }
+        Self { root: root.into(), bounds: Bounds::default(), extractor: Extractor::Here }
     }
 
     /// Returns the caller's store: `SBX_STORE`, else `/var/lib/sbx` for root, else `sbx` in
@@ -77,10 +78,21 @@ impl Store {
         self
     }
 
+    /// Changes who extracts.
+    #[must_use]
+    pub fn with_extractor(mut self, extractor: Extractor) -> Self {
+        self.extractor = extractor;
+        self
+    }
+
     /// Returns the directory of the store.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub(super) fn extractor(&self) -> &Extractor {
+        &self.extractor
     }
 
     pub(super) fn bounds(&self) -> &Bounds {
