@@ -265,12 +265,9 @@ struct Account<'a> {
 
 impl<'a> Account<'a> {
     fn asked(&mut self, spec: &Spec) {
-        self.source = spec.rootfs.as_ref().and_then(|rootfs| match &rootfs.value.source {
-            RootfsSource::Host | RootfsSource::Scratch => None,
-            RootfsSource::Path(path) => Some(path.0.clone()),
-            RootfsSource::Directory(path) => Some(format!("dir:{}", path.0)),
-            RootfsSource::Tar(path) => Some(format!("tar:{}", path.0)),
-        });
+        let source = spec.rootfs.as_ref().map(|rootfs| &rootfs.value.source);
+        let source = source.filter(|source| !matches!(source, RootfsSource::Host | RootfsSource::Scratch));
+        self.source = source.map(RootfsSource::as_written);
     }
 
     fn found(&mut self, spec: &Spec, base: &Base, image: Option<&Image>) {

@@ -54,6 +54,15 @@ fn rootfs(spec: &Spec, out: &mut Findings) {
         let finding = Finding::new(place(digest), "only a file has a digest").label("cannot be checked");
         out.push(finding.help("remove it, or name a tar"));
     }
+    if let (Some(pull), false) = (&rootfs.pull, matches!(rootfs.source, RootfsSource::Registry(_))) {
+        let finding = Finding::new(place(pull), "only an image of a registry is pulled").label("without effect");
+        out.push(finding.help("remove it, or name a source that begins with `docker://`"));
+    }
+    let single = fixed || matches!(rootfs.source, RootfsSource::Tar(_));
+    if let (Some(platform), true) = (&rootfs.platform, single) {
+        let finding = Finding::new(place(platform), "only an image has a platform").label("without effect");
+        out.push(finding.help("remove it, or name an image"));
+    }
 }
 
 fn namespaces(spec: &Spec, out: &mut Findings) {
