@@ -3,11 +3,13 @@
 
 mod account;
 mod decode;
+pub mod digest;
 mod directories;
 mod extract;
 mod locate;
 mod look;
 mod members;
+pub mod oci;
 mod pax;
 mod place;
 mod remember;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::error::{Error, Kind, Result};
 use crate::image::tree::Ownership;
 use crate::image::{Bounds, Leftover, Skipped, remove};
-use crate::sys::file::effective_uid;
+use crate::sys::file::{self, Errno, effective_uid};
 use crate::sys::watch::asked_to_end;
 
 /// A store. Nothing is read or made before it is needed.
@@ -118,6 +118,22 @@ impl Store {
         names.sort();
         names.dedup();
         Ok(names.into_iter().filter_map(|name| collect_one(&tmp, &name)).collect())
+    }
+
+    /// Makes a file in the store that has no name and is gone when it is closed.
+    ///
+    /// # Errors
+    /// A store that cannot be written to, or whose file system has no such files.
+    pub fn unnamed(&self) -> Result<File> {
+        self.prepare()?;
+        let tmp = self.root.join("tmp");
+        file::create_unnamed(&tmp).map(File::from).map_err(|errno| {
+            let error = failed("create a file in", &tmp, &errno.into());
+            match errno {
+                Errno::EOPNOTSUPP => error.with_hint("set SBX_STORE to a directory on a local file system"),
+                _ => error,
+            }
+        })
     }
 
     /// Makes the directories of the store where they are missing.
