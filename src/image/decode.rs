@@ -12,6 +12,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
+use crate::image::digest::Digest;
 use crate::image::{Bounds, Progress, Step};
 use crate::sys::watch::asked_to_end;
 
@@ -44,12 +45,7 @@ impl<'a> Packed<'a> {
 
     /// Returns the digest of all that was read, in lower-case hexadecimal digits.
     pub(super) fn digest(self) -> String {
-        use std::fmt::Write as _;
-        self.hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing into a String cannot fail.
-            let _: std::fmt::Result = write!(text, "{byte:02x}");
-            text
-        })
+        Digest::of_hash(self.hash).hex().to_owned()
     }
 }
 

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
+use crate::image::digest;
 use crate::image::store::{Store, failed};
 
 /// A file changed again within the tick of its file system's clock keeps its times
@@ -84,7 +85,9 @@ pub(super) fn recall(store: &Store, stamp: &Stamp) -> Result<Digest> {
     let (Some(line), Some(read_at), Some(digest)) = (lines.next(), lines.next(), lines.next()) else {
         return Ok(Digest::Unknown);
     };
-    let (true, Ok(read_at)) = (line == stamp.line() && is_digest(digest), read_at.parse::<i128>()) else {
+    let (true, Ok(read_at)) =
+        (line == stamp.line() && digest::Digest::from_hex(digest).is_ok(), read_at.parse::<i128>())
+    else {
         return Ok(Digest::Unknown);
     };
     let settled = i128::try_from(SETTLED.as_nanos()).unwrap_or(i128::MAX);
@@ -112,13 +115,7 @@ pub(super) fn note(store: &Store, stamp: &Stamp, (digest, read_at): (&str, Durat
 /// # Errors
 /// Anything but 64 lower-case hexadecimal digits: a digest becomes a part of a path (CVE-2024-3727).
 pub(super) fn check_digest(digest: &str) -> Result<()> {
-    match is_digest(digest) {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Spec, format!("`{digest}` is not a SHA-256 digest"))
-            .with_hint("write the 64 hexadecimal digits that `sha256sum FILE` prints")),
-    }
-}
-
-fn is_digest(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    digest::Digest::from_hex(digest).map(drop).map_err(|error| {
+        error.with_kind(Kind::Spec).with_hint("write the 64 hexadecimal digits that `sha256sum FILE` prints")
+    })
 }

@@ -72,10 +72,10 @@ impl Config {
             env: strings("Env", env, variable)?,
             entrypoint: strings("Entrypoint", entrypoint, |text| plain(text, STRING))?,
             cmd: strings("Cmd", cmd, |text| plain(text, STRING))?,
-            user: one("User", user, |text| word(text))?,
-            workdir: one("WorkingDir", working_dir, |text| path(text))?,
+            user: one("User", user, word)?,
+            workdir: one("WorkingDir", working_dir, path)?,
             volumes: strings("Volumes", Some(volumes), path)?,
-            stop_signal: one("StopSignal", stop_signal, |text| word(text))?,
+            stop_signal: one("StopSignal", stop_signal, word)?,
             labels: self::labels(labels.unwrap_or_default())?,
             diff_ids,
         })

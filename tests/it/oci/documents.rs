@@ -94,7 +94,11 @@ fn an_old_or_a_foreign_format_is_named() {
     let helm = with(manifest(), "config", to("application/vnd.cncf.helm.config.v1+json"));
     refused(&helm, None, "is an artifact of the type `application/vnd.cncf.helm.config.v1+json`, not an image");
     let layer = with(manifest(), "layers", json!([to(LAYER), to("application/vnd.oci.image.layer.v1.tar+bzip2")]));
-    refused(&layer, None, "`layers[1]`: the type `application/vnd.oci.image.layer.v1.tar+bzip2` is not that of a layer");
+    refused(
+        &layer,
+        None,
+        "`layers[1]`: the type `application/vnd.oci.image.layer.v1.tar+bzip2` is not that of a layer",
+    );
     refused(&with(manifest(), "layers", json!([to(MANIFEST)])), None, "`layers[0]`: the type");
 }
 
@@ -116,7 +120,11 @@ fn a_descriptor_has_a_digest_and_a_size_that_can_be_true() {
         let bad = json!({"mediaType": LAYER, "digest": digest('a'), "size": size});
         refused(&with(manifest(), "layers", json!([bad])), None, "is not the JSON that is due");
     }
-    refused(&with(manifest(), "layers", json!([{"digest": digest('a'), "size": 1}])), None, "missing field `mediaType`");
+    refused(
+        &with(manifest(), "layers", json!([{"digest": digest('a'), "size": 1}])),
+        None,
+        "missing field `mediaType`",
+    );
     refused(&with(manifest(), "layers", json!([to(LAYER)]).to_string()), None, "invalid type: string");
     refused(&without(manifest(), "config"), None, "missing field `config`");
     refused(&without(index(), "manifests"), None, "without `manifests`");

@@ -103,10 +103,7 @@ pub(crate) fn on(mut descriptor: Value, platform: &str) -> Value {
 }
 
 pub(crate) fn selection(tag: Option<&str>, platform: Option<&str>) -> Selection {
-    Selection {
-        tag: tag.map(str::to_owned),
-        platform: platform.map(|platform| Platform::parse(platform).unwrap()),
-    }
+    Selection { tag: tag.map(str::to_owned), platform: platform.map(|platform| Platform::parse(platform).unwrap()) }
 }
 
 pub(crate) fn read(form: Form, path: &Path, selection: &Selection) -> Result<Manifest> {
