@@ -42,7 +42,7 @@
 //! - The command's uid outside is never 0, and its pid 1 holds no descriptor of the host.
 //! - What is asked for and cannot be enforced is an error before anything is made, or stands under `weakened`.
 //! - A figure that is not known is absent, never zero.
-//! - Words of the outside stay at their border: `kdl` in [`spec`], `clap` in [`cli`], archives in [`image`], JSON in [`report`].
+//! - Words of the outside stay at their border: `kdl` in [`spec`], `clap` in [`cli`], archives in [`image`], JSON in [`report`] and that of images in [`image::oci`].
 //!   `libc` and `nix` are called in [`sys`] only; elsewhere they lend the names of errno, signals and flags.
 //!
 //! # Why it is so

@@ -102,6 +102,14 @@ pub(super) fn unpacked<'a>(
     Ok(Unpacked { inner, packed: read, count: 0, bounds: *bounds })
 }
 
+/// Returns whether a file that begins so has to be unpacked.
+///
+/// # Errors
+/// A file that begins like no archive that is read here.
+pub(super) fn is_packed(start: &[u8]) -> Result<bool> {
+    Ok(!matches!(Format::of(start)?, Format::Plain))
+}
+
 enum Format {
     Plain,
     Gzip,

@@ -13,6 +13,7 @@ mod layered;
 mod locate;
 mod look;
 mod members;
+pub mod oci;
 mod pax;
 mod place;
 mod remember;

@@ -27,6 +27,7 @@ mod limits;
 mod manners;
 mod mounts;
 mod namespaces;
+mod oci;
 mod odd;
 mod plan;
 mod plan_show;

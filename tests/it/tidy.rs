@@ -28,7 +28,7 @@ const BORDERS: [(&[&str], &[&str]); 13] = [
     (&["tar", "flate2", "lzma_rust2", "ruzstd"], &["image/"]),
     (&["syscalls"], &["spec/syscall.rs"]),
     (&["sha2"], &["image/", "app/run.rs"]),
-    (&["serde", "serde_json"], &["report/", "plan/seccomp/oci.rs"]),
+    (&["serde", "serde_json"], &["report/", "plan/seccomp/oci.rs", "image/oci/"]),
     (&["humantime"], &["units.rs", "spec/", "report/"]),
     (&["indicatif"], &["app/progress.rs"]),
     (&["anstream"], &["app/"]),

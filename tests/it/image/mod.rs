@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
 
 mod agreement;
-mod arena;
+pub(crate) mod arena;
 mod contents;
 mod damage;
 mod formats;
