@@ -16,6 +16,7 @@ mod members;
 pub mod oci;
 mod pax;
 mod place;
+pub mod registry;
 mod remember;
 mod remove;
 mod store;
