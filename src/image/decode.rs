@@ -45,7 +45,7 @@ impl<'a> Packed<'a> {
 
     /// Returns the digest of all that was read, in lower-case hexadecimal digits.
     pub(super) fn digest(self) -> String {
-        Digest::of_hash(self.hash).hex().to_owned()
+        Digest::finish(self.hash).hex().to_owned()
     }
 }
 
