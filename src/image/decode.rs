@@ -56,7 +56,7 @@ pub(super) struct Stored<'a> {
 impl Stored<'_> {
     /// Returns the digest of all that was read.
     pub(super) fn digest(self) -> Digest {
-        Digest::of_hash(self.hash)
+        Digest::finish(self.hash)
     }
 }
 

@@ -36,12 +36,12 @@ impl Digest {
     /// Returns the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self::of_hash(Sha256::new_with_prefix(bytes))
+        Self::finish(Sha256::new_with_prefix(bytes))
     }
 
     /// Returns the digest of all that went into `hash`.
     #[must_use]
-    pub fn of_hash(hash: Sha256) -> Self {
+    pub fn finish(hash: Sha256) -> Self {
         let hex = hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
             // Writing into a String cannot fail.
             let _: fmt::Result = write!(text, "{byte:02x}");
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!((digest.hex(), digest.to_string()), (EMPTY, format!("sha256:{EMPTY}")));
         assert_eq!(Digest::parse(&digest.to_string()).unwrap(), digest);
         assert_eq!(Digest::from_hex(EMPTY).unwrap(), digest);
-        assert!(Digest::of(b"1") < Digest::of(b"0"));
+        assert!(Digest::of(b"0") < Digest::of(b"1"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn extract(
         let decoder = scope.spawn(|| unpack(source, &read, bounds, sender));
         let mut pieces = Pieces { receiver, piece: Vec::new(), at: 0, hash: Sha256::new(), read: &read, progress };
         let placed = place(&mut pieces, target, whiteouts, bounds);
-        let diff_id = Digest::of_hash(pieces.hash.clone());
+        let diff_id = Digest::finish(pieces.hash.clone());
         // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
         drop(pieces);
         let decoded = decoder.join().map_err(|_| Error::new(Kind::Bug, "the decoder panicked"))?;

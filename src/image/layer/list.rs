@@ -64,7 +64,7 @@ impl<W: Write> Writer<W> {
     /// Those of the output.
     pub(in crate::image) fn finish(mut self, skipped: &Skipped) -> std::io::Result<W> {
         let Skipped { devices, set_id, attributes } = *skipped;
-        let sha256 = Digest::of_hash(self.hash.clone()).hex().to_owned();
+        let sha256 = Digest::finish(self.hash.clone()).hex().to_owned();
         let what = Shape::End { entries: self.entries, devices, set_id, attributes, sha256 };
         self.line(&Line { path: String::new(), what })?;
         self.output.flush()?;
@@ -96,7 +96,7 @@ pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Ski
         }
         let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
         if let Shape::End { entries: count, devices, set_id, attributes, sha256 } = line.what {
-            let whole = u64::try_from(entries.len()) == Ok(count) && sha256 == Digest::of_hash(hash).hex();
+            let whole = u64::try_from(entries.len()) == Ok(count) && sha256 == Digest::finish(hash).hex();
             let after = input.fill_buf().map_err(|error| Error::io("cannot read the list of the layer", &error))?;
             return match (whole, after.is_empty()) {
                 (true, true) => Ok((entries, Skipped { devices, set_id, attributes })),

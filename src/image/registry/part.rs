@@ -76,7 +76,7 @@ impl Part {
 
     /// Returns the digest of what is there.
     pub(super) fn digest(&self) -> Digest {
-        Digest::of_hash(self.hasher.clone())
+        Digest::finish(self.hasher.clone())
     }
 
     /// Gives the file its name; the caller has compared the digest. What a power cut leaves under it is whole.

@@ -4,11 +4,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use sbx::image::digest::Digest;
-use sbx::image::oci::{At, Form, Manifest, Platform, Scratch, detect, open};
+use sbx::image::oci::{At, Form, Manifest, Platform, detect};
 use sbx::sys::file::{self, Access};
 use serde_json::json;
 
-use super::maker::{CONFIG, Files, LAYER, MANIFEST, assert_says, config, contents, layers, read, selection};
+use super::maker::{CONFIG, Files, LAYER, MANIFEST, assert_says, config, contents, layers, read, read_at, selection};
 
 struct Layout {
     directory: tempfile::TempDir,
@@ -63,15 +63,14 @@ fn a_layout_is_read() {
     let held = file::open(&layout.path(), Access::Place).unwrap();
     let at = At { path: Path::new("/nowhere"), held: Some(&held) };
     assert_eq!(detect(at).unwrap(), Some(Form::Layout));
-    let scratch = || Scratch { file: &|| Ok(tempfile::tempfile().unwrap()), progress: &mut |_| {} };
-    assert_eq!(open(Form::Layout, at, &selection(None, None), scratch()).unwrap().digest, image.digest);
+    assert_eq!(read_at(Form::Layout, at, &selection(None, None)).unwrap().digest, image.digest);
     let path = layout.directory.path().join("x.tar");
     std::fs::write(&path, layout.files.tar()).unwrap();
     let held = file::open(&path, Access::Place).unwrap();
     std::fs::remove_file(&path).unwrap();
     let at = At { path: &path, held: Some(&held) };
     assert_eq!(detect(at).unwrap(), Some(Form::Archive));
-    assert_eq!(open(Form::Archive, at, &selection(None, None), scratch()).unwrap().digest, image.digest);
+    assert_eq!(read_at(Form::Archive, at, &selection(None, None)).unwrap().digest, image.digest);
 }
 
 #[test]

@@ -107,8 +107,12 @@ pub(crate) fn selection(tag: Option<&str>, platform: Option<&str>) -> Selection 
 }
 
 pub(crate) fn read(form: Form, path: &Path, selection: &Selection) -> Result<Manifest> {
+    read_at(form, At { path, held: None }, selection)
+}
+
+pub(crate) fn read_at(form: Form, at: At<'_>, selection: &Selection) -> Result<Manifest> {
     let file = || Ok(tempfile::tempfile().unwrap());
-    open(form, At { path, held: None }, selection, Scratch { file: &file, progress: &mut |_| {} })
+    open(form, at, selection, Scratch { file: &file, progress: &mut |_| {} })
 }
 
 /// Reads an image of these bytes in a file, or of these files in a directory.
