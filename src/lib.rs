@@ -55,7 +55,7 @@
 //!    is opened, and what the rules are about exists only once the child has mounted it.
 //! 3. **The host is detached first, mounts are made later.** Sources are opened as detached trees while the host is visible;
 //!    destinations are made when only the image is. A link in an image can then lead only into the image.
-//! 4. **Never root outside.** Root's commands get an id of their own; with an identity map, sysctls would open for writing
+//! 4. **Never root outside.** Each of root's runs gets an id of its own; with an identity map, sysctls would open for writing
 //!    without any capability.
 //! 5. **The parent measures and decides; pid 1 inside reaps and forwards.** It is not dumpable and carries nothing of the caller's
 //!    environment.

@@ -33,7 +33,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
     app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
-        Verb::Check { specs } => app::check::check(specs).map(|()| done(0)),
+        Verb::Check { specs } => app::check::check(specs).map(|text| Done { text, status: 0 }),
         Verb::Plan { request, json } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
         }

@@ -12,12 +12,14 @@ pub struct Span {
     pub end: usize,
 }
 
-/// Where a value came from: a place in the spec, a flag of the command line, or
+/// Where a value came from: a place in the spec, a flag of the command line, the image, or
 /// the defaults of sbx itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     Spec(Span),
     CommandLine,
+    /// The configuration of the image.
+    Image,
     Default,
 }
 
@@ -176,7 +178,7 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 /// Returns whether a terminal shows `character` as itself. The others act on it
 /// (control characters) or change or hide what stands beside them (format
 /// characters), as in CVE-2023-28101 and CVE-2021-42574.
-fn shows_itself(character: char) -> bool {
+pub(crate) fn shows_itself(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
             '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'

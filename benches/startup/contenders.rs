@@ -4,12 +4,10 @@
 use crate::Fault;
 use crate::machine;
 use crate::measure::Gap;
+use crate::surroundings::{self, NOBODY};
 use crate::yard::Yard;
 use std::fs;
 use std::process::Output;
-
-/// An unprivileged user that every system has.
-pub(crate) const NOBODY: u32 = 65534;
 
 /// One table: contenders that are compared with each other.
 #[derive(Debug)]
@@ -152,8 +150,8 @@ const LIMITED: &str = r#"{"memory": {"limit": 67108864, "swap": 67108864}, "pids
 
 /// Every table of the benchmark, in the order of the document.
 pub(crate) fn all(yard: &Yard) -> Vec<Scenario> {
-    let rootless = if machine::is_root() { NOBODY } else { machine::uid() };
-    let needs_root = (!machine::is_root()).then_some("it needs root; run the benchmark as root");
+    let rootless = if surroundings::is_root() { NOBODY } else { surroundings::uid() };
+    let needs_root = (!surroundings::is_root()).then_some("it needs root; run the benchmark as root");
     vec![
         Scenario {
             name: "plain-root",
@@ -189,7 +187,7 @@ pub(crate) fn all(yard: &Yard) -> Vec<Scenario> {
             name: "program",
             title: "The program by itself",
             about: "No sandbox. `sbx plan` reads, checks, resolves and prints a spec of the size and the nodes of the contract's example.",
-            uid: machine::uid(),
+            uid: surroundings::uid(),
             gaps: vec![Gap::None],
             contenders: programs(yard),
             cannot: None,
@@ -199,7 +197,7 @@ pub(crate) fn all(yard: &Yard) -> Vec<Scenario> {
             name: "spec",
             title: "What a longer spec costs a run",
             about: "Two specs of the same run: one says what is needed, the other spells out defaults at the length of the contract's example. The difference is reading, checking and resolving.",
-            uid: machine::uid(),
+            uid: surroundings::uid(),
             gaps: vec![Gap::None],
             contenders: specs(yard),
             cannot: None,

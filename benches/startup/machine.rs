@@ -2,44 +2,22 @@
 //! is started so that every contender finds the same surroundings.
 
 use crate::Fault;
-use crate::contenders::NOBODY;
+use crate::surroundings::{self, PATH, surroundings};
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
-
-/// The caller's user id.
-pub(crate) fn uid() -> u32 {
-    fs::metadata("/proc/self").map_or(NOBODY, |self_| self_.uid())
-}
-
-pub(crate) fn is_root() -> bool {
-    uid() == 0
-}
 
 /// A file of /proc or /sys without its last newline; empty when it is not there.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(path).map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
 
-/// The words before a program that runs as root: crun refuses a hybrid host that has
-/// a controller in the v2 tree, so there that tree is out of sight, for all alike.
-pub(crate) fn surroundings() -> Vec<String> {
-    let hybrid = read(&format!("{UNIFIED}/cgroup.controllers"));
-    if !is_root() || hybrid.is_empty() {
-        return Vec::new();
-    }
-    let script = format!("umount {UNIFIED} && exec \"$@\"");
-    ["unshare", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned).into()
-}
-
 /// `argv` as `uid`, in the surroundings of the measured runs.
 pub(crate) fn command(uid: u32, argv: &[String]) -> Command {
     let mut words = surroundings();
-    if uid != self::uid() {
+    if uid != surroundings::uid() {
         let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
         words.push("setpriv".to_owned());
         words.extend(ids);
@@ -138,25 +116,5 @@ fn version(program: &str) -> String {
             text.lines().next().unwrap_or(program).to_owned()
         }
         Err(_) => format!("{program} is not installed"),
-    }
-}
-
-/// Who owns `/dev/null`. crun gives its standard streams to the container's user, and those of a
-/// benchmark are that device: the host gets it back afterwards.
-#[derive(Debug)]
-pub(crate) struct NullOwner(Option<(u32, u32)>);
-
-impl NullOwner {
-    pub(crate) fn remember() -> Self {
-        Self(fs::metadata("/dev/null").ok().map(|found| (found.uid(), found.gid())))
-    }
-
-    pub(crate) fn restore(self) {
-        if let Some((uid, gid)) = self.0
-            && Self::remember().0 != self.0
-            && let Err(error) = std::os::unix::fs::chown("/dev/null", Some(uid), Some(gid))
-        {
-            crate::say(&format!("startup: cannot give /dev/null back to {uid}:{gid}: {error}"));
-        }
     }
 }

@@ -11,6 +11,15 @@ mod measure;
 mod table;
 mod yard;
 
+#[path = "../shared/compile.rs"]
+mod compile;
+#[path = "../shared/markers.rs"]
+mod markers;
+#[path = "../shared/null_owner.rs"]
+mod null_owner;
+#[path = "../shared/surroundings.rs"]
+mod surroundings;
+
 use contenders::Scenario;
 use isolation::Seen;
 use std::fmt::Write as _;
@@ -33,10 +42,9 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    let owner = machine::NullOwner::remember();
+    let owner = null_owner::NullOwner::remember();
     let outcome = options().and_then(|options| run(&options));
-    owner.restore();
-    match outcome {
+    match owner.restore().map_err(Fault::from).and(outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             say(&format!("startup: {fault}"));
@@ -101,7 +109,7 @@ fn run(options: &Options) -> Result<(), Fault> {
     say(&format!("raw samples: {}", results.display()));
     match options.output {
         Output::Print => Ok(()),
-        Output::WriteReadme => table::write_readme(&document),
+        Output::WriteReadme => markers::write("benches/README.md", "numbers", &document),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::contenders::{Inside, Scenario};
 use crate::yard::Yard;
-use crate::{Fault, machine};
+use crate::{Fault, machine, surroundings};
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Instant;
@@ -86,7 +86,7 @@ pub(crate) fn run(yard: &Yard, scenario: &Scenario, gap: Gap, samples: u32) -> R
     }
     // The harness changes the user itself, so that it can open its output first.
     let (begin, busy) = (Instant::now(), machine::busy_ms());
-    let output = machine::command(machine::uid(), &argv).output()?;
+    let output = machine::command(surroundings::uid(), &argv).output()?;
     let spent = machine::busy_ms() - busy;
     let offered = begin.elapsed().as_secs_f64() * 1e3 * machine::processors()?;
     if !output.status.success() {

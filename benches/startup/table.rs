@@ -1,4 +1,4 @@
-//! The tables as Markdown, and their place in `benches/README.md`.
+//! The tables as Markdown.
 //! It renders what was measured and judges nothing.
 
 use crate::Fault;
@@ -6,11 +6,6 @@ use crate::contenders::{FLOOR, Scenario};
 use crate::isolation::Seen;
 use crate::measure::{Gap, Runs, Stats};
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
-
-const BEGIN: &str = "<!-- numbers: begin -->\n";
-const END: &str = "<!-- numbers: end -->";
 
 /// Times of one scenario and gap.
 ///
@@ -78,17 +73,4 @@ pub(crate) fn isolation(scenario: &Scenario, seen: &[Seen]) -> Result<String, Fa
     }
     text.push('\n');
     Ok(text)
-}
-
-/// Puts the document between the markers of the README.
-///
-/// # Errors
-/// A README without the markers, or one that cannot be written.
-pub(crate) fn write_readme(document: &str) -> Result<(), Fault> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/README.md");
-    let old = fs::read_to_string(&path)?;
-    let (before, rest) = old.split_once(BEGIN).ok_or("no begin marker in the README")?;
-    let (_, after) = rest.split_once(END).ok_or("no end marker in the README")?;
-    let new = format!("{before}{BEGIN}{}\n{END}{after}", document.trim_end());
-    fs::write(&path, new).map_err(|fault| format!("{}: {fault}", path.display()).into())
 }

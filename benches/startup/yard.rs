@@ -2,11 +2,11 @@
 //! specs and bundles, in one temporary directory that goes with the benchmark.
 //! It never touches anything outside of that directory.
 
+use crate::compile::compile;
 use crate::{Fault, say};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// Where the benchmark's files are; removed when it is dropped.
 #[derive(Debug)]
@@ -28,8 +28,14 @@ const BARE: &[&str] = &[
     "-Wl,-z,noseparate-code,-z,norelro,-z,noexecstack,--build-id=none",
 ];
 
-/// The profiles whose cost is measured.
-pub(crate) const FILTERS: [&str; 3] = ["none", "default", "strict"];
+/// What is measured call by call: the name of a spec, what the table calls it, and what the spec has.
+pub(crate) const CONFINED: [(&str, &str, &str); 5] = [
+    ("bare", "`seccomp none` and `landlock none`", "report \"none\"\nseccomp \"none\"\nlandlock \"none\"\n"),
+    ("landlock", "`seccomp none`", "report \"none\"\nseccomp \"none\"\n"),
+    ("filter-default", "`seccomp default`", "report \"none\"\nseccomp \"default\"\n"),
+    ("filter-strict", "`seccomp strict`", "report \"none\"\nseccomp \"strict\"\n"),
+    ("counted", "`seccomp default` and a report", "report \"/dev/null\"\nseccomp \"default\"\n"),
+];
 
 const SPEC: &str = "writable=\"no\"\nreport \"none\"\n";
 /// Without what the others do not have either.
@@ -47,18 +53,22 @@ impl Yard {
         for name in ["proc", "dev", "tmp", "run", "sys", "etc"] {
             fs::create_dir_all(root.join(name))?;
         }
+        fs::create_dir_all(root.join("tree/1/2/3/4"))?;
+        for file in ["tree/a", "tree/1/2/3/4/a"] {
+            fs::write(root.join(file), "")?;
+        }
         fs::create_dir_all(dir.join("out"))?;
         // The unprivileged runs have to get in, whatever the caller's umask.
         for path in [&dir, &root] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         }
         let mut yard = Self { dir, has_floor: true };
-        compile("harness", &yard.path("harness"), &[])?;
+        compile(&["harness"], &yard.path("harness"), &[])?;
         for program in ["true", "pause", "probe"] {
-            compile(program, &root.join(program), BARE)?;
+            compile(&[program], &root.join(program), BARE)?;
         }
-        compile("calls", &root.join("calls"), &["-static"])?;
-        if let Err(why) = compile("floor", &yard.path("floor"), BARE) {
+        compile(&["calls"], &root.join("calls"), &["-static"])?;
+        if let Err(why) = compile(&["floor"], &yard.path("floor"), BARE) {
             say(&format!("SKIP floor: {why}"));
             yard.has_floor = false;
         }
@@ -88,9 +98,8 @@ impl Yard {
         fs::write(self.path("limits.kdl"), format!("{plain}{LIMITS}"))?;
         fs::write(self.path("plain-compat.kdl"), format!("{plain}{COMPAT}"))?;
         fs::write(self.path("limits-compat.kdl"), format!("{plain}{COMPAT}{LIMITS}"))?;
-        for filter in FILTERS {
-            let spec = format!("{plain}seccomp {filter:?}\n");
-            fs::write(self.path(&format!("filter-{filter}.kdl")), spec)?;
+        for (name, _, words) in CONFINED {
+            fs::write(self.path(&format!("{name}.kdl")), format!("{root}writable=\"no\"\n{words}"))?;
         }
         let padded = include_str!("padded.kdl").replace("@ROOT@", &self.text("root"));
         fs::write(self.path("padded.kdl"), padded)?;
@@ -106,21 +115,4 @@ impl Drop for Yard {
             say(&format!("could not remove {}: {fault}", self.dir.display()));
         }
     }
-}
-
-fn compile(name: &str, to: &Path, flags: &[&str]) -> Result<(), Fault> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/c").join(format!("{name}.c"));
-    let output = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra"])
-        .args(flags)
-        .arg("-o")
-        .arg(to)
-        .arg(&source)
-        .output()
-        .map_err(|fault| format!("cc: {fault} (apt-get install gcc libc6-dev)"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("cc {}: {errors}", source.display()).into())
 }

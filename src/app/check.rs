@@ -1,26 +1,66 @@
-//! `sbx check`: all mistakes of all specs, or nothing.
+//! `sbx check`: all mistakes of all specs, or what they say that is rarely meant, and what they give away
+//! without saying so.
 
 use std::path::PathBuf;
 
-use crate::app::Refusal;
 use crate::app::request::Text;
-use crate::spec::parse;
+use crate::app::{Refusal, run};
+use crate::cli::Request;
+use crate::plan::facts::Accounting;
+use crate::plan::{Capture, caution, show};
+use crate::spec::{Access, Mount, Spec, parse};
+use crate::units::{Origin, Spanned, position, visible};
 
-/// Checks every spec and says all that is wrong.
+/// Checks every spec; returns what is allowed but rarely meant, in the words that a person reads.
 ///
 /// # Errors
 /// The drawn mistakes, exit status 125.
-pub fn check(specs: &[PathBuf]) -> Result<(), Refusal> {
-    let mut drawn = String::new();
+pub fn check(specs: &[PathBuf]) -> Result<String, Refusal> {
+    let (mut drawn, mut cautions) = (String::new(), String::new());
     for path in specs {
         match Text::read(path) {
-            Ok(text) => {
-                if let Err(findings) = parse::parse(&text.bytes) {
-                    drawn.push_str(&text.draw(&findings));
+            Ok(text) => match parse::parse(&text.bytes) {
+                Ok(spec) => {
+                    cautions.extend(caution::cautions(&spec).iter().map(|caution| said(caution, &text)));
+                    cautions.push_str(&hooks(&text, &spec));
                 }
-            }
+                Err(findings) => drawn.push_str(&text.draw(&findings)),
+            },
             Err(error) => drawn.push_str(&Refusal::new(&error, None).text),
         }
     }
-    if drawn.is_empty() { Ok(()) } else { Err(Refusal::of_text(drawn)) }
+    if drawn.is_empty() { Ok(cautions) } else { Err(Refusal::of_text(cautions + &drawn)) }
+}
+
+fn said(caution: &Spanned<String>, text: &Text) -> String {
+    let line = match caution.origin {
+        Origin::Spec(span) => format!(":{}", position(&text.text, span.start).0),
+        Origin::CommandLine | Origin::Image | Origin::Default => String::new(),
+    };
+    format!("sbx: warning: {}{line}: {}\n", visible(&text.name), visible(&caution.value))
+}
+
+/// Git runs what lies in `.git/hooks`, and what `.git/config` names, with the rights of whoever calls it next.
+fn hooks(text: &Text, spec: &Spec) -> String {
+    let mut warnings = String::new();
+    let invocation = run::invocation(spec, &Request::default(), text, (Capture::No, Accounting::NotWanted));
+    for (number, mount) in spec.mounts.iter().enumerate() {
+        let Mount::Bind(bind) = &mount.value else { continue };
+        let git = invocation.absolute(&bind.source).join(".git");
+        let inside = format!("{}/.git", bind.destination.as_str().trim_end_matches('/'));
+        let covered = spec.mounts.iter().skip(number + 1).any(|later| later.value.destination().as_str() == inside);
+        if bind.access == Access::ReadWrite && !covered && git.exists() {
+            let at = show::place(mount.origin, &text.name, &text.text);
+            warnings.extend([
+                "sbx: warning: ",
+                &at,
+                ": the command may write `",
+                &visible(&git.to_string_lossy()),
+                "`, whose hooks run with your rights; cover `",
+                &visible(&inside),
+                "` with a read-only `bind` after this line\n",
+            ]);
+        }
+    }
+    warnings
 }

@@ -2,6 +2,7 @@
 //! files and `main` know the terminal.
 
 pub mod check;
+pub mod configure;
 pub mod deliver;
 pub mod edit;
 pub mod extract;
@@ -15,6 +16,8 @@ pub mod reenter;
 pub mod request;
 pub mod run;
 pub mod stages;
+pub mod store;
+pub mod trusted;
 
 use crate::error::{Error, Kind, exit};
 

@@ -6,6 +6,7 @@ use std::io::Read;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Invocation, SeccompFacts};
+use crate::run::anchor::Exposed;
 use crate::spec::{Feature, SeccompProfile, Spec};
 use crate::sys::seccomp;
 
@@ -16,7 +17,7 @@ const MAX_PROFILE: u64 = 1 << 20;
 ///
 /// # Errors
 /// A profile that cannot be read.
-pub fn facts(spec: &Spec, invocation: &Invocation) -> Result<SeccompFacts> {
+pub fn facts(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<SeccompFacts> {
     let mut facts = SeccompFacts::default();
     if spec.best_effort.iter().any(|it| it.value == Feature::Seccomp) {
         facts.missing = seccomp::available().err().map(|errno| errno as i32);
@@ -28,7 +29,8 @@ pub fn facts(spec: &Spec, invocation: &Invocation) -> Result<SeccompFacts> {
         let message = format_args!("cannot read the seccomp profile `{}`", path.display());
         Error::io(message, source).with_kind(Kind::Spec).at(node.origin)
     };
-    let file = File::open(&path).map_err(|source| failed(&source))?;
+    let file = exposed.open(&path, libc::O_RDONLY).map_err(|errno| failed(&errno.into()))?;
+    let file = File::from(file);
     let length = file.take(MAX_PROFILE + 1).read_to_string(&mut facts.profile).map_err(|source| failed(&source))?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_PROFILE) {
         let message = format!("the seccomp profile `{}` is larger than 1 MiB", path.display());

@@ -21,6 +21,8 @@ const READ_MAX: usize = 4 << 20;
 pub struct Text {
     /// As the caller gave it.
     pub name: String,
+    /// Where it can be read again, absolute.
+    pub path: PathBuf,
     /// The directory that is the base of relative paths.
     pub base: PathBuf,
     pub bytes: Vec<u8>,
@@ -53,7 +55,11 @@ impl Text {
                 .with_hint("change to a directory that is there")
         })?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Self { name, base, bytes, text })
+        let path = match path.file_name() {
+            Some(file) if !standard => base.join(file),
+            _ => PathBuf::from("/proc/self/fd/0"),
+        };
+        Ok(Self { name, path, base, bytes, text })
     }
 
     /// Returns the text with its name, for messages.

@@ -12,7 +12,7 @@ use crate::app::stages::{Laps, Stages};
 use crate::app::{Refusal, reenter};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
-use crate::image::{Image, Store};
+use crate::image::Image;
 use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::build::error_member;
@@ -59,6 +59,7 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
     // Without a place for volumes the run is refused, which the report is to say.
     invocation.volumes = volumes(&spec).unwrap_or_default();
+    invocation.process = process::own_pid().0.unsigned_abs();
     let exposed = prepare::exposed(&spec, &invocation);
     let base = report_base(arguments, &invocation).map_err(refuse)?;
     let place = Place::open(&target, &base, &exposed).map_err(refuse)?;
@@ -89,6 +90,7 @@ fn decide(
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
+    let spec = gathered.configured.as_ref().unwrap_or(spec);
     let mut plan = resolve::resolve(spec, &gathered.facts, invocation)?;
     // Whatever could be known to stand in the way is known.
     prepare::directories(spec, invocation, exposed)?;
@@ -202,7 +204,7 @@ fn report_base(arguments: &cli::Run, invocation: &Invocation) -> Result<Invocati
     Ok(base)
 }
 
-/// Returns what this call adds to the spec, but for the place of the volumes.
+/// Returns what this call adds to the spec, but for the place of the volumes and the number of the process.
 #[must_use]
 pub fn invocation(
     spec: &Spec,
@@ -234,18 +236,20 @@ pub fn invocation(
         capture,
         accounting,
         streams: stdio::look(),
+        process: 0,
+        trusted: vec![text.path.clone()],
     }
 }
 
 /// Returns the directory of the named volumes, which only a spec with one needs.
 ///
 /// # Errors
-/// No place for them, with the line of the first.
+/// No place for them, or one that others can write to, with the line of the first.
 pub fn volumes(spec: &Spec) -> Result<PathBuf> {
     match spec.mounts.iter().find(|mount| matches!(mount.value, Mount::Volume { .. })) {
         Some(volume) => {
-            let store = Store::of_caller(|name| std::env::var_os(name)).map_err(|error| error.at(volume.origin))?;
-            Ok(store.root().join("volumes"))
+            let store = crate::app::store::of_caller();
+            store.and_then(|store| store.volumes()).map_err(|error| error.at(volume.origin))
         }
         None => Ok(PathBuf::new()),
     }
@@ -284,6 +288,7 @@ impl<'a> Account<'a> {
             Writable::Ephemeral => "ephemeral",
             Writable::Persist => "persist",
         });
+        self.rootfs.layers = image.and_then(|image| image.layers);
         self.digest = image.and_then(|image| Some(image.digest.as_ref()?.to_string()));
     }
 

@@ -11,7 +11,7 @@ use crate::image::extract::{self, Extracted};
 use crate::image::import::{Import, Job, about};
 use crate::image::locate::ownership;
 use crate::image::remember::{self, Seen, Stamp};
-use crate::image::store::{Kept, Name, Store};
+use crate::image::store::{Kept, Name, Store, failed};
 use crate::image::tree::{Ownership, Whiteouts};
 use crate::image::{Image, Kind, Progress, Step};
 use crate::sys::file::{self, Access};
@@ -42,7 +42,26 @@ pub(super) fn archive(
         }
     };
     let Kept { root, skipped, .. } = kept;
-    Ok(Image { kind: Kind::Tar, root, source: path.to_owned(), digest: Some(digest), skipped, held: None })
+    Ok(Image {
+        kind: Kind::Tar,
+        root,
+        source: path.to_owned(),
+        digest: Some(digest),
+        layers: None,
+        config: None,
+        skipped,
+        held: None,
+    })
+}
+
+/// Returns whether the file at `path` was extracted as a whole root and has not changed since.
+///
+/// # Errors
+/// A file or a note of the store that cannot be read.
+pub(super) fn is_known(path: &Path, store: &Store) -> Result<bool> {
+    let file = file::open(path, Access::Place).map_err(|errno| failed("look at", path, &errno.into()))?;
+    let stamp = Stamp::of(&File::from(file), path)?;
+    Ok(remember::recall(store, &stamp)? != Seen::Unknown)
 }
 
 struct Request<'a> {

@@ -90,7 +90,7 @@ impl Tree {
 
     /// Walks to `above` one name at a time, following links as inside the root and making
     /// what is missing, at the end of a dangling link too.
-    fn make_parents(&mut self, above: &[&[u8]]) -> Result<Rc<OwnedFd>> {
+    pub(super) fn make_parents(&mut self, above: &[&[u8]]) -> Result<Rc<OwnedFd>> {
         let mut ahead: Vec<Vec<u8>> = above.iter().rev().map(|part| part.to_vec()).collect();
         let mut here = Rc::clone(&self.root);
         // Where `here` is: directories only, no links.

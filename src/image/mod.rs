@@ -7,15 +7,19 @@ mod decode;
 pub mod digest;
 mod directories;
 mod extract;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod import;
 mod layer;
 mod layered;
 mod locate;
 mod look;
 mod members;
+mod obtain;
 pub mod oci;
 mod pax;
 mod place;
+mod principal;
 pub mod registry;
 mod remember;
 mod remove;
@@ -27,11 +31,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::image::digest::Digest;
+use crate::image::oci::Config;
 use crate::units::AbsPath;
 
 pub use account::account;
 pub use locate::locate;
 pub use look::{Above, Found, above, look};
+pub use obtain::Pull;
+pub use principal::principal;
 pub use store::Store;
 
 /// What was asked for. The paths are absolute, in the host's tree.
@@ -41,6 +48,10 @@ pub enum Source<'a> {
     Path(&'a Path),
     Directory(&'a Path),
     Tar(&'a Path),
+    /// A path that holds images.
+    Images(oci::Form, &'a Path),
+    /// An image of a registry.
+    Registry(&'a registry::Reference, Pull),
 }
 
 /// What was asked for, and what stands for it where its path cannot be trusted: an open place, or nothing.
@@ -49,11 +60,15 @@ pub struct Asked<'a> {
     pub source: Source<'a>,
     /// Opened with `O_PATH`; it outlives every look into the image.
     pub held: Option<&'a OwnedFd>,
+    /// Which of several images is meant.
+    pub tag: Option<&'a str>,
+    /// `OS/ARCHITECTURE[/VARIANT]`.
+    pub platform: Option<&'a str>,
 }
 
 impl<'a> From<Source<'a>> for Asked<'a> {
     fn from(source: Source<'a>) -> Self {
-        Self { source, held: None }
+        Self { source, held: None, tag: None, platform: None }
     }
 }
 
@@ -62,6 +77,11 @@ impl<'a> From<Source<'a>> for Asked<'a> {
 pub enum Kind {
     Directory,
     Tar,
+    Oci,
+    OciArchive,
+    DockerArchive,
+    /// Of a registry.
+    Docker,
 }
 
 impl Kind {
@@ -71,6 +91,10 @@ impl Kind {
         match self {
             Self::Directory => "directory",
             Self::Tar => "tar",
+            Self::Oci => "oci",
+            Self::OciArchive => "oci-archive",
+            Self::DockerArchive => "docker-archive",
+            Self::Docker => "docker",
         }
     }
 }
@@ -84,8 +108,12 @@ pub struct Image {
     pub root: PathBuf,
     /// What was asked for.
     pub source: PathBuf,
-    /// Of the bytes of the archive: what `sha256sum` prints. `None` for a directory.
+    /// Of the bytes of an archive: what `sha256sum` prints; of the manifest of an image; `None` for a directory.
     pub digest: Option<Digest>,
+    /// Number of layers, of what has layers.
+    pub layers: Option<u32>,
+    /// What an image says of how it is run.
+    pub config: Option<Config>,
     pub skipped: Skipped,
     /// The open place that stands for a `root` whose path cannot be trusted.
     held: Option<PathBuf>,
@@ -116,6 +144,8 @@ pub enum Step {
     /// The tree is in the store; only the digest is computed.
     Verify,
     Extract,
+    /// From a registry.
+    Pull,
 }
 
 /// How far the reading of an archive is.
@@ -137,6 +167,15 @@ pub struct Account {
     pub home: AbsPath,
     /// `/bin/sh` where the field is empty.
     pub shell: AbsPath,
+}
+
+/// Who an image runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub uid: u32,
+    pub gid: u32,
+    /// Name and home, where `/etc/passwd` has the user.
+    pub account: Option<(String, String)>,
 }
 
 /// How an account is looked up.

@@ -1,6 +1,7 @@
 //! From a place that holds images, or the name of one at a registry, to a root that can be mounted. What is there
 //! already costs the reading of a few documents, whatever the size of the image.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::image::layered::{self, Layer, layered};
 use crate::image::locate::ownership;
 use crate::image::oci::{self, At, Config, Form, Manifest, Part, Scratch, Selection};
 use crate::image::remember::Stamp;
-use crate::image::store::{Kept, Name, Store, failed};
+use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, registry};
 use crate::units::visible;
@@ -41,7 +42,7 @@ pub(super) fn stored(
     let ownership = ownership()?;
     let stamp = match form {
         Form::Layout => None,
-        _ => Some(Stamp::of(&oci::file(at)?, at.path)?),
+        _ => Some(Stamp::of(&oci::open_archive(at)?, at.path)?),
     };
     if let Some(stamp) = stamp
         && let Some(memo) = Memo::read(store, &stamp, selection)?
@@ -49,10 +50,37 @@ pub(super) fn stored(
     {
         return Ok(image);
     }
-    let manifest = {
-        let scratch = Scratch { file: &|| store.named(), progress };
-        oci::open(form, at, selection, scratch)?
+    // A packed archive is unpacked to a file first, which is there until its layers are in the store.
+    let unpacked: OnceCell<Temporary> = OnceCell::new();
+    let file = || {
+        store.prepare()?;
+        let temporary = store.temporary()?;
+        let path = temporary.path().join("archive");
+        let made = File::options().read(true).write(true).create_new(true).open(&path);
+        let made = made.map_err(|error| failed("create", &path, &error))?;
+        // Only one is asked for; a second would be removed with what an extraction leaves.
+        drop(unpacked.set(temporary));
+        Ok(made)
     };
+    let found = in_archive((form, at), (selection, wanted), (store, ownership), &file, progress);
+    let removed = unpacked.into_inner().map_or(Ok(()), Temporary::discard);
+    let (image, memo) = found?;
+    removed?;
+    if let Some(stamp) = stamp {
+        memo.write(store, &stamp)?;
+    }
+    Ok(image)
+}
+
+/// Reads the image and makes its root; returns what is worth remembering of it as well.
+fn in_archive(
+    (form, at): (Form, At<'_>),
+    (selection, wanted): (&Selection, Option<&Digest>),
+    (store, ownership): (&Store, Ownership),
+    file: &dyn Fn() -> Result<File>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Image, Memo)> {
+    let manifest = oci::open(form, at, selection, Scratch { file, progress })?;
     let what = format!("the image `{}`", at.path.display());
     let kind = match form {
         Form::Layout => Kind::Oci,
@@ -60,11 +88,8 @@ pub(super) fn stored(
         Form::OciArchive | Form::Archive => Kind::OciArchive,
     };
     let image = root((&what, &manifest), wanted, (store, ownership), progress)?;
-    let image = Image { kind, source: at.path.to_owned(), ..image };
-    if let Some(stamp) = stamp {
-        Memo::of(&stamp, selection, (kind, &manifest)).write(store, &stamp)?;
-    }
-    Ok(image)
+    let memo = Memo::of(selection, (kind, &manifest));
+    Ok((Image { kind, source: at.path.to_owned(), ..image }, memo))
 }
 
 /// Returns the image of a registry. What was pulled is found by its name, `pulled` shows how far a pull is.
@@ -112,7 +137,8 @@ fn root(
         Some(kept) => kept,
         None => {
             // Opened here and not before: what is in the store needs no layer at all.
-            let opened: Vec<Option<Part>> = manifest.layers.iter().map(|layer| open(layer, (store, ownership))).collect::<Result<_>>()?;
+            let opened: Vec<Option<Part>> =
+                manifest.layers.iter().map(|layer| open(layer, (store, ownership))).collect::<Result<_>>()?;
             let nothing = File::open("/dev/null").map_err(|error| failed("open", Path::new("/dev/null"), &error))?;
             let layers: Vec<Layer<'_>> = manifest
                 .layers
@@ -185,10 +211,10 @@ struct Memo {
 }
 
 impl Memo {
-    fn of(stamp: &Stamp, selection: &Selection, (kind, manifest): (Kind, &Manifest)) -> Self {
+    fn of(selection: &Selection, (kind, manifest): (Kind, &Manifest)) -> Self {
         let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
         Self {
-            stamp: stamp.line(),
+            stamp: String::new(),
             tag: selection.tag.clone(),
             platform: selection.platform.as_ref().map(ToString::to_string),
             kind: kind.as_str().to_owned(),
@@ -241,12 +267,13 @@ impl Memo {
         }))
     }
 
-    fn write(&self, store: &Store, stamp: &Stamp) -> Result<()> {
+    fn write(mut self, store: &Store, stamp: &Stamp) -> Result<()> {
         // One that could change within the tick of its file system's clock is not remembered.
         if !stamp.is_settled() {
             return Ok(());
         }
-        let (path, text) = (Self::place(store, stamp), serde_json::to_vec(self));
+        self.stamp = stamp.line();
+        let (path, text) = (Self::place(store, stamp), serde_json::to_vec(&self));
         let text = text.map_err(|error| Error::new(error::Kind::Bug, format!("cannot note an image: {error}")))?;
         let new = path.with_extension("new");
         std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;

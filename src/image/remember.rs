@@ -66,7 +66,14 @@ impl Stamp {
         }
     }
 
-    fn line(&self) -> String {
+    /// Returns whether the file is old enough that a change of it would show.
+    pub(super) fn is_settled(&self) -> bool {
+        let now = i128::try_from(now().as_nanos()).unwrap_or(i128::MAX);
+        now - self.modified.max(self.changed) >= i128::try_from(SETTLED.as_nanos()).unwrap_or(i128::MAX)
+    }
+
+    /// Returns all of the stamp as text.
+    pub(super) fn line(&self) -> String {
         format!("{} {} {} {} {}", self.device, self.inode, self.size, self.modified, self.changed)
     }
 }

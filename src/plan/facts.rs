@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
-use crate::plan::{Capture, Identity};
+use crate::plan::{Capture, Identity, Write};
 use crate::spec::{Capability, HostPath, Namespace, Spec};
 use crate::sys::file::Stat;
 use crate::units::{AbsPath, Spanned};
@@ -27,6 +27,10 @@ pub struct Invocation {
     pub capture: Capture,
     pub accounting: Accounting,
     pub streams: Streams,
+    /// The process id of sbx, which no other run has while this one lives; 0 for a plan that is only shown.
+    pub process: u32,
+    /// The files of the host that decided this run, absolute: the spec and what it extends.
+    pub trusted: Vec<PathBuf>,
 }
 
 /// Whether figures are wanted that only a cgroup has.
@@ -167,6 +171,17 @@ pub enum LandlockFacts {
     NotAsked,
 }
 
+/// A name on the way to what sbx reads, in a directory that the command may write to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pinned {
+    /// Which of the spec's mounts gives the directory away.
+    pub mount: usize,
+    /// Below its source; empty where that is the file itself.
+    pub path: PathBuf,
+    /// A directory stays writable: only its name is what counts.
+    pub write: Write,
+}
+
 /// Everything that was looked up for one plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -183,6 +198,8 @@ pub struct Facts {
     pub landlock: LandlockFacts,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
+    /// By mount, a directory before what is below it.
+    pub pinned: BTreeSet<Pinned>,
 }
 
 /// All that a plan is made of.

@@ -2,13 +2,23 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::host::{Rights, advice};
-use crate::plan::facts::{Account, Base, Facts, Subordinate};
+use crate::plan::facts::{Account, Base, Facts, Invocation, Subordinate};
 use crate::plan::{IdRange, Identity, Ids, MapWriter};
 use crate::spec::{self, Namespace, Spec, User, Who};
 use crate::units::{Origin, Spanned};
 
-/// The first of the 65536 ids that stand for a sandbox run by root: the last block of the range that
-/// systemd keeps free for containers (524288 to 1879048191, systemd's "Users, Groups, UIDs and GIDs").
+/// What the command of a run by root is outside: this and the process id of sbx, so that no two of them can signal
+/// or trace each other or share what the kernel counts by user. A process id is below 2^22 (`PID_MAX_LIMIT` of the
+/// kernel), so the ids end at 2104194303: above those of containers (to 1879048191) and of directories (SSSD's, to
+/// 2000200000), below systemd's foreign ones (from 2147352576) and Podman's (from 2147483647); see "Users, Groups,
+/// UIDs and GIDs on systemd Systems" and sssd-ldap(5). Nothing on disk ever belongs to one.
+pub const OWN: u32 = 2_100_000_000;
+
+/// How many numbers a process can have.
+const PROCESSES: u32 = 1 << 22;
+
+/// The first of the 65536 ids of a sandbox with a range of them; without a user namespace the command is the first
+/// one, because what it makes then keeps its owner on disk. The last block of those that systemd leaves to containers.
 pub const RESERVED: u32 = 1_878_982_656;
 
 /// How many ids a range has.
@@ -19,7 +29,7 @@ const RANGE: u32 = 65_536;
 /// # Errors
 /// What this caller cannot be: several ids without subordinate ones, another id or root without a
 /// user namespace.
-pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<Identity> {
+pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation, namespaces: &[Namespace]) -> Result<Identity> {
     let default = Spanned::new(
         User { who: if matches!(facts.base, Base::Host(_)) { Who::Caller } else { Who::Root }, ids: spec::Ids::Single },
         Origin::Default,
@@ -34,8 +44,9 @@ pub fn resolve(spec: &Spec, facts: &Facts, namespaces: &[Namespace]) -> Result<I
         return Err(Error::new(Kind::Host, message).with_hint(advice::POWERLESS));
     }
     let inside = inside(&user.value.who, facts).map_err(|error| error.at(user.origin))?;
+    let process = invocation.process % PROCESSES;
     let identity = match (namespaces.contains(&Namespace::User), facts.host.caller.is_root()) {
-        (true, true) => mapped_by_root(inside, user.value.ids),
+        (true, true) => mapped_by_root(inside, user.value.ids, process),
         (true, false) => mapped_by_caller(inside, user.value.ids, facts),
         (false, _) if !spec.capabilities.is_empty() => Err(capabilities_of_host()),
         (false, _) => unmapped(user, facts),
@@ -61,9 +72,9 @@ fn inside(who: &Who, facts: &Facts) -> Result<Ids> {
     })
 }
 
-fn mapped_by_root(inside: Ids, ids: spec::Ids) -> Result<Identity> {
+fn mapped_by_root(inside: Ids, ids: spec::Ids, process: u32) -> Result<Identity> {
     let map = |id| match ids {
-        spec::Ids::Single => (RESERVED, vec![IdRange { inside: id, outside: RESERVED, count: 1 }]),
+        spec::Ids::Single => (OWN + process, vec![IdRange { inside: id, outside: OWN + process, count: 1 }]),
         spec::Ids::Range => (RESERVED + id, vec![IdRange { inside: 0, outside: RESERVED, count: RANGE }]),
     };
     if ids == spec::Ids::Range && (inside.uid >= RANGE || inside.gid >= RANGE) {

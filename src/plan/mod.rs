@@ -1,6 +1,7 @@
 //! The decision: what will happen, in order, as plain data. No option and no
 //! question is left in it; making one reads nothing and changes nothing.
 
+pub mod caution;
 pub mod exec;
 pub mod facts;
 pub mod ground;
@@ -86,6 +87,9 @@ pub enum Op {
     DieWithParent,
     /// Makes every mount private, so that nothing travels to the host or back.
     PrivateMounts,
+    /// Refuses a root on which something came to lie, because a link of the image leads to `/`: it would cover
+    /// nothing, nor be covered, and be reached as `/..`.
+    BareRoot,
     /// Makes every mount of the sandbox private and `nosuid`, whatever it was on the host.
     SealMounts,
     /// Clones the mounts at a host path into a detached tree.
@@ -161,6 +165,12 @@ pub enum Op {
     /// Makes the mount at a path read-only.
     ReadOnly {
         path: AbsPath,
+    },
+    /// Mounts what is at a path on itself, so that nobody can move or remove it or put something else there, nor,
+    /// with [`Write::ReadOnly`], change it: sbx reads it, or finds what it reads by it.
+    Pin {
+        path: AbsPath,
+        write: Write,
     },
     /// One thing that the posture of the run asks for.
     Posture(posture::Deed),

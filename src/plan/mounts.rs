@@ -17,7 +17,7 @@ const ABSENT: &str = "create it, or look at the spelling";
 /// # Errors
 /// The first mount that cannot be: its source or destination is missing or of the wrong kind.
 pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Result<()> {
-    for mount in &inputs.spec.mounts {
+    for (number, mount) in inputs.spec.mounts.iter().enumerate() {
         if let Some(closed) = layers::closed(inputs, grounds, mount.value.destination()) {
             // What is to be masked is out of sight already.
             if matches!(mount.value, Mount::Mask { .. }) {
@@ -27,6 +27,7 @@ pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Resu
             grounds.cover(closed, Ground::Own);
         }
         add_one(inputs, mount, grounds, steps).map_err(|error| error.at(mount.origin))?;
+        pin(inputs, number, mount, steps).map_err(|error| error.at(mount.origin))?;
         if let Some(ground) = ground::ground_of(&mount.value, inputs.invocation) {
             grounds.cover(mount.value.destination().clone(), ground);
         }
@@ -41,6 +42,20 @@ pub fn add(inputs: Inputs<'_>, grounds: &mut Grounds, steps: &mut Steps) -> Resu
             let place = Place { grounds, facts: inputs.facts, path: destination, origin: secret.origin };
             add_file(place, (0o400, content), steps)?;
         }
+    }
+    Ok(())
+}
+
+/// Keeps the command from what sbx reads, before a later mount can cover it.
+fn pin(inputs: Inputs<'_>, number: usize, mount: &Spanned<Mount>, steps: &mut Steps) -> Result<()> {
+    for pinned in inputs.facts.pinned.iter().filter(|pinned| pinned.mount == number) {
+        let place = std::path::Path::new(mount.value.destination().as_str()).join(&pinned.path);
+        let path = place.to_str().and_then(|place| AbsPath::new(place).ok()).ok_or_else(|| {
+            let message = format!("the command could change `{}`, which sbx reads", place.display());
+            Error::new(Kind::Spec, message)
+                .with_hint("name it so that it is valid UTF-8 and shorter, or put it where the command cannot write")
+        })?;
+        steps.inside(Op::Pin { path, write: pinned.write }, mount.origin);
     }
     Ok(())
 }
@@ -118,7 +133,7 @@ fn add_bind(inputs: Inputs<'_>, bind: &Bind, place: Place<'_>, steps: &mut Steps
     }
     let hint = match place.origin {
         Origin::Spec(_) => "create it, or write `optional=#true` if the run can do without",
-        Origin::CommandLine | Origin::Default => ABSENT,
+        Origin::CommandLine | Origin::Image | Origin::Default => ABSENT,
     };
     let kind = existing(kind, &source, hint)?;
     steps.mount_point(place, kind)?;

@@ -243,7 +243,8 @@ impl Posture {
 }
 
 /// Before the ids change: from then on the kernel no longer takes this process for the owner of its own files
-/// in procfs.
+/// in procfs. The maker of a user namespace may set its limits before any id is mapped (`set_permissions()` of
+/// kernel/ucount.c asks for a capability only), while the host's `/proc` is still there.
 #[must_use]
 pub fn opening(inputs: Inputs<'_>) -> Vec<Step> {
     let (posture, origin) = of_spec(inputs.spec);
@@ -255,18 +256,13 @@ pub fn opening(inputs: Inputs<'_>) -> Vec<Step> {
     if posture.core == Core::None && !core {
         steps.push(Step { op: Op::Rlimit { resource: Resource::Core, value: 0 }, origin });
     }
-    steps
-}
-
-/// After the ids are mapped, which gives the right, and while the host's `/proc` is still there.
-#[must_use]
-pub fn after_ids(inputs: Inputs<'_>) -> Option<Step> {
-    let (posture, origin) = of_spec(inputs.spec);
     let own = inputs.namespaces.contains(&Namespace::User);
-    // All that are made below the one with the locks count as those of its maker, too (ucounts of the kernel).
-    let besides = u8::from(inputs.over_mounts().is_some());
-    (own && posture.user_namespaces == UserNamespaces::Forbidden)
-        .then_some(Step { op: Op::Posture(Deed::NoUserNamespaces { besides }), origin })
+    if own && posture.user_namespaces == UserNamespaces::Forbidden {
+        // All that are made below the one with the locks count as those of its maker, too (ucounts of the kernel).
+        let besides = u8::from(inputs.over_mounts().is_some());
+        steps.push(Step { op: Op::Posture(Deed::NoUserNamespaces { besides }), origin });
+    }
+    steps
 }
 
 /// Covers in the sandbox's own `/proc` what the posture hides; `/dev` is filled by now. A whole one stays without any

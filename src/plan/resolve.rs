@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Accounting, Facts, Inputs, Invocation};
+use crate::plan::facts::{Accounting, Base, Facts, Inputs, Invocation};
 use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, exec, identity, landlock,
-    limits, mounts, posture, seccomp, terminal,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, identity,
+    landlock, limits, mounts, posture, seccomp, terminal,
 };
-use crate::spec::{Init, Namespace, Network, Resource, Rlimit, Spec, Stdin, Writable};
+use crate::spec::{Init, Namespace, Network, Profile, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 
 /// Decides what will happen.
@@ -21,7 +21,7 @@ use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
 /// The first thing that this host, this image or this caller cannot do.
 pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Plan> {
     let namespaces = namespaces(spec, facts)?;
-    let identity = identity::resolve(spec, facts, &namespaces)?;
+    let identity = identity::resolve(spec, facts, invocation, &namespaces)?;
     let decided = limits::resolve(spec, facts, invocation)?;
     let inputs = Inputs { spec, facts, invocation, namespaces: &namespaces, identity: &identity };
     let privilege = if facts.host.caller.is_root() { Privilege::Root } else { Privilege::Caller };
@@ -75,7 +75,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
-        warnings: Vec::new(),
+        warnings: caution::cautions(spec).into_iter().map(|caution| caution.value).collect(),
         namespaces,
     })
 }
@@ -150,7 +150,6 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
         add(Op::SetIds, origin);
     }
     add(Op::DieWithParent, Origin::Default);
-    steps.extend(posture::after_ids(inputs));
     steps
 }
 
@@ -159,6 +158,9 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
     let Inputs { spec, namespaces, .. } = inputs;
     let mut steps = Vec::with_capacity(8);
     let mut add = |op, origin| steps.push(Step { op, origin });
+    if let Base::Image(_) = inputs.facts.base {
+        add(Op::BareRoot, Origin::Default);
+    }
     // A device that the parent opened is a peer of the host's mounts until now: without this a mount that a
     // capable command makes over it would appear on the host.
     if namespaces.contains(&Namespace::Mount) {
@@ -214,15 +216,21 @@ fn stdin(spec: &Spec, invocation: &Invocation) -> StdinPlan {
 fn watch(spec: &Spec, invocation: &Invocation) -> Watch {
     let limits = &spec.limits;
     let kept = spec.rootfs.as_ref().is_some_and(|rootfs| rootfs.value.upper.is_some());
+    let counting = match invocation.accounting {
+        Accounting::NotWanted => Counting::No,
+        Accounting::IfAvailable => Counting::Yes,
+    };
     Watch {
         wall: limits.wall.as_ref().map(|wall| wall.value.after),
         grace: limits.wall.as_ref().map_or(Duration::ZERO, |wall| wall.value.grace),
         cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
         output: limits.output.as_ref().map(|limit| limit.value),
         capture: invocation.capture,
-        counting: match invocation.accounting {
-            Accounting::NotWanted => Counting::No,
-            Accounting::IfAvailable => Counting::Yes,
+        counting,
+        refusals: match spec.profile.as_ref().map(|profile| profile.value) {
+            // A process has one supervisor: it may be that of a sandbox inside.
+            Some(Profile::Compat) => Counting::No,
+            None | Some(Profile::Default | Profile::Strict) => counting,
         },
         cores: limits.cpu.as_ref().and_then(|cpu| cpu.value.cores),
         disk: limits

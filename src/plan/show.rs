@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use crate::host::{Preparation, Version};
+use crate::plan::identity::OWN;
 use crate::plan::{
     Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
     Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
@@ -43,6 +44,7 @@ pub fn place(origin: Origin, name: &str, text: &str) -> String {
     match origin {
         Origin::Spec(span) => format!("{}:{}", Word(name), position(text, span.start).0),
         Origin::CommandLine => "command line".to_owned(),
+        Origin::Image => "image".to_owned(),
         Origin::Default => "default".to_owned(),
     }
 }
@@ -56,6 +58,7 @@ impl Op {
             Self::SetIds => "set-ids",
             Self::DieWithParent => "die-with-parent",
             Self::PrivateMounts => "private-mounts",
+            Self::BareRoot => "bare-root",
             Self::SealMounts => "seal-mounts",
             Self::OpenTree { .. } => "open-tree",
             Self::NewFilesystem { .. } => "new-filesystem",
@@ -71,6 +74,7 @@ impl Op {
             Self::MakeSymlink { .. } => "make-symlink",
             Self::OpenTerminal => "open-terminal",
             Self::ReadOnly { .. } => "read-only",
+            Self::Pin { .. } => "pin",
             Self::JoinCgroup => "join-cgroup",
             Self::Posture(deed) => deed.kind(),
             Self::UnshareCgroup => "unshare-cgroup",
@@ -109,6 +113,13 @@ impl fmt::Display for Op {
             Self::Attach { destination: path, .. } | Self::ReadOnly { path } | Self::Workdir { path } => {
                 write!(f, " {}", Word(path.as_str()))
             }
+            Self::Pin { path, write } => {
+                let why = match write {
+                    Write::ReadOnly => "ro, because sbx reads it",
+                    Write::ReadWrite => "rw, because sbx reads what is below it",
+                };
+                write!(f, " {} {why}", Word(path.as_str()))
+            }
             Self::Posture(deed) => deed.fmt(f),
             Self::Mount { filesystem, destination, options, attributes } => {
                 write!(f, " {filesystem} {}", Word(destination.as_str()))?;
@@ -138,6 +149,7 @@ impl fmt::Display for Op {
             | Self::SetIds
             | Self::DieWithParent
             | Self::PrivateMounts
+            | Self::BareRoot
             | Self::SealMounts
             | Self::Pivot { .. }
             | Self::OpenTerminal
@@ -158,10 +170,7 @@ impl fmt::Display for Filesystem {
 impl Attributes {
     /// Returns the flags by their names in mount(8).
     pub fn flags(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let write = match self.write {
-            Write::ReadOnly => "ro",
-            Write::ReadWrite => "rw",
-        };
+        let write = self.write.as_str();
         let exec = match self.exec {
             spec::Exec::Forbidden => Some("noexec"),
             spec::Exec::Allowed => None,
@@ -230,8 +239,13 @@ impl fmt::Display for Ids {
 impl fmt::Display for IdRange {
     /// Writes one line of user_namespaces(7).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.inside, self.outside, self.count)
+        write!(f, "{} {} {}", self.inside, outside(self.outside), self.count)
     }
+}
+
+/// A plan that is only shown has no process that runs it.
+fn outside(id: u32) -> String {
+    if id == OWN { format!("{OWN}+pid") } else { id.to_string() }
 }
 
 impl fmt::Display for Variable {
@@ -268,13 +282,16 @@ fn with_tree(op: &Op) -> String {
 
 fn head(plan: &Plan) -> Vec<(String, Option<Origin>)> {
     let namespaces: Vec<_> = plan.namespaces.iter().map(|namespace| namespace.as_str()).collect();
-    let Identity { inside, outside, uid_map, gid_map, writer } = &plan.identity;
+    let Identity { inside, outside: ids, uid_map, gid_map, writer } = &plan.identity;
     let mut rows = vec![
         match namespaces.as_slice() {
             [] => "namespaces none".to_owned(),
             names => format!("namespaces {}", names.join(" ")),
         },
-        format!("identity inside={inside} outside={outside} maps-by={}", writer.as_str()),
+        {
+            let [uid, gid] = [ids.uid, ids.gid].map(outside);
+            format!("identity inside={inside} outside={uid}:{gid} maps-by={}", writer.as_str())
+        },
     ];
     rows.extend(uid_map.iter().map(|range| format!("uid-map {range}")));
     rows.extend(gid_map.iter().map(|range| format!("gid-map {range}")));

@@ -15,6 +15,8 @@ pub struct Watch {
     pub output: Option<Bytes>,
     pub capture: Capture,
     pub counting: Counting,
+    /// Whether the calls are counted that the filter refuses.
+    pub refusals: Counting,
     /// A processor limit, for the report.
     pub cores: Option<MilliCores>,
     /// The file system of the sandbox whose size is limited.

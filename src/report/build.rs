@@ -15,12 +15,12 @@ use crate::report::figures::{
     Changes, ContextSwitches, Cpu, Interface, Io, Memory, Network, Output, Pids, Pressure, Time, TimeSource,
 };
 use crate::report::{
-    Cgroup, ErrorMember, Isolation, KilledBy, Landlock, Limit, OutcomeKind, OutcomeMember, Report, SCHEMA_NAME,
-    Seccomp, SpecMember, SpecText, Subject, User, WeakenedMember,
+    Cgroup, DeniedCall, ErrorMember, Isolation, KilledBy, Landlock, Limit, OutcomeKind, OutcomeMember, Report,
+    SCHEMA_NAME, Seccomp, SpecMember, SpecText, Subject, User, WeakenedMember,
 };
 use crate::run;
 use crate::run::{Ended, Failure, Killer, Outcome, Source, Truncated, Usage};
-use crate::spec::Namespace;
+use crate::spec::{Namespace, Syscall};
 use crate::units::{Origin, position};
 
 impl<'a> Report<'a> {
@@ -297,7 +297,7 @@ fn isolation<'a>(plan: Option<&'a Plan>, outcome: Option<&'a Outcome>) -> Isolat
                     _ => None,
                 })
                 .unwrap_or("none"),
-            denied: None,
+            denied: outcome.and_then(|outcome| outcome.refused.as_deref()).map(denied),
         },
         landlock: plan.map_or(Landlock { abi: None, status: "none" }, |plan| Landlock {
             abi: plan.landlock.abi,
@@ -317,6 +317,15 @@ fn isolation<'a>(plan: Option<&'a Plan>, outcome: Option<&'a Outcome>) -> Isolat
             .collect(),
         weakened: weakened.map(|it| WeakenedMember { feature: it.feature, why: &it.why }).collect(),
     }
+}
+
+fn denied(refused: &[run::Refused]) -> Vec<DeniedCall> {
+    let name = |number: u32| usize::try_from(number).ok().and_then(Syscall::at).map(|call| Cow::Borrowed(call.name));
+    let call = |run::Refused { number, count }: &run::Refused| DeniedCall {
+        syscall: name(*number).unwrap_or_else(|| Cow::Owned(format!("#{number}"))),
+        count: *count,
+    };
+    refused.iter().map(call).collect()
 }
 
 fn applied(plan: Option<&Plan>, name: &str) -> Option<u64> {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::report::line;
+
 /// One thing that sbx needs from a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -30,9 +32,7 @@ pub enum Status {
 /// # Errors
 /// None that these types can cause; the writer of JSON has errors for others.
 pub fn to_line(checks: &[Check]) -> Result<Vec<u8>, serde_json::Error> {
-    let mut line = serde_json::to_vec(checks)?;
-    line.push(b'\n');
-    Ok(line)
+    line::line(checks)
 }
 
 #[cfg(test)]

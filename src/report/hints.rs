@@ -92,6 +92,7 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         }
         Op::Attach { .. }
         | Op::ReadOnly { .. }
+        | Op::Pin { .. }
         | Op::Posture(Deed::Hide { .. } | Deed::Freeze { .. })
         | Op::Pivot { .. } => on_destination(errno),
         Op::MakeStaged { .. }
@@ -102,6 +103,10 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
         Op::Stage { .. } if errno == Errno::ENOSPC => on_make(errno),
         Op::Stage { .. } | Op::AttachStaged { .. } => on_destination(errno),
         Op::Workdir { .. } => on_workdir(errno),
+        Op::BareRoot if errno == Errno::EXDEV => Some((
+            Kind::Image,
+            "one of `/proc`, `/dev`, `/tmp`, `/run` or of the destinations in `mounts` is a link to `/` in the image: take it away",
+        )),
         Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => Some(APPARMOR),
         Op::SetIds if matches!(errno, Errno::EINVAL | Errno::EPERM) => {
             Some((Kind::Spec, "the id of `user` is not mapped: write `ids=\"range\"`, or take `user \"caller\"`"))

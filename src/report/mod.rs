@@ -10,6 +10,7 @@ pub mod figures;
 pub mod hints;
 pub mod hints_landlock;
 pub mod hints_start;
+mod line;
 pub mod plan_json;
 pub mod schema;
 pub mod text;
@@ -235,7 +236,8 @@ pub struct Cgroup<'a> {
 pub struct Seccomp<'a> {
     /// Name of the profile in force, `default`, `strict` or the path of a file; `none` when no filter was.
     pub profile: &'a str,
-    /// Calls that the filter refused; null when they were not counted.
+    /// Calls that the filter refused, the most frequent first; empty when there was none, null when they were not
+    /// counted. What answers ENOSYS is not there, as on an older kernel, and not counted.
     pub denied: Option<Vec<DeniedCall>>,
 }
 
@@ -243,8 +245,8 @@ pub struct Seccomp<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeniedCall {
-    /// Name of the system call.
-    pub syscall: String,
+    /// Name of the system call, or `#` and its number if sbx does not know it.
+    pub syscall: Cow<'static, str>,
     /// How many times.
     pub count: u64,
 }
@@ -300,10 +302,6 @@ impl Report<'_> {
     /// # Errors
     /// None that these types can cause; the writer of JSON has errors for others.
     pub fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
-        // Larger than nearly every report, so that the line is written without moving.
-        let mut line = Vec::with_capacity(4096);
-        serde_json::to_writer(&mut line, self)?;
-        line.push(b'\n');
-        Ok(line)
+        line::line(self)
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
 };
-use crate::report::SpecText;
+use crate::report::{SpecText, line};
 use crate::spec;
 use crate::units::{Origin, position};
 
@@ -46,9 +46,7 @@ pub struct StepMember<'a> {
 /// # Errors
 /// None that a plan can cause; the writer of JSON has errors for others.
 pub fn to_line(plan: &Plan, spec: SpecText<'_>) -> Result<Vec<u8>, serde_json::Error> {
-    let mut line = serde_json::to_vec(&Document::new(plan, spec))?;
-    line.push(b'\n');
-    Ok(line)
+    line::line(&Document::new(plan, spec))
 }
 
 /// The whole plan; the members are those of [`Plan`].
@@ -110,6 +108,7 @@ fn origin(origin: Origin, spec: SpecText<'_>) -> OriginMember<'_> {
     let (from, at) = match origin {
         Origin::Spec(span) => ("spec", Some(position(spec.text, span.start))),
         Origin::CommandLine => ("command line", None),
+        Origin::Image => ("image", None),
         Origin::Default => ("default", None),
     };
     OriginMember {
@@ -168,6 +167,7 @@ fn fields(op: &Op) -> Value {
         Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {
             json!({"path": path.as_str()})
         }
+        Op::Pin { path, write } => json!({"path": path.as_str(), "write": write.as_str()}),
         Op::Posture(Deed::NoUserNamespaces { besides }) => json!({"besides": besides}),
         Op::Posture(Deed::OomScore { adjustment }) => json!({"adjustment": adjustment}),
         Op::UnshareTime { monotonic, boottime } => json!({"monotonic_ns": monotonic, "boottime_ns": boottime}),
@@ -187,6 +187,7 @@ fn fields(op: &Op) -> Value {
         | Op::SetIds
         | Op::DieWithParent
         | Op::PrivateMounts
+        | Op::BareRoot
         | Op::SealMounts
         | Op::OpenTerminal
         | Op::JoinCgroup

@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString};
 
+use crate::plan::Write;
 use crate::run::numbers::Dress;
 use crate::run::tape::{Act, Tape, Ties};
 use crate::run::verdict::{self, Verdict};
@@ -55,6 +56,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(ties),
         Act::PrivateMounts => mount::make_all_private(),
+        Act::BareRoot => path::require_bare_root(),
         Act::SealMounts => mount::seal_all(),
         Act::OpenTree { tree, below, source, dress } => {
             let opened = match below {
@@ -87,6 +89,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
         Act::MakeSymlink { path, target } => path::make_symlink(target, path),
         Act::OpenTerminal { look } => pty::open(look, ties.status).map(|end| ties.terminal = Some(end)),
         Act::ReadOnly { path } => mount::make_read_only(path),
+        Act::Pin { path, write } => pin(path, *write),
         Act::JoinCgroup => ties.tasks.iter().try_for_each(|tasks| fd::write(*tasks, b"0").map(drop)),
         Act::Posture(act) => posture::perform(act),
         Act::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP.unsigned_abs().into()),
@@ -113,6 +116,16 @@ fn clone_below(base: &CStr, source: &CStr) -> Sys<Fd> {
     fd::close(place)?;
     fd::close(base)?;
     Ok(tree)
+}
+
+/// A mount point can be neither moved nor removed, nor can anything be moved over it (EBUSY of rename(2)).
+fn pin(path: &CStr, write: Write) -> Sys<()> {
+    let tree = mount::clone_place(path)?;
+    if write == Write::ReadOnly {
+        mount::set_attributes(tree, mount::READ_ONLY, None)?;
+    }
+    mount::attach_place(tree, path)?;
+    fd::close(tree)
 }
 
 fn keep(trees: &mut [Option<Fd>], number: usize, opened: Fd) -> Sys<()> {

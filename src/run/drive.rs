@@ -9,8 +9,10 @@ use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
+use crate::run::filter::Filter;
 use crate::run::numbers::namespace_flags;
 use crate::run::pty::Stdio;
+use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
@@ -57,7 +59,9 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
-            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources };
+            let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
+            let refusals = if asks { Refusals::of(plan) } else { None };
+            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals };
             let outcome = parent(plan, side, parts, clocks);
             // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
             // the process ends with its run.
@@ -87,7 +91,7 @@ struct Parts {
 
 /// The clone, seen from the parent.
 #[derive(Debug)]
-struct Side {
+struct Side<'a> {
     child: Pid,
     pidfd: OwnedFd,
     signals: OwnedFd,
@@ -95,6 +99,7 @@ struct Side {
     ours: OwnedFd,
     theirs: OwnedFd,
     sources: Vec<Source>,
+    refusals: Option<Refusals<'a>>,
 }
 
 impl Parts {
@@ -174,7 +179,7 @@ fn clone_flags(plan: &Plan) -> u64 {
     namespace_flags(&plan.namespaces.iter().copied().filter(|kind| !later(kind)).collect::<Vec<_>>())
 }
 
-fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
+fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Result<Outcome> {
     // The child has its own copies; the end of these pipes has to be seen.
     parts.standard.stdin = None;
     let relays = relays(plan, &mut parts);
@@ -198,6 +203,7 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
         groups: parts.groups.as_ref(),
         relays,
         terminal: parts.terminal.take(),
+        refusals: side.refusals,
         status: number(&side.ours),
         early: Vec::new(),
         since: clocks.1,
@@ -210,15 +216,17 @@ fn parent(plan: &Plan, side: Side, mut parts: Parts, clocks: Clocks) -> Result<O
     // Given back before anything is said.
     drop(watched.terminal.take());
     let (relays, mut verdicts) = (watched.relays, watched.early);
+    let (refused, asked) = watched.refusals.and_then(Refusals::finish).unzip();
     let reaped = reap(side.child)?;
     let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
     let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
     // Their numbers follow each other, so this is one call.
-    close_all([side.ours, side.signals, side.pidfd].into_iter());
+    close_all([side.ours, side.signals, side.pidfd].into_iter().chain(asked));
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
     let mut outcome = Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings);
     outcome.leftovers.extend(survivors);
+    outcome.refused = refused;
     Ok(outcome)
 }
 
@@ -245,7 +253,7 @@ enum Refused {
 }
 
 /// Does for the child what only the parent can, and lets it go on.
-fn prepare(plan: &Plan, side: &Side) -> std::result::Result<Prepared, Refused> {
+fn prepare(plan: &Plan, side: &Side<'_>) -> std::result::Result<Prepared, Refused> {
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;

@@ -3,15 +3,17 @@
 
 use std::borrow::Cow;
 
-use crate::plan::{Op, Plan};
-use crate::sys::Sys;
+use crate::plan::{Counting, Op, Plan};
 use crate::sys::seccomp::{self, Instruction};
+use crate::sys::{Fd, Sys};
 
 /// A filter, and the step of the plan that asked for it.
 #[derive(Debug)]
 pub struct Filter {
     pub step: usize,
     program: Cow<'static, [Instruction]>,
+    /// The program that asks where the other one refuses, if refusals are counted.
+    asking: Option<Vec<Instruction>>,
     flags: u32,
 }
 
@@ -20,9 +22,30 @@ impl Filter {
     #[must_use]
     pub fn of(plan: &Plan) -> Option<Self> {
         plan.steps.iter().enumerate().find_map(|(step, it)| match &it.op {
-            Op::Seccomp { filter } => Some(Self { step, program: filter.program.clone(), flags: filter.flags }),
+            Op::Seccomp { filter } => Some(Self {
+                step,
+                program: filter.program.clone(),
+                asking: match plan.watch.refusals {
+                    Counting::Yes => filter.asking(),
+                    Counting::No => None,
+                },
+                flags: filter.flags,
+            }),
             _ => None,
         })
+    }
+
+    /// Returns whether somebody is to be asked.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// The same as [`Filter::load`] if refusals are counted and the kernel can tell of them; returns who is asked.
+    /// Where it cannot, nothing is filtered yet; child-safe.
+    #[must_use]
+    pub fn load_asking(&self) -> Option<Fd> {
+        seccomp::load_asking(self.asking.as_ref()?, self.flags).ok()
     }
 
     /// Filters this process and what it starts from here on; child-safe.

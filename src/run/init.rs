@@ -3,12 +3,13 @@
 //! without a pid namespace, the list of its children. Child side: the contract
 //! of [`crate::sys`] holds here until the end.
 
+use crate::run::filter::Filter;
 use crate::run::orphans;
 use crate::run::pty::{self, Stdio};
 use crate::run::tape::{PidNamespace, Start, Tape};
 use crate::run::verdict::{self, Ending, Verdict};
 use crate::spec::Init;
-use crate::sys::process::{self, Pid, Rusage, Taken, Wait};
+use crate::sys::process::{self, Pid, Reaped, Rusage, Taken, Wait};
 use crate::sys::{Errno, Fd, Sys, fd, path, security, time};
 
 /// Tells the init to kill and reap all and to say what it has seen. The parent sends it when the run has
@@ -25,9 +26,8 @@ pub fn become_command(tape: &mut Tape) -> ! {
     match tape.start.init {
         Init::Reaper => run_init(tape),
         Init::Command => {
-            let own = process::own_usage();
-            verdict::send(status, &Verdict::Starting { at: time::monotonic(), own });
-            verdict::send(status, &execute(&tape.start));
+            let starting = Verdict::Starting { at: time::monotonic(), own: process::own_usage() };
+            verdict::send(status, &execute(tape, &starting));
             process::exit_now(1);
         }
     }
@@ -65,10 +65,9 @@ fn run_init(tape: &mut Tape) -> ! {
     });
     let reach = Reach::of(pids);
     let started = time::monotonic();
-    // The kernel may kill this process together with the command (`memory.oom.group`): then this is all the
-    // parent ever hears.
-    verdict::send(connection, &Verdict::Starting { at: started, own: process::own_usage() });
-    let spawned = prepared.and_then(|()| process::spawn(tape.start.memory, &mut stack, become_child, &*tape));
+    let starting = Verdict::Starting { at: started, own: process::own_usage() };
+    let memory = tape.start.memory;
+    let spawned = prepared.and_then(|()| process::spawn(memory, &mut stack, become_child, &(&*tape, starting)));
     // Freeing it would break the contract; this process never needs the memory again.
     std::mem::forget(stack);
     let command = match spawned {
@@ -95,7 +94,7 @@ fn controlling(start: &Start) -> Option<Fd> {
     (start.stdio[1] == Stdio::Terminal).then_some(Fd(1))
 }
 
-fn become_child(tape: &Tape) -> i32 {
+fn become_child((tape, starting): &(&Tape, Verdict)) -> i32 {
     // A pid namespace dies with its init; elsewhere the command would not notice that it is gone.
     if let PidNamespace::Host { .. } = tape.start.pid_namespace
         && let Err(errno) = process::signal_on_parent_death(libc::SIGKILL)
@@ -103,7 +102,7 @@ fn become_child(tape: &Tape) -> i32 {
         verdict::send(tape.ties.status, &Verdict::ForkFailed { errno: errno as i32 });
         return 1;
     }
-    verdict::send(tape.ties.status, &execute(&tape.start));
+    verdict::send(tape.ties.status, &execute(tape, starting));
     1
 }
 
@@ -160,6 +159,10 @@ fn reap_until(command: Pid, reach: &Reach, usage: &mut Rusage) -> i32 {
 fn reap_ended(command: Pid, usage: &mut Rusage) -> Option<i32> {
     loop {
         match process::wait(Wait::Ended) {
+            // Whoever asks to be traced (PTRACE_TRACEME) makes this process the tracer, which wants none.
+            Ok(Some(Reaped { pid, status, .. })) if libc::WIFSTOPPED(status) => {
+                process::stop_tracing(pid, libc::WSTOPSIG(status)).ok();
+            }
             Ok(Some(reaped)) => {
                 usage.add(&reaped.usage);
                 if reaped.pid == command {
@@ -218,8 +221,11 @@ fn end_the_rest(reach: &Reach, usage: &mut Rusage) -> u64 {
 }
 
 /// Becomes the command, or says why not. The filter comes last, so that it need not allow what sbx does; of
-/// all that is left, sending the answer and ending, `plan` sees to it that it does.
-fn execute(start: &Start) -> Verdict {
+/// all that is left, sending the answer and ending, `plan` sees to it that it does. That it is `starting` is said
+/// here: the kernel may kill the init together with the command (`memory.oom.group`), and then this is all that the
+/// parent ever hears.
+fn execute(tape: &Tape, starting: &Verdict) -> Verdict {
+    let (start, status) = (&tape.start, tape.ties.status);
     let failed = |errno: Errno| Verdict::ExecFailed { errno: errno as i32 };
     if let Err(errno) = pty::new_session(controlling(start)).and_then(|()| process::unblock_signals()) {
         return failed(errno);
@@ -229,12 +235,20 @@ fn execute(start: &Start) -> Verdict {
             return Verdict::step_failed(step, errno);
         }
     }
-    if let Some(filter) = &start.filter
-        && let Err(errno) = filter.load()
-    {
-        return Verdict::step_failed(filter.step, errno);
+    if let Err((step, errno)) = filter(start.filter.as_ref(), status, starting) {
+        return Verdict::step_failed(step, errno);
     }
     failed(try_candidates(start))
+}
+
+/// Loads the filter. Who is asked about refusals goes with the message and is closed here by execve(2); without
+/// it the message comes first, because the filter need not allow it then.
+fn filter(filter: Option<&Filter>, status: Fd, starting: &Verdict) -> Result<(), (usize, Errno)> {
+    if let Some((filter, asked)) = filter.and_then(|filter| Some((filter, filter.load_asking()?))) {
+        return verdict::send_with(status, starting, asked).map_err(|errno| (filter.step, errno));
+    }
+    verdict::send(status, starting);
+    filter.map_or(Ok(()), |filter| filter.load().map_err(|errno| (filter.step, errno)))
 }
 
 /// Tries the candidates in turn, as execvp(3): a file that may not be executed is remembered, one

@@ -25,6 +25,7 @@ pub mod parent;
 pub mod posture;
 pub mod procfs;
 pub mod pty;
+pub mod refusals;
 pub mod relay;
 pub mod removal;
 pub mod secret;
@@ -51,6 +52,8 @@ pub struct Outcome {
     /// Of the sandbox's own network namespace; `None` is not known, or the host's.
     pub interfaces: Option<Vec<Interface>>,
     pub output: Output,
+    /// The system calls that the filter refused, the most frequent first; `None` is not known.
+    pub refused: Option<Vec<Refused>>,
     /// The run's cgroup, as a path below its mount, and the version of its hierarchy.
     pub cgroup: Option<(Version, String)>,
     /// What could not be removed from the host, as paths.
@@ -197,6 +200,14 @@ pub struct Interface {
     pub tx_bytes: u64,
     pub rx_packets: u64,
     pub tx_packets: u64,
+}
+
+/// One system call that the filter refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// As this architecture numbers the calls.
+    pub number: u32,
+    pub count: u64,
 }
 
 /// What the command wrote, as far as sbx saw it.

@@ -84,12 +84,13 @@ pub fn namespace_flags(namespaces: &[Namespace]) -> u64 {
 /// Returns the RLIMIT_* of a resource.
 #[must_use]
 pub fn resource_number(resource: Resource) -> u32 {
-    let number = match resource {
+    // `int` in musl, `unsigned` in glibc.
+    let number = i64::from(match resource {
         Resource::OpenFiles => libc::RLIMIT_NOFILE,
         Resource::FileSize => libc::RLIMIT_FSIZE,
         Resource::Core => libc::RLIMIT_CORE,
         Resource::Stack => libc::RLIMIT_STACK,
         Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
-    };
-    number.unsigned_abs()
+    });
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

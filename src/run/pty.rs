@@ -5,7 +5,7 @@
 use crate::run::verdict;
 use crate::sys::process;
 use crate::sys::terminal::{self, Settings, Size};
-use crate::sys::{Fd, Sys, fd, mount};
+use crate::sys::{Fd, Sys, fd, mount, rights};
 
 /// How the terminal is when the command starts.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub fn open(look: &Look, connection: Fd) -> Sys<Fd> {
     }
     terminal::set_size(pair.command, look.size)?;
     let mut message = verdict::SILENT;
-    terminal::send(connection, &mut message, pair)?;
+    rights::send(connection, &mut message, &[pair.relay, pair.command])?;
     fd::close(pair.relay)?;
     let console = mount::clone_tree(Fd(libc::AT_FDCWD), c"/dev/pts/0")?;
     mount::attach(console, c"/dev/console")?;

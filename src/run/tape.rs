@@ -6,7 +6,9 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue};
+use crate::plan::{
+    Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write,
+};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
@@ -106,6 +108,7 @@ pub enum Act {
     },
     DieWithParent,
     PrivateMounts,
+    BareRoot,
     SealMounts,
     OpenTree {
         tree: usize,
@@ -169,6 +172,10 @@ pub enum Act {
     },
     ReadOnly {
         path: CString,
+    },
+    Pin {
+        path: CString,
+        write: Write,
     },
     JoinCgroup,
     Posture(posture::Act),
@@ -272,6 +279,7 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         }
         Op::DieWithParent => Act::DieWithParent,
         Op::PrivateMounts => Act::PrivateMounts,
+        Op::BareRoot => Act::BareRoot,
         Op::SealMounts => Act::SealMounts,
         Op::OpenTree { opener: Opener::Parent(_), .. } => Act::Nothing,
         Op::OpenTree { tree, source, attributes, opener: Opener::Child } => {
@@ -312,6 +320,7 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         Op::MakeSymlink { path, target } => Act::MakeSymlink { path: text(path.as_str())?, target: text(target)? },
         Op::OpenTerminal => look.map_or(Act::Nothing, |look| Act::OpenTerminal { look }),
         Op::ReadOnly { path } => Act::ReadOnly { path: text(path.as_str())? },
+        Op::Pin { path, write } => Act::Pin { path: text(path.as_str())?, write: *write },
         Op::JoinCgroup => Act::JoinCgroup,
         Op::Posture(deed) => Act::Posture(posture::freeze(deed)?),
         Op::UnshareCgroup => Act::UnshareCgroup,

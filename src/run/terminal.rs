@@ -87,8 +87,6 @@ enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     Nothing,
-    /// The child says something.
-    Message,
     /// The caller's terminal is gone.
     HungUp,
 }
@@ -164,14 +162,13 @@ impl Terminal {
         self.pending.clear();
     }
 
-    /// Returns what to wait for; `status` is where the child says that the terminal is there.
+    /// Returns what to wait for.
     #[must_use]
-    pub fn entry(&self, status: Fd) -> Option<Entry> {
+    pub fn entry(&self) -> Option<Entry> {
         match (&self.ends, &self.input) {
-            (Ends::Awaited, _) => Some(Entry::readable(status)),
             (Ends::Here { relay, .. }, _) if !self.pending.is_empty() => Some(Entry::writable(number(relay))),
             (Ends::Here { .. }, Input::Open { source, .. }) if self.may_read() => Some(Entry::readable(*source)),
-            (Ends::Here { .. } | Ends::Gone, _) => None,
+            (Ends::Awaited | Ends::Here { .. } | Ends::Gone, _) => None,
         }
     }
 
@@ -182,13 +179,12 @@ impl Terminal {
     /// Does what [`Terminal::entry`] waited for, once.
     pub fn pump(&mut self) -> News {
         match self.ends {
-            Ends::Awaited => News::Message,
             Ends::Here { .. } if !self.pending.is_empty() => {
                 self.write();
                 News::Nothing
             }
             Ends::Here { .. } => self.read(),
-            Ends::Gone => News::Nothing,
+            Ends::Awaited | Ends::Gone => News::Nothing,
         }
     }
 

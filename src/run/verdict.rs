@@ -2,8 +2,8 @@
 //! or how it ended. Fixed size, one write, no allocation on the way.
 
 use crate::sys::process::Rusage;
-use crate::sys::terminal::{self, Pair};
-use crate::sys::{Errno, Fd, fd};
+use crate::sys::terminal::Pair;
+use crate::sys::{Errno, Fd, fd, rights};
 
 const WORDS: usize = 16;
 
@@ -79,6 +79,14 @@ impl Verdict {
         words
     }
 
+    fn bytes(&self) -> [u8; SIZE] {
+        let mut bytes = [0u8; SIZE];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
     fn from_words(words: &[u64; WORDS]) -> Option<Self> {
         let number = u32::try_from(words[2]).ok()?.cast_signed();
         Some(match words[0] {
@@ -123,11 +131,15 @@ fn take_usage(words: &[u64; WORDS]) -> Rusage {
 
 /// Sends `verdict`; child-safe. A parent that is gone cannot be told.
 pub fn send(status: Fd, verdict: &Verdict) {
-    let mut bytes = [0u8; SIZE];
-    for (chunk, word) in bytes.chunks_exact_mut(8).zip(verdict.words()) {
-        chunk.copy_from_slice(&word.to_ne_bytes());
-    }
-    while fd::write(status, &bytes) == Err(Errno::EINTR) {}
+    while fd::write(status, &verdict.bytes()) == Err(Errno::EINTR) {}
+}
+
+/// Sends `verdict` with a copy of a descriptor; child-safe.
+///
+/// # Errors
+/// The errno of sendmsg(2).
+pub fn send_with(status: Fd, verdict: &Verdict, descriptor: Fd) -> Result<(), Errno> {
+    rights::send(status, &mut verdict.bytes(), &[descriptor])
 }
 
 /// Returns when the command started, on CLOCK_MONOTONIC in nanoseconds, and what the child had used before.
@@ -139,32 +151,42 @@ pub fn starting(verdicts: &[Verdict]) -> Option<(u64, Rusage)> {
     })
 }
 
-/// Reads all messages that are there, the last one last; waits for one, or until all who could write
-/// are dead. A run sends three at most, so one read takes everything.
+/// Reads all messages that are there, the last one last, without waiting: what the dead have said is there already,
+/// and its end need not come. A run sends three at most, so one read takes everything.
 ///
 /// # Errors
-/// The errno of read(2).
+/// The errno of recvmsg(2).
 pub fn receive(status: Fd) -> Result<Vec<Verdict>, Errno> {
-    let mut bytes = [0u8; SIZE * 4];
-    loop {
-        match fd::read(status, &mut bytes) {
-            Ok(count) => return Ok(verdicts(&bytes, count)),
-            Err(Errno::EINTR) => {}
-            // The child ended before it took what was written to it, without a word.
-            Err(Errno::ECONNRESET) => return Ok(Vec::new()),
-            Err(errno) => return Err(errno),
-        }
+    match receive_handed(status) {
+        Ok((said, _)) => Ok(said),
+        // Nothing, or the child ended before it took what was written to it, without a word.
+        Err(Errno::EAGAIN | Errno::ECONNRESET) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
     }
 }
 
-/// Reads what is there, without waiting, with the ends of the terminal if they came; nothing at all is the end.
+/// What the child hands to the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    Nothing,
+    Terminal(Pair),
+    /// Who is asked about calls that the filter refuses.
+    Asked(Fd),
+}
+
+/// Reads what is there, without waiting, with what was handed over; no message at all is the end.
 ///
 /// # Errors
 /// The errno of recvmsg(2): EAGAIN where there is nothing yet.
-pub fn receive_terminal(status: Fd) -> Result<(Vec<Verdict>, Option<Pair>), Errno> {
+pub fn receive_handed(status: Fd) -> Result<(Vec<Verdict>, Handed), Errno> {
     let mut bytes = [0u8; SIZE * 4];
-    let (count, pair) = terminal::receive(status, &mut bytes)?;
-    Ok((verdicts(&bytes, count), pair))
+    let (count, descriptors) = rights::receive(status, &mut bytes)?;
+    let handed = match descriptors {
+        [Some(relay), Some(command)] => Handed::Terminal(Pair { relay, command }),
+        [Some(asked), None] => Handed::Asked(asked),
+        [None, _] => Handed::Nothing,
+    };
+    Ok((verdicts(&bytes, count), handed))
 }
 
 fn verdicts(bytes: &[u8], count: usize) -> Vec<Verdict> {

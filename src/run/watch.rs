@@ -5,9 +5,10 @@ use crate::plan::{Capture, Watch};
 use crate::run::cgroup::Groups;
 use crate::run::init::END;
 use crate::run::meter::Meter;
+use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
 use crate::run::terminal::{News, Terminal};
-use crate::run::verdict::{self, Verdict};
+use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
 use crate::sys::watch::{Entry, poll, take_signal};
@@ -46,12 +47,26 @@ pub struct Watched<'a> {
     pub groups: Option<&'a Groups>,
     pub relays: Vec<Relay>,
     pub terminal: Option<Terminal>,
+    /// Where they are counted.
+    pub refusals: Option<Refusals<'a>>,
     /// Where the child says that the command starts.
     pub status: Fd,
     /// What was read from there already.
     pub early: Vec<Verdict>,
     /// Some time before the command can have started, on CLOCK_MONOTONIC.
     pub since: u64,
+}
+
+/// What the loop waits for.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Child,
+    OutOfMemory,
+    Signals,
+    Message,
+    Refusal,
+    Relay,
+    Terminal,
 }
 
 /// The state of the loop.
@@ -72,7 +87,6 @@ struct Loop<'a, 'b> {
 /// # Errors
 /// The errno of waiting itself.
 pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno> {
-    let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let since = watched.since;
     let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
     let mut state = Loop {
@@ -86,6 +100,8 @@ pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno
         kill_at: None,
     };
     while !state.step()? {}
+    // The terminal, and who was asked.
+    state.hear()?;
     state.hear()?;
     state.drain()?;
     Ok(state.seen)
@@ -98,39 +114,50 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
 impl Loop<'_, '_> {
     /// Waits once and acts on what came; returns whether the child has ended.
     fn step(&mut self) -> Result<bool, Errno> {
-        let oom = self.watched.groups.and_then(Groups::oom);
-        let mut entries = vec![Entry::readable(self.watched.pidfd), Entry::readable(self.watched.signals)];
-        let oom_at = oom.map(|counter| {
-            entries.push(Entry::readable(counter));
-            entries.len() - 1
-        });
-        let relays_at = entries.len();
-        entries.extend(self.watched.relays.iter().filter_map(Relay::entry));
-        let terminal = self.watched.terminal.as_ref();
-        let terminal_at = terminal.and_then(|terminal| terminal.entry(self.watched.status)).map(|entry| {
-            entries.push(entry);
-            entries.len() - 1
-        });
+        let (sources, mut entries): (Vec<Source>, Vec<Entry>) = self.sources().into_iter().unzip();
         match poll(&mut entries, self.timeout()) {
             Ok(()) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
-        if oom_at.is_some_and(|index| entries[index].seen != 0) && self.seen.stop.is_none() {
-            self.stop(Stop::OutOfMemory);
-        }
-        if entries[1].seen != 0 {
-            self.take_signals();
-        }
-        for entry in &entries[relays_at..terminal_at.unwrap_or(entries.len())] {
-            if entry.seen != 0 {
-                self.relay(entry.fd);
+        let mut ended = false;
+        for (source, entry) in sources.into_iter().zip(entries).filter(|(_, entry)| entry.seen != 0) {
+            match source {
+                Source::Child => ended = true,
+                Source::OutOfMemory if self.seen.stop.is_none() => self.stop(Stop::OutOfMemory),
+                Source::OutOfMemory => {}
+                Source::Signals => self.take_signals(),
+                Source::Message => self.hear()?,
+                Source::Refusal => self.watched.refusals.iter_mut().for_each(|refusals| refusals.pump(entry.seen)),
+                Source::Relay => self.relay(entry.fd),
+                Source::Terminal => self.terminal(),
             }
         }
-        if terminal_at.is_some_and(|index| entries[index].seen != 0) {
-            self.terminal()?;
-        }
         self.clocks();
-        Ok(entries[0].seen != 0)
+        Ok(ended)
+    }
+
+    /// What the loop waits for, eight at most.
+    fn sources(&self) -> Vec<(Source, Entry)> {
+        let watched = &*self.watched;
+        let mut sources = Vec::with_capacity(8);
+        sources.push((Source::Child, Entry::readable(watched.pidfd)));
+        let oom = watched.groups.and_then(Groups::oom);
+        sources.extend(oom.map(|counter| (Source::OutOfMemory, Entry::readable(counter))));
+        sources.push((Source::Signals, Entry::readable(watched.signals)));
+        if self.awaits() {
+            sources.push((Source::Message, Entry::readable(watched.status)));
+        }
+        sources.extend(watched.refusals.as_ref().and_then(Refusals::entry).map(|entry| (Source::Refusal, entry)));
+        sources.extend(watched.relays.iter().filter_map(Relay::entry).map(|entry| (Source::Relay, entry)));
+        sources.extend(watched.terminal.as_ref().and_then(Terminal::entry).map(|entry| (Source::Terminal, entry)));
+        sources
+    }
+
+    /// Whether the child still has something to hand over: a message with descriptors loses them if it is read as
+    /// any other.
+    fn awaits(&self) -> bool {
+        self.watched.terminal.as_ref().is_some_and(Terminal::is_awaited)
+            || self.watched.refusals.as_ref().is_some_and(Refusals::is_awaited)
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -174,9 +201,7 @@ impl Loop<'_, '_> {
     /// When the command started and what the sandbox had used before; `None` while it is being built. Nobody
     /// waits for that: it is asked when a clock runs out, so a run within its limits costs nothing.
     fn starting(&mut self) -> Option<(u64, Rusage)> {
-        // A message with descriptors loses them if it is read as any other.
-        let awaited = self.watched.terminal.as_ref().is_some_and(Terminal::is_awaited);
-        if !awaited
+        if !self.awaits()
             && self.watched.early.is_empty()
             && fd::waiting(self.watched.status).is_ok_and(|count| usize::try_from(count).is_ok_and(|count| count > 0))
         {
@@ -276,36 +301,38 @@ impl Loop<'_, '_> {
         }
     }
 
-    fn terminal(&mut self) -> Result<(), Errno> {
-        match self.watched.terminal.as_mut().map_or(News::Nothing, Terminal::pump) {
-            News::Nothing => {}
-            News::Message => self.hear()?,
-            News::HungUp => {
-                self.tell(libc::SIGHUP).ok();
-            }
+    fn terminal(&mut self) {
+        if self.watched.terminal.as_mut().map(Terminal::pump) == Some(News::HungUp) {
+            self.tell(libc::SIGHUP).ok();
         }
-        Ok(())
     }
 
-    /// Takes the terminal that the child has made, if it has one to make and has made it.
+    /// Takes what the child hands over, if something is awaited and has come: the terminal that it has made, and who
+    /// is asked about refused calls. Whatever was not there by the first message without either will not come.
     fn hear(&mut self) -> Result<(), Errno> {
-        let Some(terminal) = self.watched.terminal.as_mut().filter(|terminal| terminal.is_awaited()) else {
+        if !self.awaits() {
             return Ok(());
-        };
-        let (said, pair) = match verdict::receive_terminal(self.watched.status) {
+        }
+        let (said, handed) = match verdict::receive_handed(self.watched.status) {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
             // Ended without a word.
-            Err(Errno::ECONNRESET) => (Vec::new(), None),
+            Err(Errno::ECONNRESET) => (Vec::new(), Handed::Nothing),
             other => other?,
         };
-        match pair {
-            Some(pair) => {
+        let Watched { terminal, refusals, relays, early, .. } = &mut *self.watched;
+        let terminal = terminal.as_mut().filter(|terminal| terminal.is_awaited());
+        match (handed, terminal, refusals) {
+            (Handed::Terminal(pair), Some(terminal), _) => {
                 let ends = terminal.attach(pair)?;
-                self.watched.relays.push(Relay::new(Stream::Terminal, ends, self.watch.capture));
+                relays.push(Relay::new(Stream::Terminal, ends, self.watch.capture));
             }
-            None => terminal.hang_up(),
+            (Handed::Asked(asked), _, Some(refusals)) => refusals.attach(Some(asked)),
+            (_, terminal, refusals) => {
+                terminal.into_iter().for_each(Terminal::hang_up);
+                refusals.iter_mut().for_each(|refusals| refusals.attach(None));
+            }
         }
-        self.watched.early.extend(said);
+        early.extend(said);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn agree(spec: &Spec, out: &mut Findings) {
 fn place<T>(spanned: &Spanned<T>) -> Span {
     match spanned.origin {
         Origin::Spec(span) => span,
-        Origin::CommandLine | Origin::Default => Span::default(),
+        Origin::CommandLine | Origin::Image | Origin::Default => Span::default(),
     }
 }
 

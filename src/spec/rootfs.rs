@@ -65,6 +65,25 @@ pub enum Writable {
 }
 
 impl RootfsSource {
+    /// Returns the path of a source that has one.
+    #[must_use]
+    pub fn path(&self) -> Option<&HostPath> {
+        match self {
+            Self::Host | Self::Scratch | Self::Registry(_) => None,
+            Self::Path(path) | Self::Directory(path) | Self::Tar(path) => Some(path),
+            Self::OciLayout(image) | Self::OciArchive(image) | Self::DockerArchive(image) => Some(&image.path),
+        }
+    }
+
+    /// Returns which of several images is meant.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::OciLayout(image) | Self::OciArchive(image) | Self::DockerArchive(image) => image.tag.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Returns the source as it was written.
     #[must_use]
     pub fn as_written(&self) -> String {

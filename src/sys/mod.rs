@@ -21,6 +21,7 @@ pub mod path;
 pub mod probe;
 pub mod process;
 pub mod random;
+pub mod rights;
 pub mod seccomp;
 pub mod security;
 pub mod start;

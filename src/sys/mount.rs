@@ -28,6 +28,16 @@ pub fn clone_tree(directory: Fd, path: &CStr) -> Sys<Fd> {
     check_fd(returned)
 }
 
+/// The same for what is at `path` itself, also where that is a symbolic link.
+pub fn clone_place(path: &CStr) -> Sys<Fd> {
+    const AT_RECURSIVE: u32 = 0x8000;
+    const AT_NOFOLLOW: u32 = 0x100;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_NOFOLLOW;
+    // SAFETY: `path` is NUL-terminated; open_tree(2) only reads it.
+    let returned = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    check_fd(returned)
+}
+
 /// Sets `attributes` on every mount of a tree and makes them private; with a user
 /// namespace, maps the ids of their files through it (MOUNT_ATTR_IDMAP).
 pub fn set_attributes(tree: Fd, attributes: u64, idmap: Option<Fd>) -> Sys<()> {
@@ -111,6 +121,15 @@ pub fn attach(tree: Fd, path: &CStr) -> Sys<()> {
     // SAFETY: both paths are NUL-terminated; move_mount(2) only reads them.
     let returned =
         unsafe { libc::syscall(libc::SYS_move_mount, tree.0, EMPTY.as_ptr(), libc::AT_FDCWD, path.as_ptr(), flags) };
+    check(returned).map(drop)
+}
+
+/// Attaches a detached tree at `path` itself, also where that is a symbolic link (move_mount(2)).
+pub fn attach_place(tree: Fd, path: &CStr) -> Sys<()> {
+    const F_EMPTY_PATH: u32 = 4;
+    let (empty, path) = (EMPTY.as_ptr(), path.as_ptr());
+    // SAFETY: both paths are NUL-terminated; move_mount(2) only reads them.
+    let returned = unsafe { libc::syscall(libc::SYS_move_mount, tree.0, empty, libc::AT_FDCWD, path, F_EMPTY_PATH) };
     check(returned).map(drop)
 }
 

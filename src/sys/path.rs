@@ -103,13 +103,14 @@ pub fn require_device(file: Fd) -> Sys<()> {
 
 /// Refuses an open directory that is not of a procfs (fstatfs(2)): ENODEV.
 pub fn require_procfs(directory: Fd) -> Sys<()> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    const PROC_SUPER_MAGIC: i128 = 0x9fa0;
     let mut facts = std::mem::MaybeUninit::<libc::statfs>::zeroed();
     // SAFETY: fstatfs(2) fills one struct.
     let returned = unsafe { libc::syscall(libc::SYS_fstatfs, directory.0, facts.as_mut_ptr()) };
     check(returned)?;
     // SAFETY: all of it was zeroed, and the call filled it.
-    let kind = unsafe { facts.assume_init() }.f_type;
+    // Unsigned in musl, signed in glibc.
+    let kind = i128::from(unsafe { facts.assume_init() }.f_type);
     if kind == PROC_SUPER_MAGIC { Ok(()) } else { Err(Errno::ENODEV) }
 }
 
@@ -128,6 +129,16 @@ pub fn open_beneath(root: Fd, path: &CStr, flags: i32) -> Sys<Fd> {
     open_resolved(root, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS)
 }
 
+/// Refuses a root that something is mounted on: EXDEV. Paths begin below such a mount, but `..` at the root climbs
+/// onto it (path_resolution(7); `RESOLVE_NO_XDEV` of openat2(2)).
+pub fn require_bare_root() -> Sys<()> {
+    let top = open_resolved(Fd(libc::AT_FDCWD), c"/..", libc::O_PATH, libc::RESOLVE_NO_XDEV)?;
+    super::fd::close(top)
+}
+
+/// How often a way is tried while the machine changes under it.
+const ATTEMPTS: u32 = 1000;
+
 /// What is made has mode 0666, less the umask.
 fn open_resolved(root: Fd, path: &CStr, flags: i32, resolve: u64) -> Sys<Fd> {
     // SAFETY: open_how is plain integers, for which zero is a value.
@@ -135,8 +146,14 @@ fn open_resolved(root: Fd, path: &CStr, flags: i32, resolve: u64) -> Sys<Fd> {
     how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
     how.mode = if flags & libc::O_CREAT == 0 { 0 } else { 0o666 };
     how.resolve = resolve;
-    let size = size_of::<libc::open_how>();
-    // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
-    let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };
-    check_fd(returned)
+    let (size, mut attempts) = (size_of::<libc::open_how>(), ATTEMPTS);
+    loop {
+        // SAFETY: `path` is NUL-terminated and `how` is a live open_how of `size` bytes.
+        let returned = unsafe { libc::syscall(libc::SYS_openat2, root.0, path.as_ptr(), &raw const how, size) };
+        match check_fd(returned) {
+            // Something on the machine was moved or mounted while `..` was resolved: openat2(2) asks to try again.
+            Err(Errno::EAGAIN) if attempts > 0 => attempts -= 1,
+            answer => return answer,
+        }
+    }
 }

@@ -193,6 +193,14 @@ pub fn wait(which: Wait) -> Sys<Option<Reaped>> {
     Ok((pid != 0).then(|| Reaped { pid: Pid(pid), status, usage: from_raw(&usage) }))
 }
 
+/// Lets a stopped tracee go on with `signal` and without a tracer (PTRACE_DETACH of ptrace(2)).
+pub fn stop_tracing(tracee: Pid, signal: i32) -> Sys<()> {
+    let (nothing, signal) = (std::ptr::null_mut::<c_void>(), i64::from(signal));
+    // SAFETY: PTRACE_DETACH takes a pid and a number and reads no memory.
+    check(unsafe { libc::syscall(libc::SYS_ptrace, i64::from(libc::PTRACE_DETACH), tracee.0, nothing, signal) })
+        .map(drop)
+}
+
 /// Returns what this process itself has used so far (getrusage(2)).
 #[must_use]
 pub fn own_usage() -> Rusage {

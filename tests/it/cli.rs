@@ -82,3 +82,26 @@ fn the_stages_are_printed_on_standard_error() {
     assert_eq!(ran.ok(), "out");
     assert!(ran.stderr.contains("sbx: resolve") && ran.stderr.contains(" ms\n"), "{ran:?}");
 }
+
+#[test]
+fn a_repository_whose_hooks_a_command_may_write_is_warned_of() {
+    let sbx = Sbx::new(Who::Nobody).dir("p").dir("p/.git").verb(&["check"]);
+    let cases = [
+        ("bind \"p\" \"/src\" access=\"rw\"", true),
+        ("bind \"p/.git\" \"/src/.git\"; bind \"p\" \"/src\" access=\"rw\"", true),
+        ("bind \"p\" \"/src\" access=\"rw\"; bind \"p/.git\" \"/src/.git\"", false),
+        ("bind \"p\" \"/src\" access=\"rw\"; mask \"/src/.git\"", false),
+        ("bind \"p\" \"/src\"", false),
+        ("bind \".\" \"/src\" access=\"rw\"", false),
+    ];
+    let mut sbx = sbx;
+    for (mounts, warned) in cases {
+        sbx = sbx.spec(&format!("mounts {{\n{mounts}; }}"));
+        let ran = sbx.run();
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, ""), "{mounts}: {ran:?}");
+        assert_eq!(!ran.stderr.is_empty(), warned, "{mounts}: {ran:?}");
+        if warned {
+            assert!(ran.stderr.contains("spec.kdl:2: ") && ran.stderr.contains("`/src/.git`"), "{ran:?}");
+        }
+    }
+}

@@ -89,6 +89,8 @@ fn each_step_that_fails_is_told_and_undone() {
             let unmapped = "namespaces mount pid ipc\nnetwork host\nmounts { file \"/f\" \"x\"; tmpfs \"/work\"; }";
             assert!(fail_each(who, unmapped) > 20);
         }
+        let around = "mounts { bind \".\" \"/src\" access=\"rw\"; bind \"out\" \"/work\" access=\"rw\"; }";
+        assert!(fail_each(who, around) > 20);
         if crate::fixture::has_rootfs() {
             let spec = "rootfs \"%/root\"\nmounts { bind \"out\" \"/work\" access=\"rw\"; tmpfs \"/new\"; }";
             assert!(fail_each(who, spec) > 30);

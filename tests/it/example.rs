@@ -13,10 +13,10 @@ use sbx::plan::{
 };
 use sbx::report::{RootfsMember, SpecText, Subject};
 use sbx::run::{
-    CpuUsage, Ended, Interface, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Source, Timing,
-    Truncated, Usage,
+    CpuUsage, Ended, Interface, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Refused, Source,
+    Timing, Truncated, Usage,
 };
-use sbx::spec::{Init, Namespace};
+use sbx::spec::{Init, Namespace, Syscall};
 use sbx::units::{AbsPath, Bytes, MilliCores, Origin, Span};
 
 pub(crate) const SPEC: SpecText<'static> = SpecText {
@@ -98,6 +98,7 @@ pub(crate) fn steps() -> Vec<Step> {
         (Op::AttachStaged { tree: Tree(0), directory: "lower0".to_owned() }, at("rootfs")),
         (Op::MakeFile { path: path("/dev/null"), mode: 0o666 }, Origin::Default),
         (Op::MakeSymlink { path: path("/dev/fd"), target: "/proc/self/fd".to_owned() }, Origin::Default),
+        (Op::Pin { path: path("/src/build.kdl"), write: Write::ReadOnly }, at("bind")),
         (Op::ReadOnly { path: path("/") }, Origin::Default),
         (Op::Hostname { name: "ci".to_owned() }, at("hostname")),
         (Op::LoopbackUp, Origin::Default),
@@ -166,6 +167,7 @@ pub(crate) fn plan() -> Plan {
             output: Some(Bytes(1 << 20)),
             capture: Capture::Yes,
             counting: Counting::Yes,
+            refusals: Counting::Yes,
             cores: Some(MilliCores(1500)),
             disk: None,
         },
@@ -204,6 +206,10 @@ pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
             stdout: Some(format!("token={SECRET}\n").into_bytes()),
             stderr: Some(b"\xff\x1b[2J".to_vec()),
         },
+        refused: Some(vec![
+            Refused { number: Syscall::named("mount").unwrap().number.into(), count: 3 },
+            Refused { number: 511, count: 1 },
+        ]),
         cgroup: Some((Version::V2, "/user.slice/sbx-1".to_owned())),
         leftovers: vec!["/sys/fs/cgroup/sbx-1".to_owned()],
         warnings: vec!["a process did not end".to_owned()],

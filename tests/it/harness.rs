@@ -85,6 +85,8 @@ pub(crate) struct Sbx {
     stdin: Vec<u8>,
     through: Vec<String>,
     report: Option<String>,
+    /// Where sbx is told that the spec lies.
+    place: String,
     /// In the environment of the command, so that what survives can be found.
     mark: String,
 }
@@ -107,6 +109,7 @@ impl Sbx {
             stdin: Vec::new(),
             through: Vec::new(),
             report: Some(report),
+            place: "spec.kdl".to_owned(),
             mark: format!("{}-{number}", std::process::id()),
         };
         sbx.spec("")
@@ -118,6 +121,12 @@ impl Sbx {
         let text =
             if text.contains('%') { text.replace('%', &fixture::of(self.who).display().to_string()) } else { text };
         self.file("spec.kdl", text.as_bytes())
+    }
+
+    /// Calls the spec by this name, below the directory of this run, instead of writing it to `spec.kdl`.
+    pub(crate) fn place(mut self, name: &str) -> Self {
+        self.place = name.to_owned();
+        self
     }
 
     /// Writes a file that the caller owns.
@@ -210,7 +219,7 @@ impl Sbx {
             words.extend(["--env".to_owned(), format!("SBX_IT_MARK={}", self.mark)]);
         }
         if matches!(self.verb.first().map(String::as_str), Some("run" | "plan" | "check")) {
-            words.push(self.path("spec.kdl").display().to_string());
+            words.push(self.path(&self.place).display().to_string());
         }
         if !self.command.is_empty() {
             words.push("--".to_owned());

@@ -125,3 +125,112 @@ fn without_a_user_namespace_nobody_is_root() {
     let ran = Sbx::new(root).spec(&format!("{spec}\nuser 1234 1235")).sh("echo $(id -u):$(id -g):$(id -G)").run();
     assert_eq!(ran.ok(), "1234:1235:1235");
 }
+
+/// What root's runs are outside, of which each has its own (`plan::identity::OWN`).
+const OWN: u64 = 2_100_000_000;
+
+#[test]
+fn each_run_of_root_is_somebody_else_outside() {
+    let Some(root) = Who::root() else { return };
+    let specs = ["", "user 1000 1001", "namespaces user mount"];
+    for spec in specs {
+        let sleeper = || Sbx::new(root).spec(&format!("{spec}\nnetwork host")).sh("echo up; sleep 1");
+        let (one, other) = (sleeper(), sleeper());
+        let (one, other) = (one.start(), other.start());
+        one.await_output("up");
+        other.await_output("up");
+        let ids = |pid: u32| {
+            let seen = children(pid).into_iter().map(|child| status(child, "Uid:")).collect::<Vec<_>>();
+            assert!(!seen.is_empty(), "sbx {pid} has no child");
+            seen
+        };
+        for pid in [one.pid(), other.pid()] {
+            let own = (OWN + u64::from(pid)).to_string();
+            assert_eq!(ids(pid), vec![[own.as_str(); 4].join(" ")], "{spec}");
+        }
+        for (ran, pid) in
+            [one, other].map(|running| (running.pid(), running)).map(|(pid, running)| (running.wait(), pid))
+        {
+            assert_eq!(ran.code(), 0, "{ran:?}");
+            let outside = &ran.report["isolation"]["user"]["outside"];
+            assert_eq!(
+                (outside[0].as_u64(), outside[1].as_u64()),
+                (Some(OWN + u64::from(pid)), Some(OWN + u64::from(pid)))
+            );
+        }
+    }
+    let shown = Sbx::new(root).verb(&["plan"]).cmd(&["true"]).run().stdout;
+    assert!(shown.contains("uid-map 0 2100000000+pid 1\n"), "a plan has no process: {shown}");
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn status(pid: u32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// With nothing but the ids between them: no pid namespace, no Landlock, no filter.
+#[test]
+fn a_run_cannot_reach_the_processes_of_another() {
+    let Some(root) = Who::root() else { return };
+    let spec = "namespaces user mount\nnetwork host\nprofile \"compat\"\nlandlock none\nseccomp \"none\"";
+    for user in ["root", "1000 1000"] {
+        let spec = format!("{spec}\nuser {user}");
+        let other = Sbx::new(root).spec(&spec).sh("echo up; sleep 2; echo alive");
+        let running = other.start();
+        running.await_output("up");
+        let all = children(running.pid()).into_iter().flat_map(|init| [vec![init], children(init)].concat());
+        let all: Vec<String> = all.map(|pid| pid.to_string()).collect();
+        assert!(all.len() > 1, "{all:?}");
+        let script = format!(
+            "for pid in {}; do kill -9 $pid && echo killed; prlimit --pid $pid --nofile=9 && echo limited; \
+             readlink /proc/$pid/cwd && echo traced; kill -0 $$ || echo deaf; done 2>/dev/null; echo end",
+            all.join(" ")
+        );
+        assert_eq!(Sbx::new(root).spec(&spec).sh(&script).run().ok(), "end", "{user}");
+        assert_eq!(running.wait().ok(), "up\nalive", "{user}");
+    }
+}
+
+/// The number of a run is in nothing that lasts: what one run kept is the next one's own.
+#[test]
+fn what_is_kept_belongs_to_the_next_run_too() {
+    if !has_rootfs() {
+        return;
+    }
+    let script = "d='/vol/d /out/d'; test -w /etc && d=\"/etc/d $d\"
+        for at in $d; do
+            if test -d $at; then echo more >> $at/f && mv $at/f $at/g && chmod 700 $at && cat $at/g && stat -c %u:%g $at $at/g;
+            else mkdir $at && echo new > $at/f && chmod 600 $at/f; fi
+        done";
+    for who in Who::all() {
+        for (user, owner) in [("root", "0:0"), ("1000 1001", "1000:1001"), ("root ids=\"range\"", "0:0")] {
+            if user.contains("range") && who != Who::Root {
+                continue;
+            }
+            let sbx = Sbx::new(who).dir("kept").dir("out").sh(script).spec(&format!(
+                "rootfs \"%/root\" writable=\"persist\" upper=\"kept\"\nuser {user}
+                mounts {{ volume \"v\" \"/vol\"; bind \"out\" \"/out\" access=\"rw\"; }}"
+            ));
+            let first = sbx.run();
+            assert_eq!(first.ok(), "", "{who:?} {user}");
+            let second = sbx.run();
+            // The directories of an image are root's on disk, which is nobody where the command is another.
+            let layer = who != Who::Root || !user.starts_with("1000");
+            let lines = ["new", "more", owner, owner];
+            assert_eq!(second.ok(), vec![lines; if layer { 3 } else { 2 }].concat().join("\n"), "{who:?} {user}");
+            let outside = |ran: &crate::harness::Ran| ran.report["isolation"]["user"]["outside"][0].as_u64();
+            assert_eq!(outside(&first) == outside(&second), who != Who::Root || user.contains("range"));
+            let places = ["out/d/g", "store/volumes/v/d/g", "kept/upper/etc/d/g"];
+            for place in places.iter().take(if layer { 3 } else { 2 }) {
+                let found = std::fs::metadata(sbx.path(place)).unwrap();
+                assert_eq!((found.uid(), found.gid()), (who.uid(), who.gid()), "{who:?} {user} {place}");
+            }
+        }
+    }
+}

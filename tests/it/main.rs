@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap its fixture has failed")]
 
 mod aftermath;
+mod breakouts;
 mod cli;
 mod command;
 mod docs;
@@ -24,6 +25,7 @@ mod identity;
 mod image;
 mod landlock;
 mod limits;
+mod machines;
 mod manners;
 mod mounts;
 mod namespaces;
@@ -33,6 +35,7 @@ mod plan;
 mod plan_show;
 mod planted;
 mod posture;
+mod probes;
 mod promises;
 mod pty;
 mod reach;
@@ -43,6 +46,7 @@ mod seccomp;
 mod spec;
 mod terminal;
 mod tidy;
+mod trusted;
 mod truth;
 mod value;
 mod vm;

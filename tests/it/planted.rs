@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, Instant};
 
 use crate::fixture::{self, has_rootfs};
-use crate::harness::{NOBODY, Sbx, Who};
+use crate::harness::{NOBODY, Sbx, Who, skip};
 
 const WRITABLE: &str = "bind \"rw\" \"/w\" access=\"rw\"";
 
@@ -259,5 +259,20 @@ fn the_working_directory_is_not_behind_a_descriptor() {
         }
         let ran = Sbx::new(who).spec("workdir \"/proc/self/task\"").sh("true").run();
         assert_eq!(ran.code(), 0, "a plain link of procfs is a link: {ran:?}");
+    }
+}
+
+/// The kernel answers EAGAIN for a way with `..` in it while anything on the machine is moved (openat2(2)).
+#[test]
+fn a_way_is_tried_again_while_the_machine_changes() {
+    if !std::path::Path::new("/usr/bin/strace").exists() {
+        skip("/usr/bin/strace, which answers in place of the kernel, is not installed");
+        return;
+    }
+    let busy = "exec strace -qq -o /dev/null -e trace=openat2 -e inject=openat2:error=EAGAIN:when=1..9 \"$@\"";
+    for who in Who::all() {
+        let spec = format!("mounts {{ {WRITABLE}; }}\nstdin \"rw/sub/../sub/plain\"");
+        let ran = planted(who).spec(&spec).through(busy).cmd(&["cat"]).run();
+        assert_eq!(ran.ok(), "plain", "{who:?}");
     }
 }

@@ -195,3 +195,19 @@ fn who_kills_the_init_dies_with_it() {
         assert_eq!(std::fs::read_dir(sbx.path("rw")).unwrap().count(), 0, "{who:?}: an orphan lived on");
     }
 }
+
+#[test]
+fn who_asks_to_be_traced_is_let_go() {
+    let program = "import ctypes, os, signal\n\
+        signal.signal(signal.SIGUSR1, lambda *_: None)\n\
+        assert ctypes.CDLL(None, use_errno=True).ptrace(0, 0, 0, 0) == 0\n\
+        os.kill(os.getpid(), signal.SIGUSR1)\n\
+        os._exit(7)";
+    if !Path::new("/usr/bin/python3").exists() {
+        return skip("no python3: apt-get install python3");
+    }
+    for who in Who::all() {
+        let run = Sbx::new(who).spec("limits { wall \"20s\"; }\n").cmd(&["python3", "-c", program]).run();
+        assert_eq!(run.code(), 7, "{who:?}: {}", run.stderr);
+    }
+}

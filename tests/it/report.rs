@@ -59,13 +59,13 @@ fn exited() {
     let line = line(&subject, Some(&plan), Ok(&outcome));
     assert!(line.starts_with(r#"{"schema":"sbx.report/1","sbx":"#), "the name of the format comes first");
     assert_eq!(exit_status(&outcome), 3);
-    insta::assert_snapshot!(whole(&line), @r#"
+    insta::assert_snapshot!(whole(&line), @r##"
     changes: {"added":null,"bytes":null,"deleted":null,"modified":null,"path":null}
     command: ["make","check all"]
     context_switches: {"involuntary":10,"voluntary":9}
     cpu: {"limit_cores":1.5,"periods":15,"throttled_ns":17,"throttled_periods":16}
     io: {"read_bytes":21,"read_ops":23,"write_bytes":22,"write_ops":24}
-    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":6,"status":"partial"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
+    isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":6,"status":"partial"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":[{"count":3,"syscall":"mount"},{"count":1,"syscall":"#511"}],"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
     leftovers: ["/sys/fs/cgroup/sbx-1"]
     memory: {"limit_bytes":536870912,"limit_hits":14,"max_rss_bytes":6,"oom_kills":13,"page_faults_major":8,"page_faults_minor":7,"peak_bytes":11,"source":"memory.peak","swap_peak_bytes":12}
     network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none"}
@@ -80,7 +80,7 @@ fn exited() {
     time: {"finished_at":"2027-01-15T08:00:01.500123Z","setup_ns":2,"source":"cgroup2","started_at":"2027-01-15T08:00:00.000123Z","system_ns":5,"teardown_ns":3,"user_ns":4,"wall_ns":1}
     warnings: ["the spec is world-writable","a process did not end"]
     workdir: "/src"
-    "#);
+    "##);
 }
 
 #[test]

@@ -214,7 +214,8 @@ fn no_file_is_too_long() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent = rust_files("src").into_iter().chain(rust_files("tests")).filter(|(_, text)| !text.starts_with("//! "));
+    let all = ["src", "tests", "fuzz/src", "fuzz/fuzz_targets"].into_iter().flat_map(rust_files);
+    let silent = all.filter(|(_, text)| !text.starts_with("//! "));
     assert_none(&silent.map(|(name, _)| name).collect::<Vec<_>>(), "files that do not open with `//!`");
 }
 
@@ -234,7 +235,7 @@ fn nothing_is_left_undone_or_imported_by_star() {
     let words = ["todo", "unimplemented", "dbg"].map(|word| format!("{word}!("));
     let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"]].map(|halves| halves.concat());
     let mut found = Vec::new();
-    for (folder, name, text) in ["src", "tests", "benches"]
+    for (folder, name, text) in ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"]
         .into_iter()
         .flat_map(|folder| rust_files(folder).into_iter().map(move |(name, text)| (folder, name, text)))
     {
@@ -317,9 +318,9 @@ fn no_file_of_the_tests_is_forgotten() {
 
 #[test]
 fn each_dependency_says_why() {
-    let manifest = read("Cargo.toml");
+    let manifests = ["Cargo.toml", "fuzz/Cargo.toml"].map(read).concat();
     let (mut section, mut before, mut silent) = ("", "", Vec::new());
-    for line in manifest.lines() {
+    for line in manifests.lines() {
         if line.starts_with('[') {
             section = line;
         } else if section.ends_with("dependencies]")
@@ -332,6 +333,28 @@ fn each_dependency_says_why() {
         before = line;
     }
     assert_none(&silent, "dependencies without a reason above them");
+}
+
+/// A target that cargo or the corpus does not know is one that nobody runs.
+#[test]
+fn no_fuzz_target_is_forgotten() {
+    let (manifest, readme) = (read("fuzz/Cargo.toml"), read("fuzz/README.md"));
+    let targets = rust_files("fuzz/fuzz_targets");
+    assert!(targets.len() > 5, "{:?}", targets.keys());
+    let (mut forgotten, mut kept, mut bytes) = (Vec::new(), 0, 0);
+    for file in targets.keys() {
+        let target = file.trim_end_matches(".rs");
+        let seeds = std::fs::read_dir(package().join("fuzz/corpus").join(target)).into_iter().flatten();
+        let sizes: Vec<u64> = seeds.map(|seed| seed.unwrap().metadata().unwrap().len()).collect();
+        let built = manifest.contains(&format!("name = \"{target}\"\npath = \"fuzz_targets/{file}\"\n"));
+        if sizes.is_empty() || !built || !readme.contains(&format!("| `{target}` |")) {
+            forgotten.push(file.clone());
+        }
+        (kept, bytes) = (kept + sizes.len(), bytes + sizes.iter().sum::<u64>());
+    }
+    assert_none(&forgotten, "fuzz targets without a corpus, a row in fuzz/README.md or a place in fuzz/Cargo.toml");
+    assert!(kept < 400 && bytes < 300 << 10, "{kept} seeds of {bytes} bytes: merge them, see fuzz/README.md");
+    assert!(read("Cargo.toml").contains("\"/fuzz\""), "the package would ship what it does not need");
 }
 
 #[test]

@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 
 use crate::error::Result;
+use crate::image::Bounds;
 use crate::image::decode::{self, Packed};
 use crate::image::digest::Digest;
 use crate::image::members::Members;
 use crate::image::oci::archive::{self, walk};
 use crate::image::oci::place::Part;
 use crate::image::oci::{At, DOCUMENT, Form, docker, open};
-use crate::image::Bounds;
 
 /// Members that are looked at before a tar is taken for a root file system. The directories above the first blob come
 /// first, and `docker save` begins with a layer.

@@ -21,6 +21,8 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Kind, Result};
 use crate::image::Progress;
 use crate::image::digest::Digest;
@@ -30,6 +32,7 @@ pub use detect::detect;
 pub use document::{Descriptor, Document, ImageManifest, Index};
 pub use json::SIZE as DOCUMENT;
 pub use media::MediaType;
+pub(super) use open::file as open_archive;
 pub use open::{from_blobs, open};
 pub use place::{Part, Place};
 pub use platform::Platform;
@@ -118,7 +121,8 @@ pub struct Layer {
 
 /// What an image says about how it is run (config.md, `docker run`). Ports, health checks and memory limits of it
 /// are not read: an image opens and limits nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     pub platform: Platform,
     /// `NAME=VALUE` each, without NUL and newline.

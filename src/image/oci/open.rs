@@ -65,7 +65,7 @@ pub(super) fn eyes(at: At<'_>) -> PathBuf {
 ///
 /// # Errors
 /// What is not a regular file, or cannot be read.
-pub(super) fn file(at: At<'_>) -> Result<File> {
+pub(in crate::image) fn file(at: At<'_>) -> Result<File> {
     let failed = |errno: file::Errno| Error::io("cannot be opened", &errno.into());
     // Without blocking: since it was looked at, a FIFO may have taken the place of the file.
     let file = file::open(&eyes(at), Access::Read).map_err(failed)?;

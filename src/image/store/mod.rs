@@ -6,6 +6,9 @@
 //! layers/<diff-id>.<flavour>/list      what the layer adds and hides, and digests of all files
 //! layers/<diff-id>.<flavour>/skipped   what of the archive is not in the tree
 //! roots/<chain-id>.<flavour>/rootfs    several layers as one tree, by more names of their files
+//! blobs/<digest>                       what came from a registry: documents and packed layers
+//! names/<digest of a name>.json        which manifest was pulled by that name
+//! partial/<digest>[.lock]              the beginning of a blob
 //! tmp/<name>, tmp/<name>.lock          an extraction; the lock is held while it runs
 //! seen/<device>-<inode>[.lock]         the digests of a file that was read, see `remember`
 //! ```
@@ -13,6 +16,7 @@
 //! something after a power cut too.
 
 mod layers;
+mod names;
 mod temporary;
 
 pub(super) use layers::{Kept, Name};
@@ -29,6 +33,9 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Bounds, Extractor};
 use crate::sys::file::effective_uid;
 use crate::sys::watch::asked_to_end;
+
+/// The directories of a store, but for `volumes`.
+const SECTIONS: [&str; 7] = ["layers", "roots", "blobs", "names", "partial", "tmp", "seen"];
 
 /// A store. Nothing is read or made before it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +98,18 @@ impl Store {
         &self.root
     }
 
+    /// Returns the directory of the named volumes, which need not exist.
+    ///
+    /// # Errors
+    /// A store that another user could write to: a volume is mounted writable.
+    pub fn volumes(&self) -> Result<PathBuf> {
+        match std::fs::symlink_metadata(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            _ => self.check()?,
+        }
+        Ok(self.root.join("volumes"))
+    }
+
     pub(super) fn extractor(&self) -> &Extractor {
         &self.extractor
     }
@@ -104,16 +123,16 @@ impl Store {
         if let Some(above) = self.root.parent() {
             std::fs::create_dir_all(above).map_err(|error| failed("create", above, &error))?;
         }
-        let inner = ["layers", "roots", "tmp", "seen"].map(|name| self.root.join(name));
-        for path in std::iter::once(self.root.clone()).chain(inner) {
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(failed("create", &path, &error).with_hint("set SBX_STORE to a directory of yours"));
-                }
-                _ => {}
+        let make = |path: PathBuf| match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(failed("create", &path, &error).with_hint("set SBX_STORE to a directory of yours"))
             }
-        }
-        self.check()
+            _ => Ok(()),
+        };
+        make(self.root.clone())?;
+        // Nothing is made in what is another's.
+        self.check()?;
+        SECTIONS.into_iter().try_for_each(|name| make(self.root.join(name)))
     }
 
     /// Refuses a store that another user could write to: what lies in it is run.

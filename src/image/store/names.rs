@@ -30,7 +30,11 @@ impl Store {
     ///
     /// # Errors
     /// A note that is there and cannot be read.
-    pub(in crate::image) fn named_image(&self, reference: &Reference, platform: Option<&str>) -> Result<Option<Digest>> {
+    pub(in crate::image) fn named_image(
+        &self,
+        reference: &Reference,
+        platform: Option<&str>,
+    ) -> Result<Option<Digest>> {
         let path = self.name_note(&reference.to_string(), platform);
         let text = match std::fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -58,16 +62,16 @@ impl Store {
         let variable = |name: &str| std::env::var_os(name);
         let options = Options { platform: wanted.as_ref(), ..Options::new(&variable) };
         let destination = Destination { blobs: self.root().join("blobs"), tmp: self.root().join("partial") };
-        let mut show = |progress: &mut dyn FnMut(Progress), at: registry::Progress| {
+        let mut show = |at: registry::Progress| {
             progress(Progress { step: Step::Pull, read: at.received, total: at.total });
         };
-        let pulled = registry::pull(reference, &options, &destination, &mut |at| show(progress, at))?;
+        let pulled = registry::pull(reference, &options, &destination, &mut show)?;
         let named = Named {
             reference: reference.to_string(),
             platform: platform.map(str::to_owned),
             manifest: pulled.manifest.hex().to_owned(),
             index: pulled.index.map(|index| index.hex().to_owned()),
-            pulled_at: crate::units::timestamp(std::time::SystemTime::now()),
+            pulled_at: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
         };
         let path = self.name_note(&named.reference, platform);
         let new = path.with_extension("new");

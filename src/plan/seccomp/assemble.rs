@@ -59,18 +59,18 @@ pub fn compile(policy: &Policy) -> Option<Vec<Instruction>> {
     (assembly.length <= LIMIT).then(|| (0..assembly.length).map(|index| assembly.at(index)).collect())
 }
 
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER: u16 = 0x25;
-const JUMP_GREATER_EQUAL: u16 = 0x35;
-const RETURN: u16 = 0x06;
+pub(super) const LOAD: u16 = 0x20;
+pub(super) const AND: u16 = 0x54;
+pub(super) const JUMP: u16 = 0x05;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
+pub(super) const JUMP_GREATER: u16 = 0x25;
+pub(super) const JUMP_GREATER_EQUAL: u16 = 0x35;
+pub(super) const RETURN: u16 = 0x06;
 
 /// Places in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const ARGUMENTS: u32 = 16;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCHITECTURE: u32 = 4;
+pub(super) const ARGUMENTS: u32 = 16;
 
 /// The AUDIT_ARCH_* of `linux/audit.h` that this program is for.
 #[cfg(target_arch = "x86_64")]

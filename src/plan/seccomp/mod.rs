@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod builtin;
 mod names;
 mod oci;
+pub mod refusal;
 pub mod resolve;
 mod show;
 

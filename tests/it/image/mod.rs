@@ -7,7 +7,7 @@ mod agreement;
 pub(crate) mod arena;
 mod contents;
 mod damage;
-mod formats;
+pub(crate) mod formats;
 mod hostile;
 mod inside;
 mod store;

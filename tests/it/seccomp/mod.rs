@@ -4,6 +4,8 @@
 mod bpf;
 mod differential;
 mod missing;
-mod probe;
+pub(crate) mod probe;
 mod profiles;
 mod programs;
+mod reference;
+mod refused;

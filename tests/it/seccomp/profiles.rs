@@ -1,7 +1,7 @@
 //! Profiles in the JSON of the OCI: those that Docker and Podman ship, as Debian has them,
 //! load and do what they say; what sbx cannot do is refused with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use sbx::host::{Caller, Cgroups, Host, Rights};
@@ -51,6 +51,7 @@ fn facts(profile: &str) -> Facts {
         seccomp,
         landlock: LandlockFacts::Version(7),
         devices: BTreeMap::new(),
+        pinned: BTreeSet::new(),
     }
 }
 

@@ -1,0 +1,44 @@
+//! Any bytes: a spec or its mistakes, in bounded time, and the mistakes can be drawn
+//! without anything of the text acting on a terminal.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sbx::spec::Spec;
+use sbx::spec::diagnostic::{Colour, Finding, position, render};
+use sbx::spec::parse::parse;
+use sbx_fuzz::{budget, text};
+
+fuzz_target!(|bytes: &[u8]| {
+    budget::within(50, || match parse(bytes) {
+        Ok(spec) => good(bytes, &spec),
+        Err(findings) => bad(bytes, &findings),
+    });
+});
+
+fn good(bytes: &[u8], spec: &Spec) {
+    let again = parse(bytes).unwrap_or_else(|findings| panic!("refused the second time: {findings:?}"));
+    assert_eq!(again, *spec, "one text, two specs");
+    // The kernel strips nothing: a first line for it changes no word of the rest.
+    if !bytes.starts_with(b"#!") && !bytes.starts_with("\u{feff}".as_bytes()) && bytes.len() < 1 << 19 {
+        let script = [b"#!/usr/bin/env sbx\n", bytes].concat();
+        assert!(parse(&script).is_ok(), "refused as a script");
+    }
+}
+
+fn bad(bytes: &[u8], findings: &[Finding]) {
+    assert!((1..=1000).contains(&findings.len()), "{} findings", findings.len());
+    for finding in findings {
+        let span = finding.span;
+        assert!(span.start <= span.end && span.end <= bytes.len(), "{finding:?} lies outside of the text");
+        assert!(!finding.message.is_empty(), "{finding:?} says nothing");
+    }
+    // As the program shows it: what is not UTF-8 is replaced, and then spans may lie anywhere.
+    let shown = String::from_utf8_lossy(bytes);
+    for finding in findings {
+        let (line, column) = position(&shown, finding.span.start);
+        assert!(line >= 1 && column >= 1, "{line}:{column}");
+    }
+    let drawn = render("a\u{1b}[2J.kdl", &shown, findings, Colour::Never);
+    text::is_tame(&drawn);
+    assert!(!render("spec.kdl", &shown, findings, Colour::Always).is_empty());
+}
