@@ -3,6 +3,7 @@
 
 mod account;
 mod decode;
+pub mod digest;
 mod directories;
 mod extract;
 #[cfg(fuzzing)]
@@ -12,6 +13,7 @@ mod look;
 mod members;
 mod pax;
 mod place;
+pub mod registry;
 mod remember;
 mod remove;
 mod store;
