@@ -38,6 +38,7 @@ mod probes;
 mod promises;
 mod pty;
 mod reach;
+mod registry;
 mod report;
 mod rootfs;
 mod schema;

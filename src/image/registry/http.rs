@@ -129,7 +129,7 @@ impl Line {
     pub(super) fn check(&self) -> Result<()> {
         match self.stopped.load(Ordering::Relaxed) {
             false => Ok(()),
-            true => Err(Error::new(Kind::Io, "the pull was canceled")),
+            true => Err(canceled()),
         }
     }
 
@@ -146,6 +146,11 @@ impl Line {
     fn unanswered(&self, error: &ureq::Error, url: &Uri) -> Trouble {
         unanswered(error, host_of(url), self.known())
     }
+}
+
+/// Returns the error of a pull that was asked to end.
+pub(super) fn canceled() -> Error {
+    Error::new(Kind::Io, "the pull was canceled")
 }
 
 /// Returns host and port of a URL, without a user that may stand before it.

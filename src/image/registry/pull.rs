@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Kind, Result};
 use crate::image::registry::choose::{Chosen, choose};
 use crate::image::registry::document::Blob;
+use crate::image::registry::http::canceled;
 use crate::image::registry::session::Session;
 use crate::image::registry::{Destination, Options, Platform, Progress, Pulled, Reference, blob};
 use crate::sys::watch::asked_to_end;
@@ -97,7 +98,7 @@ impl Crew {
             }
             if asked_to_end().is_some() {
                 self.session.line.stop();
-                return self.session.line.check().and_then(|()| Err(Error::new(Kind::Io, "the pull was canceled")));
+                return Err(canceled());
             }
         }
     }
