@@ -128,7 +128,6 @@ pub(super) fn interrupted(error: &std::io::Error, host: &str, known: Known) -> T
             let error = new(format!("there is no way to `{host}` from here"));
             of(known, error.with_hint("look at the network: a registry needs one"))
         }
-        _ if error.to_string().contains("failed to lookup address") => Trouble::Lasting(unresolved(host)),
         _ => {
             let message = format!("the connection to `{host}` failed");
             of(known, Error::io(message, error).with_kind(Kind::Host))
