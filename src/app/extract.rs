@@ -12,7 +12,7 @@ use crate::plan::facts::Invocation;
 use crate::plan::{Plan, resolve};
 use crate::report::explain;
 use crate::run::{Ended, drive, stdio};
-use crate::spec::{Access, Bind, Exec, HostPath, Mount, Need, Spec, parse};
+use crate::spec::{Access, Bind, Exec, HostPath, Ids, Mount, Need, Spec, parse};
 use crate::sys::{file, process};
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -100,10 +100,11 @@ fn mounted(mut spec: Spec, request: &Request) -> Result<Spec> {
         .map_err(|error| Error::new(Kind::Bug, format!("cannot pass the request on: {error}")))?;
     let destination = AbsPath::new(REQUEST).map_err(|_| Error::new(Kind::Bug, "not a path"))?;
     spec.mounts.push(Spanned::new(Mount::File { destination, text, mode: Some(0o444) }, Origin::Default));
-    if request.owned && file::effective_uid() == 0 {
-        if let Some(user) = &mut spec.user {
-            user.value.ids = crate::spec::Ids::Range;
-        }
+    if request.owned
+        && file::effective_uid() == 0
+        && let Some(user) = &mut spec.user
+    {
+        user.value.ids = Ids::Range;
     }
     Ok(spec)
 }

@@ -9,7 +9,7 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::{self, Extracted};
 use crate::image::import::{Import, Job, about};
-use crate::image::locate::ownership;
+use crate::image::owners::ownership;
 use crate::image::remember::{self, Seen, Stamp};
 use crate::image::store::{Kept, Name, Store, failed};
 use crate::image::tree::{Ownership, Whiteouts};

@@ -11,9 +11,7 @@ use crate::image::archive::{self, archive};
 use crate::image::digest::Digest;
 use crate::image::oci::{self, At, Form, Selection};
 use crate::image::store::Store;
-use crate::image::tree::Ownership;
 use crate::image::{Asked, Image, Kind, Progress, Skipped, Source, obtain, remember};
-use crate::sys::file::effective_uid;
 
 /// Returns the directory to mount for `source`. An archive is extracted into the store when
 /// it is not there (a directory needs none, so it is not looked up then); meanwhile `progress` is called every 256 KiB or so.
@@ -129,21 +127,4 @@ fn directory(path: &Path, wanted_digest: Option<&str>) -> Result<Image> {
         skipped: Skipped::default(),
         held: None,
     })
-}
-
-/// Root keeps the owners of the archive, if its user namespace knows them; others cannot.
-pub(super) fn ownership() -> Result<Ownership> {
-    const ENOUGH: u64 = 65_535;
-    if effective_uid() != 0 {
-        return Ok(Ownership::Caller);
-    }
-    for path in ["/proc/self/uid_map", "/proc/self/gid_map"] {
-        let map =
-            std::fs::read_to_string(path).map_err(|error| Error::io(format_args!("cannot read `{path}`"), &error))?;
-        let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
-        if counts.sum::<u64>() < ENOUGH {
-            return Ok(Ownership::Caller);
-        }
-    }
-    Ok(Ownership::Archive)
 }

@@ -3,10 +3,12 @@
 
 mod account;
 mod archive;
+mod ask;
 mod decode;
 pub mod digest;
 mod directories;
 mod extract;
+mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod import;
@@ -17,6 +19,7 @@ mod look;
 mod members;
 mod obtain;
 pub mod oci;
+mod owners;
 mod pax;
 mod place;
 mod principal;
@@ -27,105 +30,17 @@ mod store;
 mod tree;
 pub mod worker;
 
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::image::digest::Digest;
-use crate::image::oci::Config;
 use crate::units::AbsPath;
 
 pub use account::account;
+pub use ask::{Asked, Pull, Source};
+pub use found::{Image, Kind};
 pub use locate::locate;
 pub use look::{Above, Found, above, look};
-pub use obtain::Pull;
 pub use principal::principal;
 pub use store::Store;
-
-/// What was asked for. The paths are absolute, in the host's tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source<'a> {
-    /// The kind is read from what the path is.
-    Path(&'a Path),
-    Directory(&'a Path),
-    Tar(&'a Path),
-    /// A path that holds images.
-    Images(oci::Form, &'a Path),
-    /// An image of a registry.
-    Registry(&'a registry::Reference, Pull),
-}
-
-/// What was asked for, and what stands for it where its path cannot be trusted: an open place, or nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    pub source: Source<'a>,
-    /// Opened with `O_PATH`; it outlives every look into the image.
-    pub held: Option<&'a OwnedFd>,
-    /// Which of several images is meant.
-    pub tag: Option<&'a str>,
-    /// `OS/ARCHITECTURE[/VARIANT]`.
-    pub platform: Option<&'a str>,
-}
-
-impl<'a> From<Source<'a>> for Asked<'a> {
-    fn from(source: Source<'a>) -> Self {
-        Self { source, held: None, tag: None, platform: None }
-    }
-}
-
-/// What an image was before it became a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Directory,
-    Tar,
-    Oci,
-    OciArchive,
-    DockerArchive,
-    /// Of a registry.
-    Docker,
-}
-
-impl Kind {
-    /// Returns the word that stands for the kind in the report.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::Tar => "tar",
-            Self::Oci => "oci",
-            Self::OciArchive => "oci-archive",
-            Self::DockerArchive => "docker-archive",
-            Self::Docker => "docker",
-        }
-    }
-}
-
-/// A root file system that can be mounted, read-only or as the lower part of an overlay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    pub kind: Kind,
-    /// The directory to mount. That of a tar lies in the store, below a directory that only
-    /// its owner may pass: open it before the identity changes.
-    pub root: PathBuf,
-    /// What was asked for.
-    pub source: PathBuf,
-    /// Of the bytes of an archive: what `sha256sum` prints; of the manifest of an image; `None` for a directory.
-    pub digest: Option<Digest>,
-    /// Number of layers, of what has layers.
-    pub layers: Option<u32>,
-    /// What an image says of how it is run.
-    pub config: Option<Config>,
-    pub skipped: Skipped,
-    /// The open place that stands for a `root` whose path cannot be trusted.
-    held: Option<PathBuf>,
-}
-
-impl Image {
-    /// Returns the path by which to look into the image: `root`, or what is open.
-    #[must_use]
-    pub fn eyes(&self) -> &Path {
-        self.held.as_deref().unwrap_or(&self.root)
-    }
-}
 
 /// What an archive holds and the extracted tree does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

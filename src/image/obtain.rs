@@ -11,23 +11,13 @@ use crate::error::{self, Error, Result};
 use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::layered::{self, Layer, layered};
-use crate::image::locate::ownership;
 use crate::image::oci::{self, At, Config, Form, Manifest, Part, Scratch, Selection};
+use crate::image::owners::ownership;
 use crate::image::remember::Stamp;
 use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::Ownership;
-use crate::image::{Image, Kind, Progress, registry};
+use crate::image::{Image, Kind, Progress, Pull, registry};
 use crate::units::visible;
-
-/// When a registry is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pull {
-    /// Where the image is not in the store.
-    #[default]
-    Missing,
-    Always,
-    Never,
-}
 
 /// Returns the image that is stored at a place.
 ///

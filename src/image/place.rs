@@ -237,9 +237,8 @@ impl Tree {
         let (parent, old) = match found {
             Ok(found) => found,
             Err(_) if self.whiteouts == Whiteouts::Hide => {
-                match file::stat_at(spot.parent, spot.name) {
-                    Ok(_) => self.clear(spot)?,
-                    Err(_) => {}
+                if file::stat_at(spot.parent, spot.name).is_ok() {
+                    self.clear(spot)?;
                 }
                 self.below += 1;
                 return self.note(spot.full.clone(), target);

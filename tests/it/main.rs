@@ -39,6 +39,7 @@ mod probes;
 mod promises;
 mod pty;
 mod reach;
+mod registry;
 mod report;
 mod rootfs;
 mod schema;

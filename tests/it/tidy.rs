@@ -20,7 +20,7 @@ const FLOORS: [(&str, u8, &str); 11] = [
 ];
 
 /// Words of the outside, and the only places that know them.
-const BORDERS: [(&[&str], &[&str]); 14] = [
+const BORDERS: [(&[&str], &[&str]); 15] = [
     (&["clap"], &["cli.rs", "main.rs"]),
     (&["clap_complete"], &["cli.rs", "main.rs"]),
     (&["clap_mangen"], &["cli.rs"]),
@@ -30,7 +30,8 @@ const BORDERS: [(&[&str], &[&str]); 14] = [
     (&["sha2"], &["image/", "app/run.rs"]),
     (&["serde", "serde_json"], &["report/", "plan/seccomp/oci.rs", "image/", "app/extract.rs"]),
     (&["ureq", "rustls", "http_auth", "openssl_probe", "base64"], &["image/registry/"]),
-    (&["humantime"], &["units.rs", "spec/", "report/"]),
+    (&["ureq", "rustls", "http_auth", "openssl_probe", "base64"], &["image/registry/"]),
+    (&["humantime"], &["units.rs", "spec/", "report/", "image/store/names.rs"]),
     (&["indicatif"], &["app/progress.rs"]),
     (&["anstream"], &["app/"]),
     (&["anstyle"], &["report/"]),

@@ -110,10 +110,10 @@ impl Keyring {
             let Some(config) = read(path)? else { continue };
             let named = self.keys.iter().find_map(|key| config.helpers.get(key));
             let entry = self.keys.iter().find_map(|key| entry(&config.auths, key));
-            if let (None, Some(entry)) = (named, entry) {
-                if let Some(proof) = proof(entry, path)? {
-                    return Ok(Found { proof: Some((proof, path.clone())), helper: None });
-                }
+            if let (None, Some(entry)) = (named, entry)
+                && let Some(proof) = proof(entry, path)?
+            {
+                return Ok(Found { proof: Some((proof, path.clone())), helper: None });
             }
             let named = named.or(config.store.as_ref()).filter(|name| !name.is_empty());
             helper = helper.or_else(|| Some((named?.clone(), path.clone())));

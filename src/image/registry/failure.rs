@@ -81,7 +81,7 @@ pub(super) fn unanswered(error: &ureq::Error, host: &str, known: Known) -> Troub
     let new = |message: String, hint: &str| Error::new(Kind::Host, message).with_hint(hint);
     let network = "look at the network, and at HTTPS_PROXY if there is a proxy";
     match error {
-        ureq::Error::Io(io) => return interrupted(io, &host, known),
+        ureq::Error::Io(io) => interrupted(io, &host, known),
         ureq::Error::HostNotFound => Trouble::Lasting(unresolved(&host)),
         ureq::Error::Timeout(ureq::Timeout::PerRead | ureq::Timeout::PerWrite) => {
             let message = format!("`{host}` was silent for {} seconds", STALLED.as_secs());
@@ -128,7 +128,6 @@ pub(super) fn interrupted(error: &std::io::Error, host: &str, known: Known) -> T
             let error = new(format!("there is no way to `{host}` from here"));
             of(known, error.with_hint("look at the network: a registry needs one"))
         }
-        _ if error.to_string().contains("failed to lookup address") => Trouble::Lasting(unresolved(host)),
         _ => {
             let message = format!("the connection to `{host}` failed");
             of(known, Error::io(message, error).with_kind(Kind::Host))

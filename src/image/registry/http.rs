@@ -2,12 +2,16 @@
 //! the bounds of their time, and the switch that cuts all of them off at once.
 
 use std::io::Read as _;
+use std::net::ToSocketAddrs as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ureq::config::Config;
 use ureq::http::header::{AUTHORIZATION, HeaderName};
 use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Proxy};
 
 use crate::error::{Error, Kind, Result};
@@ -41,6 +45,28 @@ pub(super) struct Headers<'a> {
     pub(super) query: &'a [(&'a str, &'a str)],
 }
 
+/// Looks names up on the thread that asks. That of ureq has a thread for it, and says in words only that a name is
+/// not there.
+#[derive(Debug)]
+struct Names;
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _config: &Config,
+        _timeout: NextTimeout,
+    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
+        let place = uri.scheme().zip(uri.authority());
+        let place = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
+        let found = place.and_then(|place| place.to_socket_addrs().ok()).into_iter().flatten();
+        let mut addresses = self.empty();
+        // As many as it holds.
+        found.take(16).for_each(|address| addresses.push(address));
+        if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
+    }
+}
+
 impl Line {
     /// Returns a line that believes `roots`. One to loopback takes no proxy.
     pub(super) fn new(roots: &[Certificate<'static>], host: &str) -> Self {
@@ -62,7 +88,7 @@ impl Line {
             .timeout_per_write(Some(STALLED))
             .build();
         Self {
-            agent: Agent::new_with_config(config),
+            agent: Agent::with_parts(config, DefaultConnector::default(), Names),
             stopped: AtomicBool::new(false),
             answered: AtomicBool::new(false),
         }
@@ -129,7 +155,7 @@ impl Line {
     pub(super) fn check(&self) -> Result<()> {
         match self.stopped.load(Ordering::Relaxed) {
             false => Ok(()),
-            true => Err(Error::new(Kind::Io, "the pull was canceled")),
+            true => Err(canceled()),
         }
     }
 
@@ -146,6 +172,11 @@ impl Line {
     fn unanswered(&self, error: &ureq::Error, url: &Uri) -> Trouble {
         unanswered(error, host_of(url), self.known())
     }
+}
+
+/// Returns the error of a pull that was asked to end.
+pub(super) fn canceled() -> Error {
+    Error::new(Kind::Io, "the pull was canceled")
 }
 
 /// Returns host and port of a URL, without a user that may stand before it.

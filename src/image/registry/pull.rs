@@ -1,18 +1,19 @@
 //! Ties the verbs together: one manifest, then its blobs, several at once. The caller's
 //! thread does nothing but watch: how far it is, and whether sbx is asked to end.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::registry::choose::{Chosen, choose};
 use crate::image::registry::document::Blob;
+use crate::image::registry::http::canceled;
 use crate::image::registry::session::Session;
 use crate::image::registry::{Destination, Options, Platform, Progress, Pulled, Reference, blob};
+use crate::sys::Errno;
+use crate::sys::thread::{Thread, spawn};
 use crate::sys::watch::asked_to_end;
 
 /// How often the caller's thread looks up.
@@ -38,21 +39,19 @@ pub fn pull(
     let platform = options.platform.cloned().unwrap_or_else(Platform::here);
     let mut crew = Crew { session: session.clone(), threads: Vec::new() };
     let chosen: Chosen = {
-        let (sender, receiver) = channel();
-        let (session, destination) = (session.clone(), destination.clone());
-        crew.add(move || drop(sender.send(choose(&session, &destination, &platform))))?;
-        crew.attend(&receiver, &mut || {})??
+        let result = Arc::new(Mailbox::default());
+        let (session, destination, mail) = (session.clone(), destination.clone(), result.clone());
+        crew.add(move || mail.put(choose(&session, &destination, &platform)))?;
+        crew.attend(&result, &mut || {})??
     };
     let missing = missing(&chosen.blobs, options, destination);
     let work = Arc::new(Work::new(session.clone(), destination.clone(), missing));
-    let (sender, receiver) = channel();
     for _ in 0..options.at_once.clamp(1, 16).min(work.blobs.len()) {
-        let (work, sender) = (work.clone(), sender.clone());
-        crew.add(move || work.run(&sender))?;
+        let work = work.clone();
+        crew.add(move || work.run())?;
     }
-    drop(sender);
     for _ in 0..work.blobs.len() {
-        crew.attend(&receiver, &mut || progress(work.progress()))??;
+        crew.attend(&work.results, &mut || progress(work.progress()))??;
     }
     progress(work.progress());
     for document in chosen.index.iter().chain([&chosen.manifest]) {
@@ -72,32 +71,62 @@ fn missing(blobs: &[Blob], options: &Options<'_>, destination: &Destination) -> 
     wanted.map(|(_, blob)| blob.clone()).collect()
 }
 
+/// Results on their way to the caller's thread. A channel of the standard library would cost every start of sbx what
+/// [`crate::sys::thread`] speaks of.
+struct Mailbox<T> {
+    results: Mutex<VecDeque<T>>,
+    arrived: Condvar,
+}
+
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self { results: Mutex::new(VecDeque::new()), arrived: Condvar::new() }
+    }
+}
+
+impl<T> Mailbox<T> {
+    fn put(&self, result: T) {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).push_back(result);
+        self.arrived.notify_one();
+    }
+
+    /// Returns the next result, if one comes within [`LOOK`].
+    fn take(&self) -> Option<T> {
+        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.arrived.wait_timeout_while(results, LOOK, |results| results.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.pop_front()
+    }
+}
+
 /// The threads of a pull; none outlives it but those that [`GRACE`] speaks of.
 struct Crew {
     session: Arc<Session>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<(Thread, Arc<AtomicBool>)>,
 }
 
 impl Crew {
     fn add(&mut self, work: impl FnOnce() + Send + 'static) -> Result<()> {
-        let thread = std::thread::Builder::new().name("pull".to_owned()).spawn(work);
-        self.threads.push(thread.map_err(|error| Error::io("cannot start a thread", &error).with_kind(Kind::Host))?);
+        let ended = Arc::new(AtomicBool::new(false));
+        let mark = ended.clone();
+        let thread = spawn(Box::new(move || {
+            work();
+            mark.store(true, Ordering::Release);
+        }));
+        let failed = |errno: Errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host);
+        self.threads.push((thread.map_err(failed)?, ended));
         Ok(())
     }
 
     /// Waits for the next result. A thread inherits the mask, so signals wait for this look.
-    fn attend<T>(&self, receiver: &Receiver<T>, tick: &mut dyn FnMut()) -> Result<T> {
+    fn attend<T>(&self, results: &Mailbox<T>, tick: &mut dyn FnMut()) -> Result<T> {
         loop {
-            match receiver.recv_timeout(LOOK) {
-                Ok(result) => return Ok(result),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(Kind::Bug, "a thread of the pull ended without a result"));
-                }
-                Err(RecvTimeoutError::Timeout) => tick(),
+            match results.take() {
+                Some(result) => return Ok(result),
+                None => tick(),
             }
             if asked_to_end().is_some() {
                 self.session.line.stop();
-                return self.session.line.check().and_then(|()| Err(Error::new(Kind::Io, "the pull was canceled")));
+                return Err(canceled());
             }
         }
     }
@@ -107,12 +136,12 @@ impl Drop for Crew {
     fn drop(&mut self) {
         self.session.line.stop();
         let began = Instant::now();
-        for thread in self.threads.drain(..) {
-            while !thread.is_finished() && began.elapsed() < GRACE {
+        for (thread, ended) in self.threads.drain(..) {
+            while !ended.load(Ordering::Acquire) && began.elapsed() < GRACE {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            if thread.is_finished() {
-                thread.join().ok();
+            if ended.load(Ordering::Acquire) {
+                thread.join();
             }
         }
     }
@@ -127,23 +156,22 @@ struct Work {
     next: AtomicUsize,
     done: AtomicUsize,
     received: AtomicU64,
+    results: Mailbox<Result<()>>,
 }
 
 impl Work {
     fn new(session: Arc<Session>, destination: Destination, blobs: Vec<Blob>) -> Self {
         let total = blobs.iter().fold(0u64, |sum, blob| sum.saturating_add(blob.size));
         let (next, done, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicU64::new(0));
-        Self { session, destination, blobs, total, next, done, received }
+        Self { session, destination, blobs, total, next, done, received, results: Mailbox::default() }
     }
 
-    /// Takes one blob after the other; after a failure nobody needs the rest.
-    fn run(&self, results: &Sender<Result<()>>) {
+    /// Takes one blob after the other; after a failure the line is cut, and with it the rest.
+    fn run(&self) {
         while let Some(blob) = self.blobs.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let result = blob::fetch(&self.session, &self.destination, blob, &self.received);
             self.done.fetch_add(1, Ordering::Relaxed);
-            if results.send(result).is_err() {
-                return;
-            }
+            self.results.put(result);
         }
     }
 

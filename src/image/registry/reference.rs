@@ -221,7 +221,7 @@ fn is_component(part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{DEFAULT_OLD, is_loopback};
     use crate::image::registry::Reference;
 
     #[test]
@@ -239,5 +239,7 @@ mod tests {
         let reference = Reference::parse("docker://a.example:1/b/c/d:e").unwrap();
         let keys = ["a.example:1/b/c/d", "a.example:1/b/c", "a.example:1/b", "a.example:1"];
         assert_eq!(reference.credential_keys(), keys);
+        let keys = Reference::parse("docker://b").unwrap().credential_keys();
+        assert_eq!(keys.last().map(String::as_str), Some(DEFAULT_OLD));
     }
 }

@@ -233,7 +233,7 @@ fn a_full_disk_is_told_and_left_clean() {
         let store = Store::new(small.join("store"));
         let outcome = locate(Source::Tar(&archive), None, || Ok(store.clone()), &mut |_| {});
         let left = (store.collect(), std::fs::read_dir(small.join("store/tmp")).map(Iterator::count));
-        let kept = std::fs::read_dir(small.join("store/tar")).map(Iterator::count);
+        let kept = std::fs::read_dir(small.join("store/layers")).map(Iterator::count);
         run(arena.directory.path(), "umount", &[small.to_str().unwrap()]);
         let error = outcome.unwrap_err();
         let message = error.to_string();
