@@ -68,6 +68,11 @@ pub enum Verb {
     },
     /// Print the man page, in the source of man(7)
     Man,
+    // sbx starts itself with these two words, see `app::extract`.
+    #[command(hide = true)]
+    ExtractLayers,
+    #[command(hide = true)]
+    PlaceLayers,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -29,7 +29,8 @@
 //! - **1** [`sys`]: the kernel, one system call a function, and the only unsafe code. It has no policy and no words for users.
 //! - **2** Three inputs that do not know each other. [`spec`]: what was written; `spec::parse` ties it together, and every
 //!   mistake comes out at once. [`host`]: what this machine and this caller can do; probing never fails, a fact that cannot be
-//!   had says why. [`image`]: what the root file system is; archives are unpacked once, into a store.
+//!   had says why. [`image`]: what the root file system is; archives are unpacked once, into a store, and
+//!   [`image::registry`] is the one place that speaks to the network, with threads that end before anything is run.
 //! - **3** [`plan`]: the decision. `plan::resolve` reads nothing and changes nothing; its result has no options left.
 //! - **4** [`run`]: the deed. `run::drive` is the parent's side, `run::child` and `run::init` are the child's.
 //! - **5** [`report`]: the only types that are written as JSON, the hints, the exit status.
@@ -42,7 +43,7 @@
 //! - The command's uid outside is never 0, and its pid 1 holds no descriptor of the host.
 //! - What is asked for and cannot be enforced is an error before anything is made, or stands under `weakened`.
 //! - A figure that is not known is absent, never zero.
-//! - Words of the outside stay at their border: `kdl` in [`spec`], `clap` in [`cli`], archives in [`image`], JSON in [`report`].
+//! - Words of the outside stay at their border: `kdl` in [`spec`], `clap` in [`cli`], archives in [`image`], JSON in [`report`] and that of images in [`image::oci`].
 //!   `libc` and `nix` are called in [`sys`] only; elsewhere they lend the names of errno, signals and flags.
 //!
 //! # Why it is so

@@ -12,12 +12,14 @@ pub struct Span {
     pub end: usize,
 }
 
-/// Where a value came from: a place in the spec, a flag of the command line, or
+/// Where a value came from: a place in the spec, a flag of the command line, the image, or
 /// the defaults of sbx itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     Spec(Span),
     CommandLine,
+    /// The configuration of the image.
+    Image,
     Default,
 }
 

@@ -35,7 +35,7 @@ pub fn check(specs: &[PathBuf]) -> Result<String, Refusal> {
 fn said(caution: &Spanned<String>, text: &Text) -> String {
     let line = match caution.origin {
         Origin::Spec(span) => format!(":{}", position(&text.text, span.start).0),
-        Origin::CommandLine | Origin::Default => String::new(),
+        Origin::CommandLine | Origin::Image | Origin::Default => String::new(),
     };
     format!("sbx: warning: {}{line}: {}\n", visible(&text.name), visible(&caution.value))
 }

@@ -6,14 +6,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::app::configure::configured;
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
+use crate::app::store;
 use crate::app::trusted;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host, subordinate};
-use crate::image::{self, Asked, Found, Image, Lookup, Source, Store};
+use crate::image::oci::Form;
+use crate::image::registry::{Reference, SCHEME};
+use crate::image::{self, Asked, Found, Image, Lookup, Source};
 use crate::plan::facts::{
     Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
     Subordinate,
@@ -21,7 +25,7 @@ use crate::plan::facts::{
 use crate::plan::ground;
 use crate::plan::landlock::resolve::asks;
 use crate::run::anchor::Exposed;
-use crate::spec::{HostPath, Ids, RootfsSource, Spec, Who};
+use crate::spec::{HostPath, Ids, Pull, RootfsSource, Spec, Who};
 use crate::sys::landlock;
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -34,6 +38,8 @@ pub struct Gathered {
     pub facts: Facts,
     /// The image, where the rootfs is one.
     pub image: Option<Image>,
+    /// The spec with what the image says where it says nothing, if that makes a difference.
+    pub configured: Option<Spec>,
 }
 
 /// Looks everything up that the plan for `spec` needs.
@@ -43,7 +49,9 @@ pub struct Gathered {
 pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Gathered> {
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
     let held = hold(spec, invocation, exposed).map_err(|error| error.at(origin))?;
-    let image = image(spec, invocation, held.as_ref()).map_err(|error| error.at(origin))?;
+    let image = located(spec, invocation, held.as_ref()).map_err(|error| error.at(origin))?;
+    let configured = configured(spec, image.as_ref()).map_err(|error| error.at(origin))?;
+    let spec = configured.as_ref().unwrap_or(spec);
     let base = base(spec, image.as_ref())?;
     if let Some(image) = &image {
         prepare::apart(spec, invocation, &image.root)?;
@@ -65,7 +73,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result
         answers,
         above,
     };
-    Ok(Gathered { facts, image })
+    Ok(Gathered { facts, image, configured })
 }
 
 fn landlock(spec: &Spec) -> LandlockFacts {
@@ -80,30 +88,46 @@ fn landlock(spec: &Spec) -> LandlockFacts {
 
 /// Opens a rootfs that lies where a command may have put links, so that what is looked at is what is there now.
 fn hold(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Option<OwnedFd>> {
-    let source = spec.rootfs.as_ref().map(|rootfs| &rootfs.value.source);
-    let Some(RootfsSource::Path(path) | RootfsSource::Directory(path) | RootfsSource::Tar(path)) = source else {
-        return Ok(None);
-    };
+    let Some(path) = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.source.path()) else { return Ok(None) };
     let path = invocation.absolute(path);
     let opened = exposed.anchor(&path).and_then(|found| found.map(|it| it.open(libc::O_PATH)).transpose());
     opened.map_err(|errno| Error::io(format_args!("cannot look at the rootfs `{}`", path.display()), &errno.into()))
 }
 
-fn image(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>) -> Result<Option<Image>> {
+fn located(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>) -> Result<Option<Image>> {
     let Some(rootfs) = spec.rootfs.as_ref().map(|rootfs| &rootfs.value) else { return Ok(None) };
-    let (RootfsSource::Path(path) | RootfsSource::Directory(path) | RootfsSource::Tar(path)) = &rootfs.source else {
-        return Ok(None);
-    };
-    let path = invocation.absolute(path);
-    let source = match rootfs.source {
+    let path = rootfs.source.path().map(|path| invocation.absolute(path)).unwrap_or_default();
+    let reference;
+    let source = match &rootfs.source {
+        RootfsSource::Host | RootfsSource::Scratch => return Ok(None),
+        RootfsSource::Path(_) => Source::Path(&path),
         RootfsSource::Directory(_) => Source::Directory(&path),
         RootfsSource::Tar(_) => Source::Tar(&path),
-        _ => Source::Path(&path),
+        RootfsSource::OciLayout(_) => Source::Images(Form::Layout, &path),
+        RootfsSource::OciArchive(_) => Source::Images(Form::OciArchive, &path),
+        RootfsSource::DockerArchive(_) => Source::Images(Form::DockerArchive, &path),
+        RootfsSource::Registry(name) => {
+            reference = Reference::parse(&format!("{SCHEME}{name}"))?;
+            let pull = rootfs.pull.as_ref().map_or(Pull::Missing, |pull| pull.value);
+            Source::Registry(
+                &reference,
+                match pull {
+                    Pull::Missing => image::Pull::Missing,
+                    Pull::Always => image::Pull::Always,
+                    Pull::Never => image::Pull::Never,
+                },
+            )
+        }
     };
-    let store = || Store::of_caller(|name| std::env::var_os(name));
-    let mut bar = Bar::new(&path);
+    let asked = Asked {
+        source,
+        held,
+        tag: rootfs.source.tag(),
+        platform: rootfs.platform.as_ref().map(|platform| platform.value.as_str()),
+    };
+    let mut bar = Bar::new(&rootfs.source.as_written());
     let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
-    image::locate(Asked { source, held }, digest, store, &mut |progress| bar.show(progress)).map(Some)
+    image::locate(asked, digest, store::of_caller, &mut |progress| bar.show(progress)).map(Some)
 }
 
 fn base(spec: &Spec, image: Option<&Image>) -> Result<Base> {

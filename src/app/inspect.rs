@@ -38,7 +38,8 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
     invocation.volumes = run::volumes(&spec).map_err(|error| refuse(&error))?;
     let exposed = prepare::exposed(&spec, &invocation);
     let gathered = gather::gather(&spec, &invocation, &exposed).map_err(|error| refuse(&error))?;
-    let plan = resolve::resolve(&spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
+    let spec = gathered.configured.as_ref().unwrap_or(&spec);
+    let plan = resolve::resolve(spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
     match rendering {
         Rendering::Text => Ok(show::show(&plan, &text.name, &text.text).into_bytes()),
         Rendering::Json => plan_json::to_line(&plan, text.as_spec())

@@ -2,8 +2,10 @@
 //! files and `main` know the terminal.
 
 pub mod check;
+pub mod configure;
 pub mod deliver;
 pub mod edit;
+pub mod extract;
 pub mod gather;
 pub mod inspect;
 pub mod machine;
@@ -14,6 +16,7 @@ pub mod reenter;
 pub mod request;
 pub mod run;
 pub mod stages;
+pub mod store;
 pub mod trusted;
 
 use crate::error::{Error, Kind, exit};

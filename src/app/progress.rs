@@ -1,7 +1,6 @@
 //! The progress bar of unpacking an archive: on a terminal, and only when it takes long.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,10 +19,10 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// Returns a bar for the archive at `path`, not shown yet.
+    /// Returns a bar for the image `name`, not shown yet.
     #[must_use]
-    pub fn new(path: &Path) -> Self {
-        Self { name: path.display().to_string(), start: None, bar: None }
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), start: None, bar: None }
     }
 
     /// Shows how far it is.
@@ -33,6 +32,8 @@ impl Bar {
             self.bar = Some(self.make(progress));
         }
         if let Some(bar) = &self.bar {
+            // A pull knows how much there is only when it has begun.
+            bar.set_length(progress.total);
             bar.set_position(progress.read);
         }
     }
@@ -41,6 +42,7 @@ impl Bar {
         let verb = match progress.step {
             Step::Verify => "verifying",
             Step::Extract => "unpacking",
+            Step::Pull => "pulling",
         };
         let style = ProgressStyle::with_template("sbx: {msg} {bar:30} {bytes}/{total_bytes} {eta}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -12,7 +12,7 @@ use crate::app::stages::{Laps, Stages};
 use crate::app::{Refusal, reenter};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
-use crate::image::{Image, Store};
+use crate::image::Image;
 use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::build::error_member;
@@ -90,6 +90,7 @@ fn decide(
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
+    let spec = gathered.configured.as_ref().unwrap_or(spec);
     let mut plan = resolve::resolve(spec, &gathered.facts, invocation)?;
     // Whatever could be known to stand in the way is known.
     prepare::directories(spec, invocation, exposed)?;
@@ -247,7 +248,7 @@ pub fn invocation(
 pub fn volumes(spec: &Spec) -> Result<PathBuf> {
     match spec.mounts.iter().find(|mount| matches!(mount.value, Mount::Volume { .. })) {
         Some(volume) => {
-            let store = Store::of_caller(|name| std::env::var_os(name));
+            let store = crate::app::store::of_caller();
             store.and_then(|store| store.volumes()).map_err(|error| error.at(volume.origin))
         }
         None => Ok(PathBuf::new()),
@@ -268,12 +269,9 @@ struct Account<'a> {
 
 impl<'a> Account<'a> {
     fn asked(&mut self, spec: &Spec) {
-        self.source = spec.rootfs.as_ref().and_then(|rootfs| match &rootfs.value.source {
-            RootfsSource::Host | RootfsSource::Scratch => None,
-            RootfsSource::Path(path) => Some(path.0.clone()),
-            RootfsSource::Directory(path) => Some(format!("dir:{}", path.0)),
-            RootfsSource::Tar(path) => Some(format!("tar:{}", path.0)),
-        });
+        let source = spec.rootfs.as_ref().map(|rootfs| &rootfs.value.source);
+        let source = source.filter(|source| !matches!(source, RootfsSource::Host | RootfsSource::Scratch));
+        self.source = source.map(RootfsSource::as_written);
     }
 
     fn found(&mut self, spec: &Spec, base: &Base, image: Option<&Image>) {
@@ -290,7 +288,8 @@ impl<'a> Account<'a> {
             Writable::Ephemeral => "ephemeral",
             Writable::Persist => "persist",
         });
-        self.digest = image.and_then(|image| Some(format!("sha256:{}", image.digest.as_ref()?)));
+        self.rootfs.layers = image.and_then(|image| image.layers);
+        self.digest = image.and_then(|image| Some(image.digest.as_ref()?.to_string()));
     }
 
     fn subject(&self) -> Subject<'_> {

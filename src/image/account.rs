@@ -21,7 +21,7 @@ const LIMIT: u64 = 1 << 20;
 /// An `/etc/passwd` that is not a regular file or too large, or a line for that account
 /// that passwd(5) does not allow.
 pub fn account(root: &Path, lookup: Lookup<'_>) -> Result<Option<Account>> {
-    let Some(data) = read(root)? else {
+    let Some(data) = read(root, "etc/passwd")? else {
         return Ok(None);
     };
     for (index, line) in data.split(|byte| *byte == b'\n').enumerate() {
@@ -41,18 +41,43 @@ pub fn account(root: &Path, lookup: Lookup<'_>) -> Result<Option<Account>> {
     Ok(None)
 }
 
-fn read(root: &Path) -> Result<Option<Vec<u8>>> {
-    const PASSWD: &str = "etc/passwd";
-    let shown = format!("`/etc/passwd` in the rootfs `{}`", root.display());
+/// Returns the number of the first group of that name in the image at `root`, or `None` where it has none, or no
+/// `/etc/group`.
+///
+/// # Errors
+/// As those of [`account`], of group(5).
+pub(super) fn group(root: &Path, name: &str) -> Result<Option<u32>> {
+    let Some(data) = read(root, "etc/group")? else {
+        return Ok(None);
+    };
+    for (index, line) in data.split(|byte| *byte == b'\n').enumerate() {
+        let mut fields = line.split(|byte| *byte == b':');
+        if name.is_empty() || fields.next() != Some(name.as_bytes()) {
+            continue;
+        }
+        return match fields.nth(1).and_then(number) {
+            Some(gid) => Ok(Some(gid)),
+            None => {
+                let at = format!("line {} of `/etc/group` in the rootfs `{}`", index + 1, root.display());
+                Err(bad(format!("{at} is not a group")).with_hint("it must read `NAME:x:GID:MEMBERS`"))
+            }
+        };
+    }
+    Ok(None)
+}
+
+/// Reads `/etc/passwd` or `/etc/group`.
+fn read(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let shown = format!("`/{name}` in the rootfs `{}`", root.display());
     let failed = |error: &std::io::Error| Error::io(format_args!("cannot read {shown}"), error);
     let directory = file::open(root, Access::DirectoryPlace).map_err(|errno| failed(&errno.into()))?;
     // A device is not even opened: some do things when they are.
-    match file::open_in_root(&directory, OsStr::new(PASSWD), Access::Place) {
+    match file::open_in_root(&directory, OsStr::new(name), Access::Place) {
         Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(failed(&errno.into())),
         Ok(place) => regular(file::stat(&place).map_err(|errno| failed(&errno.into()))?, &shown)?,
     }
-    let opened = file::open_in_root(&directory, OsStr::new(PASSWD), Access::Read);
+    let opened = file::open_in_root(&directory, OsStr::new(name), Access::Read);
     let opened = opened.map_err(|errno| failed(&errno.into()))?;
     regular(file::stat(&opened).map_err(|errno| failed(&errno.into()))?, &shown)?;
     let mut data = Vec::new();

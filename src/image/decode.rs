@@ -1,9 +1,10 @@
 //! The bytes of an archive file, hashed, counted and decompressed in one read. It
 //! never starts a program to decompress and never trusts a file's name.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
@@ -12,7 +13,8 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::{Bounds, Progress, Step};
+use crate::image::Bounds;
+use crate::image::digest::Digest;
 use crate::sys::watch::asked_to_end;
 
 /// Memory that the sender of an archive may claim for the window of a decoder.
@@ -21,53 +23,63 @@ const WINDOW: u64 = 128 << 20;
 const XZ_MEMORY_KIB: u32 = 192 << 10;
 const BUFFER: usize = 256 << 10;
 
-/// The file as stored: each byte read goes through the hash once.
+/// Where the packed bytes of an archive are: a file, or a part of one.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Packed<'a> {
-    file: &'a File,
-    hash: Sha256,
-    read: &'a Cell<u64>,
-    total: u64,
-    step: Step,
-    progress: &'a mut dyn FnMut(Progress),
+    pub(super) file: &'a File,
+    pub(super) offset: u64,
+    pub(super) length: u64,
 }
 
 impl<'a> Packed<'a> {
-    /// Returns a reader of `file`, which is `total` bytes long; `read` is kept up to date.
-    pub(super) fn new(
-        file: &'a File,
-        (read, total): (&'a Cell<u64>, u64),
-        step: Step,
-        progress: &'a mut dyn FnMut(Progress),
-    ) -> Self {
-        Self { file, hash: Sha256::new(), read, total, step, progress }
-    }
-
-    /// Returns the digest of all that was read, in lower-case hexadecimal digits.
-    pub(super) fn digest(self) -> String {
-        use std::fmt::Write as _;
-        self.hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing into a String cannot fail.
-            let _: std::fmt::Result = write!(text, "{byte:02x}");
-            text
-        })
+    /// Returns a reader from the start; `read` is kept up to date.
+    pub(super) fn reader(&self, read: &'a AtomicU64) -> Stored<'a> {
+        Stored {
+            file: self.file,
+            at: self.offset,
+            end: self.offset.saturating_add(self.length),
+            hash: Sha256::new(),
+            read,
+        }
     }
 }
 
-impl Read for Packed<'_> {
+/// The bytes as stored: each goes through the hash once.
+pub(super) struct Stored<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+    hash: Sha256,
+    read: &'a AtomicU64,
+}
+
+impl Stored<'_> {
+    /// Returns the digest of all that was read.
+    pub(super) fn digest(self) -> Digest {
+        Digest::finish(self.hash)
+    }
+}
+
+impl Read for Stored<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if asked_to_end().is_some() {
             return Err(io::Error::other("the reading was canceled"));
         }
-        let count = (&mut &*self.file).read(buffer)?;
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..left], self.at)?;
+        if count == 0 && left > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read"));
+        }
         self.hash.update(&buffer[..count]);
-        self.read.set(self.read.get() + u64::try_from(count).unwrap_or(u64::MAX));
-        (self.progress)(Progress { step: self.step, read: self.read.get(), total: self.total });
+        let count64 = u64::try_from(count).unwrap_or(u64::MAX);
+        self.at += count64;
+        self.read.fetch_add(count64, Ordering::Relaxed);
         Ok(count)
     }
 }
 
 /// Returns a buffered reader of the packed bytes.
-pub(super) fn buffered(packed: Packed<'_>) -> BufReader<Packed<'_>> {
+pub(super) fn buffered(packed: Stored<'_>) -> BufReader<Stored<'_>> {
     BufReader::with_capacity(BUFFER, packed)
 }
 
@@ -76,10 +88,10 @@ pub(super) fn buffered(packed: Packed<'_>) -> BufReader<Packed<'_>> {
 /// # Errors
 /// A file that begins like no archive that is read here.
 pub(super) fn unpacked<'a>(
-    source: &'a mut BufReader<Packed<'_>>,
-    read: &'a Cell<u64>,
+    source: &'a mut BufReader<Stored<'_>>,
+    read: &'a AtomicU64,
     bounds: &Bounds,
-) -> Result<BufReader<Unpacked<'a>>> {
+) -> Result<Unpacked<'a>> {
     let start = source.fill_buf().map_err(|error| Error::io("cannot be read", &error))?;
     let inner: Box<dyn Read + 'a> = match Format::of(start)? {
         Format::Plain => Box::new(source),
@@ -87,7 +99,15 @@ pub(super) fn unpacked<'a>(
         Format::Zstd => Box::new(Zstd::new(source)),
         Format::Xz => Box::new(XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB)),
     };
-    Ok(BufReader::with_capacity(BUFFER, Unpacked { inner, packed: read, count: 0, bounds: *bounds }))
+    Ok(Unpacked { inner, packed: read, count: 0, bounds: *bounds })
+}
+
+/// Returns whether a file that begins so has to be unpacked.
+///
+/// # Errors
+/// A file that begins like no archive that is read here.
+pub(super) fn is_packed(start: &[u8]) -> Result<bool> {
+    Ok(!matches!(Format::of(start)?, Format::Plain))
 }
 
 enum Format {
@@ -126,7 +146,7 @@ impl Format {
 /// The bytes of the tar, counted against the bounds.
 pub(super) struct Unpacked<'a> {
     inner: Box<dyn Read + 'a>,
-    packed: &'a Cell<u64>,
+    packed: &'a AtomicU64,
     count: u64,
     bounds: Bounds,
 }
@@ -141,7 +161,9 @@ impl Read for Unpacked<'_> {
         }
         // Zeros at the start shrink a thousandfold in honest archives too.
         let ratio = self.bounds.ratio;
-        if self.count > self.bounds.unpacked / 64 && self.count > self.packed.get().saturating_mul(ratio) {
+        if self.count > self.bounds.unpacked / 64
+            && self.count > self.packed.load(Ordering::Relaxed).saturating_mul(ratio)
+        {
             return Err(io::Error::other(format!("it unpacks to more than {ratio} times its size")));
         }
         Ok(count)

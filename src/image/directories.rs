@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
+use crate::image::layer::{Described, Directory, What};
 use crate::image::members::Member;
 use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
 use crate::sys::file::{self, Access, Errno, Owner};
@@ -19,11 +20,12 @@ const NAMES: usize = 128 << 20;
 const LINKS: usize = 40;
 
 impl Tree {
-    /// Gives all directories what the archive says they have, and writes the tree back.
+    /// Gives all directories what the archive says they have, seals the list, and returns what was left out and how
+    /// many hard links lead to layers below.
     ///
     /// # Errors
     /// A directory that cannot be changed.
-    pub(super) fn finish(mut self) -> Result<Skipped> {
+    pub(super) fn finish(mut self) -> Result<(Skipped, u64)> {
         // Those that even their owner may not pass come last, the deepest first.
         let mut closed = Vec::new();
         for (inode, pending) in std::mem::take(&mut self.directories.pending) {
@@ -41,8 +43,10 @@ impl Tree {
         for (_, inode, pending) in &closed {
             self.settle(*inode, pending)?;
         }
-        file::sync_file_system(&*self.root).map_err(|errno| self.failed("write back", b"", errno))?;
-        Ok(self.skipped)
+        let Self { list, skipped, below, .. } = self;
+        let finished = list.finish(&skipped);
+        finished.map_err(|error| Error::io("cannot write the list of the layer", &error))?;
+        Ok((skipped, below))
     }
 
     fn open_again(&self, inode: u64, pending: &Pending) -> Result<OwnedFd> {
@@ -140,6 +144,8 @@ impl Tree {
             return Ok(());
         }
         let owner = Owner { uid: 0, gid: 0 };
+        let directory = Directory { described: Described::No, mode: 0o755, owner, time: None };
+        self.note(name.to_vec(), What::Directory(directory))?;
         self.remember(inode, Pending { name: name.to_vec(), mode: 0o755, owner, time: None })
     }
 
@@ -149,7 +155,9 @@ impl Tree {
         let mode = member.mode & 0o3777;
         self.skipped.set_id += u64::from(mode != member.mode);
         let inode = self.inode(&name, directory)?;
-        self.remember(inode, Pending { name, mode, owner: member.owner, time: Some(member.time) })
+        let (owner, time) = (member.owner, Some(member.time));
+        self.note(name.clone(), What::Directory(Directory { described: Described::Yes, mode, owner, time }))?;
+        self.remember(inode, Pending { name, mode, owner, time })
     }
 
     fn remember(&mut self, inode: u64, pending: Pending) -> Result<()> {

@@ -1,67 +1,171 @@
-//! One read of an archive: hashed, decompressed, placed. Nothing of it is run, and the
-//! tree that comes out is only kept by the caller, once the digest is known to be right.
+//! One read of an archive: hashed, decompressed, hashed again, placed. Nothing of it is run, and the tree that
+//! comes out is only kept by the caller, once the digests are known to be right.
+//!
+//! Two threads share the work: one reads, hashes and decompresses, the other hashes what comes out and places it.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::{BufRead as _, Read as _};
-use std::path::Path;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::decode::{self, Packed};
+use crate::image::digest::Digest;
 use crate::image::members::Members;
-use crate::image::tree::{Ownership, Tree};
-use crate::image::{Bounds, Progress, Skipped, Step};
+use crate::image::tree::{Target, Tree, Whiteouts};
+use crate::image::{Bounds, Skipped};
 
-/// Extracts `file`, which is `total` bytes long, into the empty directory `root`, and
-/// returns its digest and what was left out.
+/// Bytes that pass from thread to thread at once, and how many such pieces may lie in between.
+const PIECE: usize = 256 << 10;
+const PIECES: usize = 8;
+
+/// What an archive was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Extracted {
+    /// Of the bytes as stored.
+    pub(super) digest: Digest,
+    /// Of the bytes of the tar.
+    pub(super) diff_id: Digest,
+    pub(super) skipped: Skipped,
+    /// Hard links to files that are in a layer below, or nowhere.
+    pub(super) below: u64,
+}
+
+/// Extracts `source` to `target`; `progress` gets the number of bytes that were read of it.
 ///
 /// # Errors
 /// What is wrong with the archive, or why it could not be written.
 pub(super) fn extract(
-    (file, total): (&File, u64),
-    (root, ownership): (&Path, Ownership),
-    bounds: &Bounds,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(String, Skipped)> {
-    let read = Cell::new(0);
-    let mut source = decode::buffered(Packed::new(file, (&read, total), Step::Extract, progress));
-    let placed = place_all(&mut source, &read, (root, ownership), bounds);
-    let skipped = placed.map_err(|error| match error.kind {
-        Kind::Image if error.errno.is_none() => {
-            let message = format!("{} (near byte {} of {total})", error.message, read.get());
-            Error { message, ..error }
+    source: &Packed<'_>,
+    target: Target,
+    (whiteouts, bounds): (Whiteouts, &Bounds),
+    progress: &mut dyn FnMut(u64),
+) -> Result<Extracted> {
+    let read = AtomicU64::new(0);
+    let (sender, receiver) = sync_channel(PIECES);
+    std::thread::scope(|scope| {
+        let decoder = scope.spawn(|| unpack(source, &read, bounds, sender));
+        let mut pieces = Pieces { receiver, piece: Vec::new(), at: 0, hash: Sha256::new(), read: &read, progress };
+        let placed = place(&mut pieces, target, whiteouts, bounds);
+        let diff_id = Digest::finish(pieces.hash.clone());
+        // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
+        drop(pieces);
+        let decoded = decoder.join().map_err(|_| Error::new(Kind::Bug, "the decoder panicked"))?;
+        match (placed, decoded) {
+            (Ok((skipped, below)), Ok(Some(digest))) => Ok(Extracted { digest, diff_id, skipped, below }),
+            (_, Err(error)) => Err(error),
+            (Err(error), Ok(_)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
+            (Ok(_), Ok(None)) => Err(Error::new(Kind::Bug, "the decoder was not heard to its end")),
         }
-        _ => error,
-    })?;
-    match source.fill_buf() {
-        Ok([]) => Ok((source.into_inner().digest(), skipped)),
+    })
+}
+
+/// Returns the digest of `source`.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(super) fn digest(source: &Packed<'_>, progress: &mut dyn FnMut(u64)) -> Result<Digest> {
+    let read = AtomicU64::new(0);
+    let mut packed = source.reader(&read);
+    let mut buffer = vec![0; PIECE];
+    while packed.read(&mut buffer).map_err(|error| Error::io("cannot be read", &error))? > 0 {
+        progress(read.load(Ordering::Relaxed));
+    }
+    Ok(packed.digest())
+}
+
+/// Sends the bytes of the tar in `source`, or why they end, and returns the digest of all that was read: none
+/// where that was not all.
+fn unpack(
+    source: &Packed<'_>,
+    read: &AtomicU64,
+    bounds: &Bounds,
+    sender: SyncSender<io::Result<Vec<u8>>>,
+) -> Result<Option<Digest>> {
+    let mut packed = decode::buffered(source.reader(read));
+    let mut unpacked = decode::unpacked(&mut packed, read, bounds)?;
+    loop {
+        let mut piece = vec![0; PIECE];
+        let mut filled = 0;
+        let failed = loop {
+            match unpacked.read(&mut piece[filled..]) {
+                Ok(0) => break None,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Some(error),
+            }
+            if filled == PIECE {
+                break None;
+            }
+        };
+        let last = filled < PIECE;
+        piece.truncate(filled);
+        // Nobody listens any more when placing has failed, which is told by those who did it.
+        if sender.send(Ok(piece)).is_err() {
+            return Ok(None);
+        }
+        if let Some(error) = failed {
+            sender.send(Err(error)).ok();
+            return Ok(None);
+        }
+        if last {
+            break;
+        }
+    }
+    drop(unpacked);
+    match io::BufRead::fill_buf(&mut packed) {
+        Ok([]) => Ok(Some(packed.into_inner().digest())),
         Ok(_) => Err(Error::new(Kind::Image, "there is something after its compressed data")),
         Err(error) => Err(Error::io("cannot be read", &error)),
     }
 }
 
-/// Returns the digest of `file`, which is `total` bytes long.
-///
-/// # Errors
-/// A file that cannot be read.
-pub(super) fn verify((file, total): (&File, u64), progress: &mut dyn FnMut(Progress)) -> Result<String> {
-    let read = Cell::new(0);
-    let mut packed = Packed::new(file, (&read, total), Step::Verify, progress);
-    let mut buffer = vec![0; 256 << 10];
-    while packed.read(&mut buffer).map_err(|error| Error::io("cannot be read", &error))? > 0 {}
-    Ok(packed.digest())
-}
-
-fn place_all(
-    source: &mut std::io::BufReader<Packed<'_>>,
-    read: &Cell<u64>,
-    (root, ownership): (&Path, Ownership),
-    bounds: &Bounds,
-) -> Result<Skipped> {
-    let mut members = Members::new(decode::unpacked(source, read, bounds)?);
-    let mut tree = Tree::new(root, ownership, *bounds)?;
+fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<(Skipped, u64)> {
+    let mut members = Members::new(pieces);
+    let mut tree = Tree::new(target, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {
         tree.place(member, &mut members)?;
     }
     tree.finish()
+}
+
+/// The bytes of the tar as they come from the other thread.
+struct Pieces<'a> {
+    receiver: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    at: usize,
+    hash: Sha256,
+    read: &'a AtomicU64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Read for &mut Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.receiver.recv() {
+                Ok(piece) => {
+                    self.piece = piece?;
+                    self.at = 0;
+                    self.hash.update(&self.piece);
+                    (self.progress)(self.read.load(Ordering::Relaxed));
+                }
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.piece.len() - self.at);
+        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+fn near(error: Error, read: u64, total: u64) -> Error {
+    match error.kind {
+        Kind::Image if error.errno.is_none() => {
+            let message = format!("{} (near byte {read} of {total})", error.message);
+            Error { message, ..error }
+        }
+        _ => error,
+    }
 }

@@ -6,9 +6,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::error::Result;
-use crate::image::tree::{Ownership, Tree};
+use crate::error::{Error, Result};
+use crate::image::decode::Packed;
+use crate::image::tree::{Ownership, Target, Tree, Whiteouts};
 use crate::image::{Bounds, Skipped, extract};
+use crate::sys::file;
 
 /// Who owns what is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +25,13 @@ pub enum Owners {
 /// # Errors
 /// What is wrong with the archive, or why it could not be written.
 pub fn unpack(archive: &File, (root, owners): (&Path, Owners), bounds: &Bounds) -> Result<Skipped> {
-    let total = archive.metadata().map_or(0, |found| found.len());
+    let packed = Packed { file: archive, offset: 0, length: archive.metadata().map_or(0, |found| found.len()) };
     let ownership = match owners {
         Owners::Archive => Ownership::Archive,
         Owners::Caller => Ownership::Caller,
     };
-    extract::extract((archive, total), (root, ownership), bounds, &mut |_| {}).map(|(_, skipped)| skipped)
+    let target = target(root, ownership)?;
+    extract::extract(&packed, target, (Whiteouts::Hide, bounds), &mut |_| {}).map(|extracted| extracted.skipped)
 }
 
 /// Walks from `root` to the directory at `parts` and makes what is missing, as for the parent of a member.
@@ -36,5 +39,13 @@ pub fn unpack(archive: &File, (root, owners): (&Path, Owners), bounds: &Bounds) 
 /// # Errors
 /// Links that do not end, or what is in the way.
 pub fn make_parents(root: &Path, parts: &[&[u8]]) -> Result<Rc<OwnedFd>> {
-    Tree::new(root, Ownership::Caller, Bounds::default())?.make_parents(parts)
+    Tree::new(target(root, Ownership::Caller)?, Whiteouts::Hide, Bounds::default())?.make_parents(parts)
+}
+
+/// What is listed of a tree is not kept.
+fn target(root: &Path, ownership: Ownership) -> Result<Target> {
+    let failed = |error: &std::io::Error| Error::io(format_args!("cannot open `{}`", root.display()), error);
+    let list = File::options().write(true).open("/dev/null").map_err(|error| failed(&error))?;
+    let opened = file::open(root, file::Access::Directory).map_err(|errno| failed(&errno.into()))?;
+    Ok(Target { root: opened, list, shown: root.to_owned(), ownership })
 }

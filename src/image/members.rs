@@ -108,6 +108,11 @@ impl<R: Read> Members<R> {
         self.exact(buffer)
     }
 
+    /// Gives up the rest of the current member: returns how many bytes the caller has to step over in the input.
+    pub(super) fn pass(&mut self) -> (u64, &mut R) {
+        (std::mem::take(&mut self.left) + std::mem::take(&mut self.padding), &mut self.input)
+    }
+
     fn member(&mut self, header: &Header, ahead: Ahead) -> Result<Member> {
         let pax = ahead.pax.unwrap_or_default();
         let name = only_one(ahead.name, pax.path)?.unwrap_or_else(|| header.path_bytes().into_owned());

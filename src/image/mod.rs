@@ -2,96 +2,45 @@
 //! Nothing of an image is ever run or trusted here, and no image is ever changed.
 
 mod account;
+mod archive;
+mod ask;
 mod decode;
+pub mod digest;
 mod directories;
 mod extract;
+mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod import;
+mod layer;
+mod layered;
 mod locate;
 mod look;
 mod members;
+mod obtain;
+pub mod oci;
+mod owners;
 mod pax;
 mod place;
+mod principal;
+pub mod registry;
 mod remember;
 mod remove;
 mod store;
 mod tree;
+pub mod worker;
 
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::units::AbsPath;
 
 pub use account::account;
+pub use ask::{Asked, Pull, Source};
+pub use found::{Image, Kind};
 pub use locate::locate;
 pub use look::{Above, Found, above, look};
+pub use principal::principal;
 pub use store::Store;
-
-/// What was asked for. The paths are absolute, in the host's tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source<'a> {
-    /// The kind is read from what the path is.
-    Path(&'a Path),
-    Directory(&'a Path),
-    Tar(&'a Path),
-}
-
-/// What was asked for, and what stands for it where its path cannot be trusted: an open place, or nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    pub source: Source<'a>,
-    /// Opened with `O_PATH`; it outlives every look into the image.
-    pub held: Option<&'a OwnedFd>,
-}
-
-impl<'a> From<Source<'a>> for Asked<'a> {
-    fn from(source: Source<'a>) -> Self {
-        Self { source, held: None }
-    }
-}
-
-/// What an image was before it became a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Directory,
-    Tar,
-}
-
-impl Kind {
-    /// Returns the word that stands for the kind in the report.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::Tar => "tar",
-        }
-    }
-}
-
-/// A root file system that can be mounted, read-only or as the lower part of an overlay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    pub kind: Kind,
-    /// The directory to mount. That of a tar lies in the store, below a directory that only
-    /// its owner may pass: open it before the identity changes.
-    pub root: PathBuf,
-    /// What was asked for.
-    pub source: PathBuf,
-    /// SHA-256 of the bytes of the archive, 64 lower-case hexadecimal digits: what
-    /// `sha256sum` prints. `None` for a directory.
-    pub digest: Option<String>,
-    pub skipped: Skipped,
-    /// The open place that stands for a `root` whose path cannot be trusted.
-    held: Option<PathBuf>,
-}
-
-impl Image {
-    /// Returns the path by which to look into the image: `root`, or what is open.
-    #[must_use]
-    pub fn eyes(&self) -> &Path {
-        self.held.as_deref().unwrap_or(&self.root)
-    }
-}
 
 /// What an archive holds and the extracted tree does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,6 +59,8 @@ pub enum Step {
     /// The tree is in the store; only the digest is computed.
     Verify,
     Extract,
+    /// From a registry.
+    Pull,
 }
 
 /// How far the reading of an archive is.
@@ -131,6 +82,15 @@ pub struct Account {
     pub home: AbsPath,
     /// `/bin/sh` where the field is empty.
     pub shell: AbsPath,
+}
+
+/// Who an image runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub uid: u32,
+    pub gid: u32,
+    /// Name and home, where `/etc/passwd` has the user.
+    pub account: Option<(String, String)>,
 }
 
 /// How an account is looked up.
@@ -163,4 +123,13 @@ impl Default for Bounds {
     fn default() -> Self {
         Self { entries: 500_000, unpacked: 16 << 30, ratio: 200 }
     }
+}
+
+/// Who extracts what a stranger packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extractor {
+    /// This very process: for tests of the extraction itself, and inside the worker.
+    Here,
+    /// A program that confines itself, see [`worker`].
+    Program(PathBuf),
 }

@@ -5,12 +5,14 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::rc::Rc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::error::{Error, Kind, Result};
+use crate::image::layer::{Entry, File, FileKind, What, Whiteout, Writer, whiteout};
 use crate::image::members::{Member, MemberKind, Members};
-use crate::image::tree::{Directories, Ownership, PATH, Tree, relative};
+use crate::image::tree::{Directories, Ownership, PATH, Target, Tree, Whiteouts, relative};
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{self, Access, Errno, FileType, Owner};
 
@@ -27,13 +29,15 @@ impl Tree {
     ///
     /// # Errors
     /// A directory that cannot be opened.
-    pub(super) fn new(path: &Path, ownership: Ownership, bounds: Bounds) -> Result<Self> {
-        let directory = std::fs::File::open(path)
-            .map_err(|error| Error::io(format_args!("cannot open `{}`", path.display()), &error))?;
+    pub(super) fn new(target: Target, whiteouts: Whiteouts, bounds: Bounds) -> Result<Self> {
+        let Target { root, list, shown, ownership } = target;
         let mut tree = Self {
-            path: path.to_owned(),
-            root: Rc::new(OwnedFd::from(directory)),
+            path: shown,
+            root: Rc::new(root),
             ownership,
+            whiteouts,
+            below: 0,
+            list: Writer::new(std::io::BufWriter::new(list)),
             bounds,
             directories: Directories::default(),
             made: 0,
@@ -55,6 +59,11 @@ impl Tree {
         let Some((name, above)) = parts.split_last() else {
             return self.root_member(&member);
         };
+        if self.whiteouts == Whiteouts::Hide
+            && let Some(whiteout) = whiteout(name)?
+        {
+            return self.hide(above, whiteout);
+        }
         if member.kind == MemberKind::Device {
             // Over `/dev` lies the sandbox's own.
             self.skipped.devices += u64::from(above.first() != Some(&&b"dev"[..]));
@@ -68,6 +77,22 @@ impl Tree {
             MemberKind::Regular => self.regular(&spot, &member, members),
             MemberKind::Symlink | MemberKind::Fifo | MemberKind::Device => self.node(&spot, &member),
         }
+    }
+
+    /// Notes what is hidden of the layers below; in the tree of this layer nothing marks it.
+    fn hide(&mut self, above: &[&[u8]], whiteout: Whiteout<'_>) -> Result<()> {
+        let (path, what) = match whiteout {
+            Whiteout::Ignored => return Ok(()),
+            Whiteout::Opaque => (above.join(&b'/'), What::Opaque),
+            Whiteout::Hides(name) => ([above, &[name]].concat().join(&b'/'), What::Hidden),
+        };
+        self.note(path, what)
+    }
+
+    /// Adds to the list of the tree.
+    pub(super) fn note(&mut self, path: Vec<u8>, what: What) -> Result<()> {
+        let written = self.list.add(&Entry { path, what });
+        written.map_err(|error| self.failed_io("cannot write the list of the layer".to_owned(), &error))
     }
 
     /// Takes the attributes of the root itself, which can be nothing but a directory (CVE-2021-29136).
@@ -109,7 +134,9 @@ impl Tree {
             other => other,
         };
         let target = std::fs::File::from(made.map_err(|errno| self.failed("create", &spot.full, errno))?);
-        self.contents(&target, spot, member, members)?;
+        let sha256 = self.contents(&target, spot, member, members)?;
+        let kind = FileKind::Regular { size: member.size, sha256 };
+        self.note(spot.full.clone(), of_member(member, kind))?;
         self.attributes(&target, &member.attributes, &spot.full)?;
         let mode = self.without_set_id(member.mode);
         if self.ownership == Ownership::Archive {
@@ -126,28 +153,33 @@ impl Tree {
         spot: &Spot<'_>,
         member: &Member,
         members: &mut Members<impl std::io::Read>,
-    ) -> Result<()> {
+    ) -> Result<[u8; 32]> {
         use std::os::unix::fs::FileExt as _;
         const PIECE: u64 = 128 << 10;
         let failed =
             |error: &std::io::Error| self.failed_io(format!("cannot write `{}`", self.shown(&spot.full)), error);
         let mut buffer = Vec::new();
-        for extent in &member.extents {
-            let (mut at, mut left) = (extent.offset, extent.length);
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        for extent in member.extents.iter().filter(|extent| extent.length > 0) {
+            hash_zeros(&mut hash, extent.offset.saturating_sub(at));
+            let mut left = extent.length;
+            at = extent.offset;
             while left > 0 {
                 let count = left.min(PIECE);
                 buffer.resize(usize::try_from(count).unwrap_or_default(), 0);
                 members.fill(&mut buffer)?;
+                hash.update(&buffer);
                 target.write_all_at(&buffer, at).map_err(|error| failed(&error))?;
                 (at, left) = (at + count, left - count);
             }
         }
         // A hole at the end is not written by anything; GNU tar marks it with an empty piece.
-        let written = member.extents.iter().rfind(|extent| extent.length > 0);
-        match written.map_or(0, |extent| extent.offset + extent.length) {
-            end if end == member.size => Ok(()),
-            _ => target.set_len(member.size).map_err(|error| failed(&error)),
+        if at != member.size {
+            hash_zeros(&mut hash, member.size.saturating_sub(at));
+            target.set_len(member.size).map_err(|error| failed(&error))?;
         }
+        Ok(hash.finalize().into())
     }
 
     /// Makes a symbolic link or a FIFO.
@@ -173,6 +205,11 @@ impl Tree {
             file::set_owner_at(spot.parent, spot.name, member.owner)
                 .map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
         }
+        let kind = match member.kind {
+            MemberKind::Symlink => FileKind::Symlink { target: member.link.clone() },
+            _ => FileKind::Fifo,
+        };
+        self.note(spot.full.clone(), of_member(member, kind))?;
         let settled = match member.kind {
             MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, self.without_set_id(member.mode)),
             _ => Ok(()),
@@ -182,7 +219,8 @@ impl Tree {
             .map_err(|errno| self.failed("change the attributes of", &spot.full, errno))
     }
 
-    /// Links to a member that came before; the directory was empty, so there is nothing else.
+    /// Links to a member that came before. That of a layer can be in a layer below, which is not here: then the
+    /// list alone has it.
     fn hardlink(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
         let wrong = |why: &str| {
             let (name, link) = (spot.full.escape_ascii(), member.link.escape_ascii());
@@ -193,13 +231,24 @@ impl Tree {
             return Err(wrong("which is the root"));
         };
         let name = OsStr::from_bytes(name);
-        let missing = "which is not in the archive before it";
-        let parent =
-            file::open_in_root(&*self.root, &relative(above), Access::DirectoryPlace).map_err(|_| wrong(missing))?;
-        let old = file::stat_at(&parent, name).map_err(|_| wrong(missing))?;
+        let target = What::Link { target: parts.join(&b'/') };
+        let parent = file::open_in_root(&*self.root, &relative(above), Access::DirectoryPlace);
+        let found = parent.and_then(|parent| file::stat_at(&parent, name).map(|old| (parent, old)));
+        let (parent, old) = match found {
+            Ok(found) => found,
+            Err(_) if self.whiteouts == Whiteouts::Hide => {
+                if file::stat_at(spot.parent, spot.name).is_ok() {
+                    self.clear(spot)?;
+                }
+                self.below += 1;
+                return self.note(spot.full.clone(), target);
+            }
+            Err(_) => return Err(wrong("which is not in the archive before it")),
+        };
         if old.kind == FileType::Directory {
             return Err(wrong("which is a directory"));
         }
+        self.note(spot.full.clone(), target)?;
         match file::stat_at(spot.parent, spot.name) {
             // A link to itself: removing the old name first would lose the file.
             Ok(new) if (new.device, new.inode) == (old.device, old.inode) => return Ok(()),
@@ -306,6 +355,21 @@ impl Tree {
     fn without_set_id(&mut self, mode: u32) -> u32 {
         self.skipped.set_id += u64::from(mode & 0o6000 != 0);
         mode & 0o1777
+    }
+}
+
+fn of_member(member: &Member, kind: FileKind) -> What {
+    let Member { mode, owner, time, .. } = *member;
+    What::File(File { kind, mode, owner, time })
+}
+
+/// Hashes a hole, which reads as zeros.
+fn hash_zeros(hash: &mut Sha256, mut count: u64) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while count > 0 {
+        let piece = count.min(4096);
+        hash.update(&ZEROS[..usize::try_from(piece).unwrap_or_default()]);
+        count -= piece;
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
+use crate::image::digest::Digest;
 use crate::image::store::{Store, failed};
 
 /// A file changed again within the tick of its file system's clock keeps its times
@@ -24,12 +25,18 @@ pub(super) struct Stamp {
     changed: i128,
 }
 
-/// What a note says of a file.
+/// What a note says of a file: its digest, and that of the tar in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Digest {
-    Known(String),
+pub(super) enum Seen {
+    Known {
+        digest: Digest,
+        diff_id: Digest,
+    },
     /// Right when it was taken, but the file was too young to tell a later change.
-    Likely(String),
+    Likely {
+        digest: Digest,
+        diff_id: Digest,
+    },
     Unknown,
 }
 
@@ -59,7 +66,14 @@ impl Stamp {
         }
     }
 
-    fn line(&self) -> String {
+    /// Returns whether the file is old enough that a change of it would show.
+    pub(super) fn is_settled(&self) -> bool {
+        let now = i128::try_from(now().as_nanos()).unwrap_or(i128::MAX);
+        now - self.modified.max(self.changed) >= i128::try_from(SETTLED.as_nanos()).unwrap_or(i128::MAX)
+    }
+
+    /// Returns all of the stamp as text.
+    pub(super) fn line(&self) -> String {
         format!("{} {} {} {} {}", self.device, self.inode, self.size, self.modified, self.changed)
     }
 }
@@ -73,52 +87,52 @@ pub(super) fn now() -> Duration {
 ///
 /// # Errors
 /// A note that is there and cannot be read.
-pub(super) fn recall(store: &Store, stamp: &Stamp) -> Result<Digest> {
+pub(super) fn recall(store: &Store, stamp: &Stamp) -> Result<Seen> {
     let path = store.note(&stamp.name());
     let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Digest::Unknown),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Seen::Unknown),
         other => other.map_err(|error| failed("read", &path, &error))?,
     };
     store.check()?;
-    let mut lines = text.lines();
-    let (Some(line), Some(read_at), Some(digest)) = (lines.next(), lines.next(), lines.next()) else {
-        return Ok(Digest::Unknown);
-    };
-    let (true, Ok(read_at)) = (line == stamp.line() && is_digest(digest), read_at.parse::<i128>()) else {
-        return Ok(Digest::Unknown);
+    let lines: Vec<&str> = text.lines().collect();
+    let [line, read_at, digest, diff_id] = lines.as_slice() else { return Ok(Seen::Unknown) };
+    let (true, Ok(read_at), Ok(digest), Ok(diff_id)) =
+        (*line == stamp.line(), read_at.parse::<i128>(), Digest::from_hex(digest), Digest::from_hex(diff_id))
+    else {
+        return Ok(Seen::Unknown);
     };
     let settled = i128::try_from(SETTLED.as_nanos()).unwrap_or(i128::MAX);
     match read_at - stamp.modified.max(stamp.changed) >= settled {
-        true => Ok(Digest::Known(digest.to_owned())),
-        false => Ok(Digest::Likely(digest.to_owned())),
+        true => Ok(Seen::Known { digest, diff_id }),
+        false => Ok(Seen::Likely { digest, diff_id }),
     }
 }
 
-/// Notes that the file had `digest` when its reading began at `read_at`. The caller holds
+/// Notes what the file was when its reading began at `read_at`: its digest and that of its tar. The caller holds
 /// the lock of the file.
 ///
 /// # Errors
 /// A note that cannot be written.
-pub(super) fn note(store: &Store, stamp: &Stamp, (digest, read_at): (&str, Duration)) -> Result<()> {
+pub(super) fn note(
+    store: &Store,
+    stamp: &Stamp,
+    (digest, diff_id): (&Digest, &Digest),
+    read_at: Duration,
+) -> Result<()> {
     let path = store.note(&stamp.name());
     let new = store.note(&format!("{}.new", stamp.name()));
-    let text = format!("{}\n{}\n{digest}\n", stamp.line(), read_at.as_nanos());
+    let text = format!("{}\n{}\n{}\n{}\n", stamp.line(), read_at.as_nanos(), digest.hex(), diff_id.hex());
     std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
     std::fs::rename(&new, &path).map_err(|error| failed("rename to", &path, &error))
 }
 
-/// Checks a digest as it was asked for.
+/// Checks a digest as it was asked for, without the `sha256:` in front.
 ///
 /// # Errors
 /// Anything but 64 lower-case hexadecimal digits: a digest becomes a part of a path (CVE-2024-3727).
-pub(super) fn check_digest(digest: &str) -> Result<()> {
-    match is_digest(digest) {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Spec, format!("`{digest}` is not a SHA-256 digest"))
-            .with_hint("write the 64 hexadecimal digits that `sha256sum FILE` prints")),
-    }
-}
-
-fn is_digest(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+pub(super) fn check_digest(digest: &str) -> Result<Digest> {
+    Digest::from_hex(digest).map_err(|_| {
+        Error::new(Kind::Spec, format!("`{digest}` is not a SHA-256 digest"))
+            .with_hint("write the 64 hexadecimal digits that `sha256sum FILE` prints")
+    })
 }

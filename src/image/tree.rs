@@ -3,11 +3,14 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::BufWriter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::image::layer::Writer;
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{Owner, Time};
 
@@ -23,6 +26,17 @@ pub(super) enum Ownership {
     Caller,
 }
 
+/// Where a tree is made. Nothing outside of what is open here is needed or reached.
+pub(super) struct Target {
+    /// An empty directory.
+    pub(super) root: OwnedFd,
+    /// An empty file.
+    pub(super) list: File,
+    /// The path of `root`, for messages.
+    pub(super) shown: PathBuf,
+    pub(super) ownership: Ownership,
+}
+
 /// A tree in the making. Directories are open to their owner until its end.
 pub(super) struct Tree {
     /// Only for messages.
@@ -34,6 +48,19 @@ pub(super) struct Tree {
     pub(super) made: u64,
     pub(super) written: u64,
     pub(super) skipped: Skipped,
+    /// Hard links to what is not in the tree.
+    pub(super) below: u64,
+    pub(super) whiteouts: Whiteouts,
+    pub(super) list: Writer<BufWriter<File>>,
+}
+
+/// What a name that begins with `.wh.` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whiteouts {
+    /// A whiteout: the archive is a layer of an image.
+    Hide,
+    /// Nothing: the archive is a whole root.
+    AreFiles,
 }
 
 /// What a tree remembers of its directories.

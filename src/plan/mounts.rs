@@ -133,7 +133,7 @@ fn add_bind(inputs: Inputs<'_>, bind: &Bind, place: Place<'_>, steps: &mut Steps
     }
     let hint = match place.origin {
         Origin::Spec(_) => "create it, or write `optional=#true` if the run can do without",
-        Origin::CommandLine | Origin::Default => ABSENT,
+        Origin::CommandLine | Origin::Image | Origin::Default => ABSENT,
     };
     let kind = existing(kind, &source, hint)?;
     steps.mount_point(place, kind)?;

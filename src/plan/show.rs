@@ -44,6 +44,7 @@ pub fn place(origin: Origin, name: &str, text: &str) -> String {
     match origin {
         Origin::Spec(span) => format!("{}:{}", Word(name), position(text, span.start).0),
         Origin::CommandLine => "command line".to_owned(),
+        Origin::Image => "image".to_owned(),
         Origin::Default => "default".to_owned(),
     }
 }

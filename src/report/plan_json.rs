@@ -108,6 +108,7 @@ fn origin(origin: Origin, spec: SpecText<'_>) -> OriginMember<'_> {
     let (from, at) = match origin {
         Origin::Spec(span) => ("spec", Some(position(spec.text, span.start))),
         Origin::CommandLine => ("command line", None),
+        Origin::Image => ("image", None),
         Origin::Default => ("default", None),
     };
     OriginMember {

@@ -31,7 +31,7 @@ pub fn text(error: &Error, spec: Option<SpecText<'_>>, colour: Colour) -> String
             shown.extend(["  at ", &visible(spec.name), &format!(":{line}:{column}\n")]);
         }
         (Origin::CommandLine, _) => shown.push_str("  at the command line\n"),
-        (Origin::Default | Origin::Spec(_), _) => {}
+        (Origin::Default | Origin::Image | Origin::Spec(_), _) => {}
     }
     if let Some(hint) = &error.hint {
         shown.extend([format!("  {cyan}hint:{cyan:#} "), visible(hint).into_owned(), "\n".to_owned()]);

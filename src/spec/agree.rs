@@ -18,7 +18,7 @@ pub(crate) fn agree(spec: &Spec, out: &mut Findings) {
 fn place<T>(spanned: &Spanned<T>) -> Span {
     match spanned.origin {
         Origin::Spec(span) => span,
-        Origin::CommandLine | Origin::Default => Span::default(),
+        Origin::CommandLine | Origin::Image | Origin::Default => Span::default(),
     }
 }
 
@@ -53,6 +53,15 @@ fn rootfs(spec: &Spec, out: &mut Findings) {
     if let (Some(digest), true) = (&rootfs.digest, fixed) {
         let finding = Finding::new(place(digest), "only a file has a digest").label("cannot be checked");
         out.push(finding.help("remove it, or name a tar"));
+    }
+    if let (Some(pull), false) = (&rootfs.pull, matches!(rootfs.source, RootfsSource::Registry(_))) {
+        let finding = Finding::new(place(pull), "only an image of a registry is pulled").label("without effect");
+        out.push(finding.help("remove it, or name a source that begins with `docker://`"));
+    }
+    let single = fixed || matches!(rootfs.source, RootfsSource::Tar(_));
+    if let (Some(platform), true) = (&rootfs.platform, single) {
+        let finding = Finding::new(place(platform), "only an image has a platform").label("without effect");
+        out.push(finding.help("remove it, or name an image"));
     }
 }
 

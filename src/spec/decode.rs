@@ -7,8 +7,8 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
-    Ids, Init, Namespace, Namespaces, Network, Profile, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
-    decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp,
+    Ids, Init, Namespace, Namespaces, Network, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who,
+    Writable, decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp, value_rootfs,
 };
 
 /// All nodes of the language, in the order of the reference.
@@ -145,13 +145,16 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
 
 fn rootfs(reader: &mut Reader<'_, '_>) -> Option<Rootfs> {
     let modes = [("no", Writable::No), ("ephemeral", Writable::Ephemeral), ("persist", Writable::Persist)];
-    let form = "`host`, `scratch`, or the path of a directory or a tar";
-    let source = reader.argument_read("a source", value::rootfs_source, form);
+    let pulls = [("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
+    let form = "`host`, `scratch`, the path of a directory, a tar or an image, or `docker://HOST/NAME:TAG`";
+    let source = reader.argument_read("a source", value_rootfs::rootfs_source, form);
     let digest = reader.property_read("digest", value::digest, form::DIGEST);
     let writable = reader.property_choice("writable", &modes);
     let upper = reader.property_read("upper", value::host_path, form::OUTSIDE);
     let size = reader.property_size("size");
-    Some(Rootfs { source: source?, digest, writable, upper, size })
+    let pull = reader.property_choice("pull", &pulls);
+    let platform = reader.property_read("platform", value_rootfs::platform, "`linux/amd64`, `linux/arm64/v8`");
+    Some(Rootfs { source: source?, pull, platform, digest, writable, upper, size })
 }
 
 fn namespaces(reader: &mut Reader<'_, '_>) -> Option<Namespaces> {

@@ -18,14 +18,17 @@ mod literal;
 mod oracle;
 pub mod parse;
 mod read;
+mod rootfs;
 mod scan;
 mod seccomp;
 mod syscall;
 mod tree;
 pub mod value;
+pub mod value_rootfs;
 
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
+pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use syscall::Syscall;
 
@@ -64,37 +67,6 @@ pub struct Spec {
 /// directory, or below `~/`. Never empty, without NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPath(pub String);
-
-/// `rootfs SOURCE digest= writable= upper= size=`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rootfs {
-    pub source: RootfsSource,
-    /// Lower-case hexadecimal SHA-256, without the `sha256:` in front.
-    pub digest: Option<Spanned<String>>,
-    pub writable: Option<Spanned<Writable>>,
-    /// Only with [`Writable::Persist`], and then always.
-    pub upper: Option<Spanned<HostPath>>,
-    pub size: Option<Spanned<Bytes>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootfsSource {
-    Host,
-    Scratch,
-    /// A path whose kind is read from what it is.
-    Path(HostPath),
-    /// `dir:PATH`.
-    Directory(HostPath),
-    /// `tar:PATH`.
-    Tar(HostPath),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writable {
-    No,
-    Ephemeral,
-    Persist,
-}
 
 /// One kind of namespace of namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::spec::{HostPath, ReportTarget, RootfsSource, Stdin, Who};
+use crate::spec::{HostPath, ReportTarget, Stdin, Who};
 use crate::units::{AbsPath, Bytes, MilliCores};
 
 /// What stands at the caret under a value that cannot be read.
@@ -288,26 +288,6 @@ pub fn device_path(text: &str) -> Result<AbsPath, String> {
 /// What is wrong with `text`.
 pub fn link_target(text: &str) -> Result<String, String> {
     host_path(text).map(|HostPath(target)| target)
-}
-
-/// Reads the source of a root: `host`, `scratch`, or a path with or without `dir:` or `tar:`.
-///
-/// # Errors
-/// What is wrong with `text`.
-pub fn rootfs_source(text: &str) -> Result<RootfsSource, String> {
-    const OTHERS: [&str; 4] = ["oci:", "oci-archive:", "docker-archive:", "docker://"];
-    if let Some(prefix) = OTHERS.iter().find(|prefix| text.starts_with(**prefix)) {
-        return Err(format!("`{prefix}` is not supported: this version has no image formats but directories and tars"));
-    }
-    match text {
-        "host" => Ok(RootfsSource::Host),
-        "scratch" => Ok(RootfsSource::Scratch),
-        _ => match (text.strip_prefix("dir:"), text.strip_prefix("tar:")) {
-            (Some(path), _) => host_path(path).map(RootfsSource::Directory),
-            (_, Some(path)) => host_path(path).map(RootfsSource::Tar),
-            _ => host_path(text).map(RootfsSource::Path),
-        },
-    }
 }
 
 /// The largest user or group: 2³² − 1 means "leave it" to setresuid(2).

@@ -116,6 +116,27 @@ pub fn open_at(directory: impl AsFd, name: &OsStr, access: Access) -> Result<Own
     retry(|| fcntl::openat2(&directory, name, how))
 }
 
+/// openat2(2) with `RESOLVE_BENEATH|RESOLVE_NO_MAGICLINKS`: links are followed as long as they stay below
+/// `directory`, absolute ones never do.
+///
+/// # Errors
+/// Those of openat2(2); `EXDEV` for a path that leads out.
+pub fn open_beneath(directory: impl AsFd, path: &OsStr, access: Access) -> Result<OwnedFd> {
+    let how =
+        OpenHow::new().flags(access.flags()).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    retry(|| fcntl::openat2(&directory, path, how))
+}
+
+/// open(2) with `O_TMPFILE|O_RDWR|O_EXCL`, mode 0600: a file in the file system of `directory` that has no name and
+/// never gets one.
+///
+/// # Errors
+/// Those of open(2); `EOPNOTSUPP` where the file system has no such files.
+pub fn create_unnamed(directory: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    fcntl::open(directory, flags, Mode::from_bits_truncate(0o600))
+}
+
 /// openat(2) with `O_CREAT|O_EXCL|O_WRONLY`, mode 0600.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ pub mod security;
 pub mod start;
 pub mod status;
 pub mod terminal;
+pub mod thread;
 pub mod time;
 pub mod watch;
 

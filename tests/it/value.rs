@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use sbx::spec::value;
-use sbx::spec::{Capability, HostPath, ReportTarget, RootfsSource, Who};
+use sbx::spec::{Capability, HostPath, ImagePath, ReportTarget, RootfsSource, Who, value, value_rootfs};
 use sbx::units::{Bytes, MilliCores};
 
 #[test]
@@ -95,12 +94,28 @@ fn users() {
 #[test]
 fn sources_and_targets() {
     let path = |text: &str| HostPath(text.to_owned());
-    assert_eq!(value::rootfs_source("host"), Ok(RootfsSource::Host));
-    assert_eq!(value::rootfs_source("./host"), Ok(RootfsSource::Path(path("./host"))));
-    assert_eq!(value::rootfs_source("dir:host"), Ok(RootfsSource::Directory(path("host"))));
-    assert_eq!(value::rootfs_source("tar:a.tar"), Ok(RootfsSource::Tar(path("a.tar"))));
-    for text in ["", "dir:", "tar:", "oci:x", "oci-archive:x", "docker-archive:x", "docker://x/y", "a\nb"] {
-        assert!(value::rootfs_source(text).is_err(), "{text}");
+    assert_eq!(value_rootfs::rootfs_source("host"), Ok(RootfsSource::Host));
+    assert_eq!(value_rootfs::rootfs_source("./host"), Ok(RootfsSource::Path(path("./host"))));
+    assert_eq!(value_rootfs::rootfs_source("dir:host"), Ok(RootfsSource::Directory(path("host"))));
+    assert_eq!(value_rootfs::rootfs_source("tar:a.tar"), Ok(RootfsSource::Tar(path("a.tar"))));
+    let image = |text: &str, tag: Option<&str>| ImagePath { path: path(text), tag: tag.map(str::to_owned) };
+    assert_eq!(value_rootfs::rootfs_source("oci:x"), Ok(RootfsSource::OciLayout(image("x", None))));
+    assert_eq!(value_rootfs::rootfs_source("oci-archive:x:1"), Ok(RootfsSource::OciArchive(image("x", Some("1")))));
+    let named = RootfsSource::DockerArchive(image("../a.tar", Some("app:1.0")));
+    assert_eq!(value_rootfs::rootfs_source("docker-archive:../a.tar:app:1.0"), Ok(named));
+    let registry = RootfsSource::Registry("localhost:5000/app:1".to_owned());
+    assert_eq!(value_rootfs::rootfs_source("docker://localhost:5000/app:1"), Ok(registry));
+    for text in ["", "dir:", "tar:", "oci:", "oci:x:", "oci-archive::1", "docker-archive:", "docker://", "a\nb"] {
+        assert!(value_rootfs::rootfs_source(text).is_err(), "{text}");
+    }
+    for text in ["host", "dir:/a", "tar:a", "oci:a:1", "oci-archive:a", "docker-archive:a:b:c", "docker://h/n@x"] {
+        assert_eq!(value_rootfs::rootfs_source(text).map(|it| it.as_written()), Ok(text.to_owned()));
+    }
+    for text in ["linux/amd64", "linux/arm64/v8"] {
+        assert_eq!(value_rootfs::platform(text), Ok(text.to_owned()));
+    }
+    for text in ["", "linux", "linux/", "windows/amd64", "linux/arm/v7/x", "linux/../x", "amd64"] {
+        assert!(value_rootfs::platform(text).is_err(), "{text}");
     }
     assert_eq!(value::report_target("fd:3"), Ok(ReportTarget::Fd(3)));
     assert_eq!(value::report_target("out.json"), Ok(ReportTarget::File(path("out.json"))));

@@ -64,10 +64,10 @@ impl Arena {
 
     /// Returns the message of the error that these bytes lead to.
     pub(crate) fn refused(&self, bytes: &[u8]) -> String {
-        let kept = self.left_in("tar");
+        let kept = self.left_in("layers");
         let error = self.locate(bytes).expect_err("the archive was accepted");
         assert!(error.to_string().contains("archive"), "no file name in: {error}");
-        assert_eq!(self.left_in("tar"), kept, "a refused archive came into the store");
+        assert_eq!(self.left_in("layers"), kept, "a refused archive came into the store");
         error.to_string()
     }
 

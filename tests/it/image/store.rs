@@ -56,7 +56,7 @@ fn fifty_processes_extract_an_archive_once() {
         })
         .collect();
     assert_eq!(outputs.iter().filter(|output| output.contains("Extract")).count(), 1);
-    let kept = arena.left_in("tar");
+    let kept = arena.left_in("layers");
     assert!(kept.len() == 1 && outputs.iter().all(|output| output.contains(&kept[0])), "{kept:?}");
     assert_eq!(arena.left_in("tmp"), Vec::<String>::new());
 }
@@ -80,7 +80,7 @@ fn threads_share_a_store_too() {
     });
     // Two files of the same contents may be read at the same time; one tree stays.
     assert!((1..=2).contains(&extracted), "{extracted}");
-    assert_eq!((arena.left_in("tar").len(), arena.left_in("tmp").len()), (1, 0));
+    assert_eq!((arena.left_in("layers").len(), arena.left_in("tmp").len()), (1, 0));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_killed_extraction_leaves_nothing_that_counts() {
         child.kill().unwrap();
         child.wait().unwrap();
         let live = arena.left_in("tmp").len() >= 2;
-        killed += u32::from(live && arena.left_in("tar").is_empty());
+        killed += u32::from(live && arena.left_in("layers").is_empty());
         if round % 4 == 0 {
             drop(arena.store().collect().unwrap());
             assert_eq!(arena.left_in("tmp"), Vec::<String>::new(), "collect left something");
@@ -104,7 +104,7 @@ fn a_killed_extraction_leaves_nothing_that_counts() {
         skip("no kill fell into an extraction");
     }
     let image = locate(Source::Tar(&archive), None, || Ok(arena.store()), &mut |_| {}).unwrap();
-    assert_eq!((arena.left_in("tar").len(), arena.left_in("tmp")), (1, Vec::new()));
+    assert_eq!((arena.left_in("layers").len(), arena.left_in("tmp")), (1, Vec::new()));
     if is_root() {
         assert!(image.root.join("closed/d119/f5999").exists());
     }
@@ -179,9 +179,9 @@ fn a_digest_that_does_not_match_lets_nothing_in() {
     let message = image.unwrap_err().to_string();
     assert!(message.contains("sample.tar") && message.contains("`sha256:ffff"), "{message}");
     assert_eq!(seen, [Step::Extract]);
-    assert_eq!((arena.left_in("tar"), arena.left_in("tmp")), (Vec::new(), Vec::new()));
+    assert_eq!((arena.left_in("layers"), arena.left_in("tmp")), (Vec::new(), Vec::new()));
     let digest = steps(&archive, None, &arena.store()).0.unwrap().digest.unwrap();
-    let (image, seen) = steps(&archive, Some(&digest), &arena.store());
+    let (image, seen) = steps(&archive, Some(digest.hex()), &arena.store());
     assert_eq!((image.unwrap().digest, seen), (Some(digest), vec![Step::Verify]));
 }
 
@@ -233,7 +233,7 @@ fn a_full_disk_is_told_and_left_clean() {
         let store = Store::new(small.join("store"));
         let outcome = locate(Source::Tar(&archive), None, || Ok(store.clone()), &mut |_| {});
         let left = (store.collect(), std::fs::read_dir(small.join("store/tmp")).map(Iterator::count));
-        let kept = std::fs::read_dir(small.join("store/tar")).map(Iterator::count);
+        let kept = std::fs::read_dir(small.join("store/layers")).map(Iterator::count);
         run(arena.directory.path(), "umount", &[small.to_str().unwrap()]);
         let error = outcome.unwrap_err();
         let message = error.to_string();

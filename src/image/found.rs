@@ -1,0 +1,62 @@
+//! What is found, as data: a root that can be mounted, and what its image says.
+
+use std::path::{Path, PathBuf};
+
+use crate::image::Skipped;
+use crate::image::digest::Digest;
+use crate::image::oci::Config;
+
+/// What an image was before it became a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Directory,
+    Tar,
+    Oci,
+    OciArchive,
+    DockerArchive,
+    /// Of a registry.
+    Docker,
+}
+
+impl Kind {
+    /// Returns the word that stands for the kind in the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Tar => "tar",
+            Self::Oci => "oci",
+            Self::OciArchive => "oci-archive",
+            Self::DockerArchive => "docker-archive",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// A root file system that can be mounted, read-only or as the lower part of an overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub kind: Kind,
+    /// The directory to mount. That of a tar lies in the store, below a directory that only
+    /// its owner may pass: open it before the identity changes.
+    pub root: PathBuf,
+    /// What was asked for.
+    pub source: PathBuf,
+    /// Of the bytes of an archive: what `sha256sum` prints; of the manifest of an image; `None` for a directory.
+    pub digest: Option<Digest>,
+    /// Number of layers, of what has layers.
+    pub layers: Option<u32>,
+    /// What an image says of how it is run.
+    pub config: Option<Config>,
+    pub skipped: Skipped,
+    /// The open place that stands for a `root` whose path cannot be trusted.
+    pub(super) held: Option<PathBuf>,
+}
+
+impl Image {
+    /// Returns the path by which to look into the image: `root`, or what is open.
+    #[must_use]
+    pub fn eyes(&self) -> &Path {
+        self.held.as_deref().unwrap_or(&self.root)
+    }
+}

@@ -1,0 +1,210 @@
+//! The list of a layer as a file: JSON, one line an entry, the last one sealing those before with a
+//! digest. Names are bytes: what is not UTF-8 is written as `%XX`, and so is `%`.
+
+use std::io::{BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::Skipped;
+use crate::image::digest::Digest;
+use crate::image::layer::{Described, Directory, Entry, File, FileKind, What};
+use crate::sys::file::{Owner, Time};
+
+/// Bytes of one line: two paths of 4096 bytes, escaped, and the rest.
+const LINE: u64 = 64 << 10;
+
+/// A list in the making.
+pub(in crate::image) struct Writer<W> {
+    output: W,
+    hash: Sha256,
+    entries: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    path: String,
+    #[serde(flatten)]
+    what: Shape,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Shape {
+    Directory { described: bool, mode: u32, uid: u32, gid: u32, time: Option<(i64, u32)> },
+    File { mode: u32, uid: u32, gid: u32, time: (i64, u32), size: u64, sha256: String },
+    Symlink { mode: u32, uid: u32, gid: u32, time: (i64, u32), target: String },
+    Fifo { mode: u32, uid: u32, gid: u32, time: (i64, u32) },
+    Link { target: String },
+    Hidden,
+    Opaque,
+    End { entries: u64, devices: u64, set_id: u64, attributes: u64, sha256: String },
+}
+
+impl<W: Write> Writer<W> {
+    /// Returns the list that is written to `output`.
+    pub(in crate::image) fn new(output: W) -> Self {
+        Self { output, hash: Sha256::new(), entries: 0 }
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(in crate::image) fn add(&mut self, entry: &Entry) -> std::io::Result<()> {
+        self.entries += 1;
+        self.line(&Line { path: escape(&entry.path), what: shape(&entry.what) })
+    }
+
+    /// Seals the list and returns the output.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(in crate::image) fn finish(mut self, skipped: &Skipped) -> std::io::Result<W> {
+        let Skipped { devices, set_id, attributes } = *skipped;
+        let sha256 = Digest::finish(self.hash.clone()).hex().to_owned();
+        let what = Shape::End { entries: self.entries, devices, set_id, attributes, sha256 };
+        self.line(&Line { path: String::new(), what })?;
+        self.output.flush()?;
+        Ok(self.output)
+    }
+
+    fn line(&mut self, line: &Line) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.hash.update(&text);
+        self.output.write_all(&text)
+    }
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// Anything but a whole list as it was written.
+pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Skipped)> {
+    let damaged = |why: &str| Error::new(Kind::Host, format!("the list of the layer is damaged: {why}"));
+    let mut hash = Sha256::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        let length = std::io::Read::take(&mut input, LINE).read_until(b'\n', &mut text);
+        if length.map_err(|error| Error::io("cannot read the list of the layer", &error))? == 0 {
+            return Err(damaged("it has no end"));
+        }
+        let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
+        if let Shape::End { entries: count, devices, set_id, attributes, sha256 } = line.what {
+            let whole = u64::try_from(entries.len()) == Ok(count) && sha256 == Digest::finish(hash).hex();
+            let after = input.fill_buf().map_err(|error| Error::io("cannot read the list of the layer", &error))?;
+            return match (whole, after.is_empty()) {
+                (true, true) => Ok((entries, Skipped { devices, set_id, attributes })),
+                (false, _) => Err(damaged("its digest is another")),
+                (_, false) => Err(damaged("something follows its end")),
+            };
+        }
+        hash.update(&text);
+        let what = unshape(line.what).ok_or_else(|| damaged("a value is out of range"))?;
+        let path = unescape(&line.path).ok_or_else(|| damaged("a name is not escaped right"))?;
+        entries.push(Entry { path, what });
+    }
+}
+
+fn shape(what: &What) -> Shape {
+    match what {
+        What::Directory(Directory { described, mode, owner, time }) => Shape::Directory {
+            described: *described == Described::Yes,
+            mode: *mode,
+            uid: owner.uid,
+            gid: owner.gid,
+            time: time.map(|time| (time.seconds, time.nanoseconds)),
+        },
+        What::File(File { kind, mode, owner: Owner { uid, gid }, time }) => {
+            let (mode, uid, gid, time) = (*mode, *uid, *gid, (time.seconds, time.nanoseconds));
+            match kind {
+                FileKind::Regular { size, sha256 } => {
+                    Shape::File { mode, uid, gid, time, size: *size, sha256: hex(sha256) }
+                }
+                FileKind::Symlink { target } => Shape::Symlink { mode, uid, gid, time, target: escape(target) },
+                FileKind::Fifo => Shape::Fifo { mode, uid, gid, time },
+            }
+        }
+        What::Link { target } => Shape::Link { target: escape(target) },
+        What::Hidden => Shape::Hidden,
+        What::Opaque => Shape::Opaque,
+    }
+}
+
+fn unshape(shape: Shape) -> Option<What> {
+    let at = |(seconds, nanoseconds)| Time { seconds, nanoseconds };
+    let file =
+        |kind, mode, (uid, gid), time| What::File(File { kind, mode, owner: Owner { uid, gid }, time: at(time) });
+    Some(match shape {
+        Shape::Directory { described, mode, uid, gid, time } => What::Directory(Directory {
+            described: if described { Described::Yes } else { Described::No },
+            mode,
+            owner: Owner { uid, gid },
+            time: time.map(at),
+        }),
+        Shape::File { mode, uid, gid, time, size, sha256 } => {
+            file(FileKind::Regular { size, sha256: unhex(&sha256)? }, mode, (uid, gid), time)
+        }
+        Shape::Symlink { mode, uid, gid, time, target } => {
+            file(FileKind::Symlink { target: unescape(&target)? }, mode, (uid, gid), time)
+        }
+        Shape::Fifo { mode, uid, gid, time } => file(FileKind::Fifo, mode, (uid, gid), time),
+        Shape::Link { target } => What::Link { target: unescape(&target)? },
+        Shape::Hidden => What::Hidden,
+        Shape::Opaque => What::Opaque,
+        Shape::End { .. } => return None,
+    })
+}
+
+fn escape(name: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(name.len());
+    for piece in name.utf8_chunks() {
+        for character in piece.valid().chars() {
+            match character {
+                '%' => text.push_str("%25"),
+                _ => text.push(character),
+            }
+        }
+        for byte in piece.invalid() {
+            // Writing into a String cannot fail.
+            let _: std::fmt::Result = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut pieces = text.split('%');
+    let mut name = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2)?;
+        name.push(u8::from_str_radix(digits, 16).ok()?);
+        name.extend(rest.as_bytes());
+    }
+    Some(name)
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _: std::fmt::Result = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,80 @@
+//! A layer as a list of what it adds to those below and what it hides of them, and several
+//! layers as one root. Whiteouts exist in lists only: no tree in the store has one.
+
+mod assemble;
+mod list;
+mod merge;
+mod whiteout;
+
+use crate::sys::file::{Owner, Time};
+
+pub(super) use assemble::assemble;
+pub(super) use list::{Writer, read};
+pub(super) use merge::{Merged, Node, merge};
+pub(super) use whiteout::{Whiteout, whiteout};
+
+/// As many layers as Docker's overlay driver takes.
+pub(super) const LAYERS: usize = 127;
+
+/// What one layer says of one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// From the root, without a leading `/`; the parts as the archive spelt them, without `.` and empty ones.
+    pub(super) path: Vec<u8>,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    Directory(Directory),
+    /// Anything else that lies in the tree of the layer.
+    File(File),
+    /// A hard link; what it leads to is in this layer, or in one below.
+    Link {
+        target: Vec<u8>,
+    },
+    /// Nothing of the layers below is left here.
+    Hidden,
+    /// Nothing of the layers below is left in this directory.
+    Opaque,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Directory {
+    pub(super) described: Described,
+    /// Lower twelve bits, without set-id bits.
+    pub(super) mode: u32,
+    pub(super) owner: Owner,
+    pub(super) time: Option<Time>,
+}
+
+/// Whether the archive has an entry for a directory, or only for something in it. What stands there in a layer
+/// below is replaced by the first, and is the way on for the second: also through a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Described {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) kind: FileKind,
+    /// As the archive has it, set-id bits included; the tree has it without.
+    pub(super) mode: u32,
+    /// As the archive has it, whoever owns it in the tree.
+    pub(super) owner: Owner,
+    pub(super) time: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FileKind {
+    Regular {
+        size: u64,
+        /// SHA-256 of the contents.
+        sha256: [u8; 32],
+    },
+    Symlink {
+        target: Vec<u8>,
+    },
+    Fifo,
+}

@@ -1,0 +1,152 @@
+//! The root of an image of layers: those that are not in the store yet are extracted, side by side, and several
+//! are put together once. Layers and roots are shared by all images that have them.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::Progress;
+use crate::image::decode::Packed;
+use crate::image::digest::Digest;
+use crate::image::extract::Extracted;
+use crate::image::import::{Import, Job};
+use crate::image::layer::{self, LAYERS};
+use crate::image::store::{Kept, Name, Store, failed};
+use crate::image::tree::{Ownership, Whiteouts};
+use crate::sys::file;
+
+/// One layer of an image, as its manifest and its configuration describe it.
+pub(super) struct Layer<'a> {
+    /// Of the packed bytes; a `docker save` archive does not say.
+    pub(super) blob: Option<&'a Digest>,
+    pub(super) diff_id: &'a Digest,
+    pub(super) packed: Packed<'a>,
+}
+
+/// Returns the tree of `layers`, the lowest first; `what` names the image in messages.
+///
+/// # Errors
+/// A layer that is damaged, hostile, or not what the image says it is; a store that is full.
+pub(super) fn layered(
+    (what, layers): (&str, &[Layer<'_>]),
+    (store, ownership): (&Store, Ownership),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Kept> {
+    let chain = chain_id(layers.iter().map(|layer| layer.diff_id))
+        .ok_or_else(|| Error::new(Kind::Image, format!("{what} has no layers")))?;
+    if layers.len() > LAYERS {
+        return Err(Error::new(Kind::Image, format!("{what} has more than {LAYERS} layers")));
+    }
+    // The tree of a single layer is the root already.
+    let name = if layers.len() == 1 { Name::Layer(&chain) } else { Name::Root(&chain) };
+    let find = || store.find(name, ownership)?.map(|kept| lowest(what, kept, layers.len())).transpose();
+    if let Some(kept) = find()? {
+        return Ok(kept);
+    }
+    store.prepare()?;
+    let _lock = store.lock(chain.hex())?;
+    if let Some(kept) = find()? {
+        return Ok(kept);
+    }
+    // What cannot be removed is told by `collect` when it is asked for; it does not stop this run.
+    drop(store.collect()?);
+    let trees = trees((what, layers), (store, ownership), progress)?;
+    if layers.len() > 1 {
+        put_together(what, &trees, (store, ownership), &chain)?;
+    }
+    find()?.ok_or_else(|| Error::new(Kind::Bug, format!("the root of {what} vanished from the store")))
+}
+
+/// Returns the chain id of layers: config.md of the OCI image specification.
+pub(super) fn chain_id<'a>(mut diff_ids: impl Iterator<Item = &'a Digest>) -> Option<Digest> {
+    let first = diff_ids.next()?.clone();
+    Some(diff_ids.fold(first, |chain, diff_id| Digest::finish(Sha256::new_with_prefix(format!("{chain} {diff_id}")))))
+}
+
+/// Returns the trees of all layers; those that are not there are extracted.
+fn trees(
+    (what, layers): (&str, &[Layer<'_>]),
+    (store, ownership): (&Store, Ownership),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Kept>> {
+    let mut missing: Vec<(usize, &Layer<'_>)> = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let repeated = missing.iter().any(|(_, other)| other.diff_id == layer.diff_id);
+        if !repeated && store.find(Name::Layer(layer.diff_id), ownership)?.is_none() {
+            missing.push((number, layer));
+        }
+    }
+    let jobs: Vec<Job<'_>> = missing
+        .iter()
+        .map(|(number, layer)| Job {
+            packed: layer.packed,
+            shown: format!("{what}: layer {} of {}, {}", number + 1, layers.len(), layer.blob.unwrap_or(layer.diff_id)),
+        })
+        .collect();
+    if !jobs.is_empty() {
+        let mut judge = |job: usize, extracted: &Extracted| match missing.get(job) {
+            Some((_, layer)) => judge(layer, extracted).map_err(|error| super::import::about(&jobs[job].shown, error)),
+            None => Ok(()),
+        };
+        Import { store, whiteouts: Whiteouts::Hide, ownership }.all(&jobs, &mut judge, progress)?;
+    }
+    let found = layers.iter().map(|layer| {
+        let kept = store.find(Name::Layer(layer.diff_id), ownership)?;
+        kept.ok_or_else(|| Error::new(Kind::Bug, format!("the layer {} vanished from the store", layer.diff_id)))
+    });
+    found.collect()
+}
+
+fn judge(layer: &Layer<'_>, extracted: &Extracted) -> Result<()> {
+    let other = |what: &str, is: &Digest, wanted: &Digest| {
+        Error::new(Kind::Image, format!("its {what} is `{is}`, but the image says `{wanted}`"))
+            .with_hint("get the image again: it is damaged, or somebody changed it")
+    };
+    match layer.blob {
+        Some(blob) if *blob != extracted.digest => Err(other("digest", &extracted.digest, blob)),
+        _ if *layer.diff_id != extracted.diff_id => Err(other("unpacked digest", &extracted.diff_id, layer.diff_id)),
+        _ => Ok(()),
+    }
+}
+
+/// A layer with hard links to files of layers below cannot be the lowest one.
+fn lowest(what: &str, kept: Kept, layers: usize) -> Result<Kept> {
+    match (layers, kept.below) {
+        (1, below @ 1..) => {
+            let message = format!("{what}: {below} hard links of its only layer lead to files that are not in it");
+            Err(Error::new(Kind::Image, message))
+        }
+        _ => Ok(kept),
+    }
+}
+
+fn put_together(what: &str, trees: &[Kept], (store, ownership): (&Store, Ownership), chain: &Digest) -> Result<()> {
+    let lists = trees.iter().map(|kept| {
+        let path = kept.list();
+        let list = std::fs::File::open(&path).map_err(|error| failed("open", &path, &error))?;
+        layer::read(std::io::BufReader::with_capacity(256 << 10, list))
+            .map(|(entries, _)| entries)
+            .map_err(|error| super::import::about(&format!("`{}`", path.display()), error))
+    });
+    let merged = layer::merge(lists).map_err(|error| super::import::about(what, error))?;
+    let temporary = store.temporary()?;
+    let made = temporary.make("root")?;
+    let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
+    let assembled = layer::assemble(&merged, (&made.join("rootfs"), ownership), &paths).and_then(|()| {
+        let written = file::open(&made, file::Access::Directory).and_then(file::sync_file_system);
+        written.map_err(|errno| failed("write back", &made, &errno.into()))
+    });
+    if let Err(error) = assembled {
+        // The first failure is the one to tell; what stays behind is a leftover.
+        drop(temporary.discard());
+        return Err(error);
+    }
+    let mut all = trees[0].clone();
+    for other in &trees[1..] {
+        all.skipped.devices += other.skipped.devices;
+        all.skipped.set_id += other.skipped.set_id;
+        all.skipped.attributes += other.skipped.attributes;
+    }
+    all.below = 0;
+    store.keep(&made, (Name::Root(chain), ownership), (&all.skipped, all.below))?;
+    temporary.discard()
+}

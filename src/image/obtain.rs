@@ -1,0 +1,272 @@
+//! From a place that holds images, or the name of one at a registry, to a root that can be mounted. What is there
+//! already costs the reading of a few documents, whatever the size of the image.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{self, Error, Result};
+use crate::image::decode::Packed;
+use crate::image::digest::Digest;
+use crate::image::layered::{self, Layer, layered};
+use crate::image::oci::{self, At, Config, Form, Manifest, Part, Scratch, Selection};
+use crate::image::owners::ownership;
+use crate::image::remember::Stamp;
+use crate::image::store::{Kept, Name, Store, Temporary, failed};
+use crate::image::tree::Ownership;
+use crate::image::{Image, Kind, Progress, Pull, registry};
+use crate::units::visible;
+
+/// Returns the image that is stored at a place.
+///
+/// # Errors
+/// An image that is damaged, hostile, not the one that is wanted or not clearly chosen; a store that is full.
+pub(super) fn stored(
+    (form, at): (Form, At<'_>),
+    (selection, wanted): (&Selection, Option<&Digest>),
+    store: &Store,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Image> {
+    let ownership = ownership()?;
+    let stamp = match form {
+        Form::Layout => None,
+        _ => Some(Stamp::of(&oci::open_archive(at)?, at.path)?),
+    };
+    if let Some(stamp) = stamp
+        && let Some(memo) = Memo::read(store, &stamp, selection)?
+        && let Some(image) = memo.image(at.path, wanted, (store, ownership))?
+    {
+        return Ok(image);
+    }
+    // A packed archive is unpacked to a file first, which is there until its layers are in the store.
+    let unpacked: OnceCell<Temporary> = OnceCell::new();
+    let file = || {
+        store.prepare()?;
+        let temporary = store.temporary()?;
+        let path = temporary.path().join("archive");
+        let made = File::options().read(true).write(true).create_new(true).open(&path);
+        let made = made.map_err(|error| failed("create", &path, &error))?;
+        // Only one is asked for; a second would be removed with what an extraction leaves.
+        drop(unpacked.set(temporary));
+        Ok(made)
+    };
+    let found = in_archive((form, at), (selection, wanted), (store, ownership), &file, progress);
+    let removed = unpacked.into_inner().map_or(Ok(()), Temporary::discard);
+    let (image, memo) = found?;
+    removed?;
+    if let Some(stamp) = stamp {
+        memo.write(store, &stamp)?;
+    }
+    Ok(image)
+}
+
+/// Reads the image and makes its root; returns what is worth remembering of it as well.
+fn in_archive(
+    (form, at): (Form, At<'_>),
+    (selection, wanted): (&Selection, Option<&Digest>),
+    (store, ownership): (&Store, Ownership),
+    file: &dyn Fn() -> Result<File>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Image, Memo)> {
+    let manifest = oci::open(form, at, selection, Scratch { file, progress })?;
+    let what = format!("the image `{}`", at.path.display());
+    let kind = match form {
+        Form::Layout => Kind::Oci,
+        Form::DockerArchive => Kind::DockerArchive,
+        Form::OciArchive | Form::Archive => Kind::OciArchive,
+    };
+    let image = root((&what, &manifest), wanted, (store, ownership), progress)?;
+    let memo = Memo::of(selection, (kind, &manifest));
+    Ok((Image { kind, source: at.path.to_owned(), ..image }, memo))
+}
+
+/// Returns the image of a registry. What was pulled is found by its name, `pulled` shows how far a pull is.
+///
+/// # Errors
+/// Whatever prevents a pull, and as those of an image that is stored at a place.
+pub(super) fn of_registry(
+    (reference, pull): (&registry::Reference, Pull),
+    (platform, wanted): (Option<&str>, Option<&Digest>),
+    store: &Store,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Image> {
+    let ownership = ownership()?;
+    let what = format!("the image `{}`", visible(&reference.to_string()));
+    let known = match pull {
+        Pull::Always => None,
+        Pull::Missing | Pull::Never => store.named_image(reference, platform)?,
+    };
+    let digest = match (known, pull) {
+        (Some(digest), _) => digest,
+        (None, Pull::Never) => {
+            return Err(Error::new(error::Kind::Spec, format!("{what} is not in the store"))
+                .with_hint(format!("`sbx image pull {reference}`, or write `pull=\"missing\"`")));
+        }
+        (None, _) => store.pull(reference, platform, progress)?,
+    };
+    let platform = platform.map(oci::Platform::parse).transpose()?;
+    let manifest = oci::from_blobs(&store.root().join("blobs"), &digest, platform.as_ref())?;
+    let image = root((&what, &manifest), wanted, (store, ownership), progress)?;
+    Ok(Image { kind: Kind::Docker, source: PathBuf::from(format!("docker://{reference}")), ..image })
+}
+
+/// Returns the root of an image whose documents are read.
+fn root(
+    (what, manifest): (&str, &Manifest),
+    wanted: Option<&Digest>,
+    (store, ownership): (&Store, Ownership),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Image> {
+    compare(what, &manifest.digest, wanted)?;
+    let layers = u32::try_from(manifest.layers.len()).unwrap_or(u32::MAX);
+    let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
+    let known = chain.map(|chain| find(store, &chain, (layers, ownership))).transpose()?.flatten();
+    let kept = match known {
+        Some(kept) => kept,
+        None => {
+            // Opened here and not before: what is in the store needs no layer at all.
+            let opened: Vec<Option<Part>> =
+                manifest.layers.iter().map(|layer| open(layer, (store, ownership))).collect::<Result<_>>()?;
+            let nothing = File::open("/dev/null").map_err(|error| failed("open", Path::new("/dev/null"), &error))?;
+            let layers: Vec<Layer<'_>> = manifest
+                .layers
+                .iter()
+                .zip(&opened)
+                .map(|(layer, part)| Layer {
+                    blob: layer.blob.as_ref(),
+                    diff_id: &layer.diff_id,
+                    packed: part.as_ref().map_or(Packed { file: &nothing, offset: 0, length: 0 }, |part| Packed {
+                        file: &part.file,
+                        offset: part.offset,
+                        length: part.length,
+                    }),
+                })
+                .collect();
+            layered((what, &layers), (store, ownership), progress)?
+        }
+    };
+    Ok(Image {
+        kind: Kind::Oci,
+        root: kept.root,
+        source: PathBuf::new(),
+        digest: Some(manifest.digest.clone()),
+        layers: Some(layers),
+        config: Some(manifest.config.clone()),
+        skipped: kept.skipped,
+        held: None,
+    })
+}
+
+/// Opens the packed bytes of a layer that is not in the store.
+fn open(layer: &oci::Layer, (store, ownership): (&Store, Ownership)) -> Result<Option<Part>> {
+    if store.find(Name::Layer(&layer.diff_id), ownership)?.is_some() {
+        return Ok(None);
+    }
+    let name = layer.blob.as_ref().unwrap_or(&layer.diff_id);
+    layer.place.open().map(Some).map_err(|error| super::import::about(&format!("the layer `{name}`"), error))
+}
+
+fn find(store: &Store, chain: &Digest, (layers, ownership): (u32, Ownership)) -> Result<Option<Kept>> {
+    let name = if layers == 1 { Name::Layer(chain) } else { Name::Root(chain) };
+    // A single layer with links to others is judged where it is put together.
+    Ok(store.find(name, ownership)?.filter(|kept| layers > 1 || kept.below == 0))
+}
+
+fn compare(what: &str, digest: &Digest, wanted: Option<&Digest>) -> Result<()> {
+    match wanted {
+        Some(wanted) if wanted != digest => {
+            let message = format!("{what} has the digest `{digest}`, but `{wanted}` is wanted");
+            Err(Error::new(error::Kind::Image, message)
+                .with_hint("get the image that was pinned, or pin this one if you trust it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was found out about an archive, so that the next run of it reads nothing of it: a packed one would have to
+/// be unpacked for its first document.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memo {
+    stamp: String,
+    tag: Option<String>,
+    platform: Option<String>,
+    kind: String,
+    digest: String,
+    chain: String,
+    layers: u32,
+    config: Config,
+}
+
+impl Memo {
+    fn of(selection: &Selection, (kind, manifest): (Kind, &Manifest)) -> Self {
+        let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
+        Self {
+            stamp: String::new(),
+            tag: selection.tag.clone(),
+            platform: selection.platform.as_ref().map(ToString::to_string),
+            kind: kind.as_str().to_owned(),
+            digest: manifest.digest.hex().to_owned(),
+            chain: chain.map(|chain| chain.hex().to_owned()).unwrap_or_default(),
+            layers: u32::try_from(manifest.layers.len()).unwrap_or(u32::MAX),
+            config: manifest.config.clone(),
+        }
+    }
+
+    fn place(store: &Store, stamp: &Stamp) -> PathBuf {
+        store.note(&format!("{}.image", stamp.name()))
+    }
+
+    /// Returns what is known of the archive as it is now; a damaged note is as good as none.
+    fn read(store: &Store, stamp: &Stamp, selection: &Selection) -> Result<Option<Self>> {
+        let path = Self::place(store, stamp);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| failed("read", &path, &error))?,
+        };
+        store.check()?;
+        let platform = selection.platform.as_ref().map(ToString::to_string);
+        Ok(serde_json::from_slice::<Self>(&text)
+            .ok()
+            .filter(|memo| memo.stamp == stamp.line() && memo.tag == selection.tag && memo.platform == platform))
+    }
+
+    fn image(
+        self,
+        path: &Path,
+        wanted: Option<&Digest>,
+        (store, ownership): (&Store, Ownership),
+    ) -> Result<Option<Image>> {
+        let (Ok(digest), Ok(chain)) = (Digest::from_hex(&self.digest), Digest::from_hex(&self.chain)) else {
+            return Ok(None);
+        };
+        let kinds = [Kind::OciArchive, Kind::DockerArchive];
+        let Some(kind) = kinds.into_iter().find(|kind| kind.as_str() == self.kind) else { return Ok(None) };
+        compare(&format!("the image `{}`", path.display()), &digest, wanted)?;
+        Ok(find(store, &chain, (self.layers, ownership))?.map(|kept| Image {
+            kind,
+            root: kept.root,
+            source: path.to_owned(),
+            digest: Some(digest),
+            layers: Some(self.layers),
+            config: Some(self.config),
+            skipped: kept.skipped,
+            held: None,
+        }))
+    }
+
+    fn write(mut self, store: &Store, stamp: &Stamp) -> Result<()> {
+        // One that could change within the tick of its file system's clock is not remembered.
+        if !stamp.is_settled() {
+            return Ok(());
+        }
+        self.stamp = stamp.line();
+        let (path, text) = (Self::place(store, stamp), serde_json::to_vec(&self));
+        let text = text.map_err(|error| Error::new(error::Kind::Bug, format!("cannot note an image: {error}")))?;
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
+        std::fs::rename(&new, &path).map_err(|error| failed("rename to", &path, &error))
+    }
+}

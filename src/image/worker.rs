@@ -1,0 +1,243 @@
+//! Extraction in a process of its own: what is asked of it and what it answers, one JSON object a line. The
+//! process confines itself (`app::extract`); this side only starts it and believes no more than digests.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::decode::Packed;
+use crate::image::digest::Digest;
+use crate::image::extract::{self, Extracted};
+use crate::image::tree::{Ownership, Target, Whiteouts};
+use crate::image::{Bounds, Skipped};
+use crate::sys::file::{self, Access};
+use crate::sys::watch::{self, Entry, asked_to_end};
+
+/// The word by which sbx is asked to confine itself and extract.
+pub const CONFINE: &str = "extract-layers";
+/// The word by which it is asked to extract, inside.
+pub const PLACE: &str = "place-layers";
+
+/// What a worker is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub layers: Vec<Layer>,
+    /// Whether names that begin with `.wh.` hide what is below.
+    pub whiteouts: bool,
+    /// Whether files get the owners that the archive says.
+    pub owned: bool,
+    pub entries: u64,
+    pub unpacked: u64,
+    pub ratio: u64,
+}
+
+/// One layer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// The file that holds the packed bytes, and where in it they are.
+    pub archive: PathBuf,
+    pub offset: u64,
+    pub length: u64,
+    /// A directory with an empty directory `rootfs` in it.
+    pub made: PathBuf,
+    /// The path of `made`, for messages.
+    pub shown: PathBuf,
+}
+
+/// What it answers, in any order.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Answer {
+    Read { layer: usize, bytes: u64 },
+    Done { layer: usize, digest: String, diff_id: String, devices: u64, set_id: u64, attributes: u64, below: u64 },
+    Failed { layer: usize, kind: String, message: String, errno: Option<i32>, hint: Option<String> },
+}
+
+/// Extracts as `request` says, with as many threads as there are layers and processors, and writes the answers to
+/// `output`. To be called where nothing but the layers and their directories can be reached.
+///
+/// # Errors
+/// An answer that could not be written.
+pub fn place(request: &Request, output: &mut (impl std::io::Write + Send)) -> std::io::Result<()> {
+    let output = std::sync::Mutex::new(output);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    // The decoder of a layer has a thread as well.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(request.layers.len());
+    let answer = |answer: &Answer| -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(answer)?;
+        line.push(b'\n');
+        let mut output = output.lock().map_err(|_| std::io::Error::other("another layer failed"))?;
+        output.write_all(&line)?;
+        output.flush()
+    };
+    let work = || -> std::io::Result<()> {
+        loop {
+            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let Some(layer) = request.layers.get(number) else { return Ok(()) };
+            let mut told = 0;
+            let mut progress = |bytes: u64| {
+                // Often enough for a bar, seldom enough for a pipe.
+                if bytes - told >= 1 << 20 {
+                    told = bytes;
+                    answer(&Answer::Read { layer: number, bytes }).ok();
+                }
+            };
+            answer(
+                &place_one(request, layer, &mut progress)
+                    .map_or_else(|error| failed(number, &error), |extracted| done(number, &extracted)),
+            )?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mine = work();
+        let theirs = others.into_iter().map(|other| other.join().unwrap_or(Ok(())));
+        theirs.fold(mine, |all, one| all.and(one))
+    })
+}
+
+fn place_one(request: &Request, layer: &Layer, progress: &mut dyn FnMut(u64)) -> Result<Extracted> {
+    let at = |what: &str, path: &Path, error: &std::io::Error| {
+        Error::io(format_args!("cannot {what} `{}`", path.display()), error)
+    };
+    let archive = std::fs::File::open(&layer.archive).map_err(|error| at("open", &layer.archive, &error))?;
+    let root = file::open(&layer.made.join("rootfs"), Access::Directory);
+    let root = root.map_err(|errno| at("open", &layer.shown, &errno.into()))?;
+    let list = std::fs::File::create_new(layer.made.join("list"));
+    let list = list.map_err(|error| at("create the list in", &layer.shown, &error))?;
+    let ownership = if request.owned { Ownership::Archive } else { Ownership::Caller };
+    let target = Target { root, list, shown: layer.shown.join("rootfs"), ownership };
+    let whiteouts = if request.whiteouts { Whiteouts::Hide } else { Whiteouts::AreFiles };
+    let bounds = Bounds { entries: request.entries, unpacked: request.unpacked, ratio: request.ratio };
+    let packed = Packed { file: &archive, offset: layer.offset, length: layer.length };
+    extract::extract(&packed, target, (whiteouts, &bounds), progress)
+}
+
+fn done(layer: usize, extracted: &Extracted) -> Answer {
+    let Extracted { digest, diff_id, skipped: Skipped { devices, set_id, attributes }, below } = extracted;
+    Answer::Done {
+        layer,
+        digest: digest.to_string(),
+        diff_id: diff_id.to_string(),
+        devices: *devices,
+        set_id: *set_id,
+        attributes: *attributes,
+        below: *below,
+    }
+}
+
+/// Returns the line by which a worker says why a layer could not be extracted.
+#[must_use]
+pub fn failure(layer: usize, error: &Error) -> String {
+    serde_json::to_string(&failed(layer, error)).unwrap_or_default()
+}
+
+fn failed(layer: usize, error: &Error) -> Answer {
+    let Error { kind, message, errno, hint, .. } = error.clone();
+    Answer::Failed { layer, kind: kind.as_str().to_owned(), message, errno, hint }
+}
+
+/// Runs `program` as the worker for `request`. `progress` gets the number of a layer and how many bytes of it were
+/// read.
+///
+/// # Errors
+/// The first layer that could not be extracted, with its number; or why there was no worker.
+pub(super) fn run(
+    program: &Path,
+    request: &Request,
+    progress: &mut dyn FnMut(usize, u64),
+) -> std::result::Result<Vec<Extracted>, (Option<usize>, Error)> {
+    let bug = |message: String| (None, Error::new(Kind::Bug, message));
+    let mut command = Command::new(program);
+    // What it prints on standard error says why it printed no answer.
+    command.arg(CONFINE).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .map_err(|error| (None, Error::io(format_args!("cannot run `{}`", program.display()), &error)))?;
+    let asked = serde_json::to_vec(request).map_err(|error| bug(format!("cannot ask for layers: {error}")))?;
+    // A worker that is gone already says why below.
+    drop(child.stdin.take().map(|mut input| input.write_all(&asked)));
+    let mut found: Vec<Option<Extracted>> = request.layers.iter().map(|_| None).collect();
+    let answered = match child.stdout.take() {
+        Some(output) => listen(output, &mut found, progress),
+        None => Ok(()),
+    };
+    if answered.is_err() {
+        child.kill().ok();
+    }
+    let said = ended(child);
+    answered?;
+    let missing = found.iter().position(Option::is_none);
+    found.into_iter().collect::<Option<_>>().ok_or_else(|| (missing, silent(&said)))
+}
+
+fn listen(
+    output: ChildStdout,
+    found: &mut [Option<Extracted>],
+    progress: &mut dyn FnMut(usize, u64),
+) -> std::result::Result<(), (Option<usize>, Error)> {
+    const PAUSE: u64 = 50_000_000;
+    let number = output.as_raw_fd();
+    let mut lines = BufReader::new(output);
+    let mut line = String::new();
+    loop {
+        if lines.buffer().is_empty() {
+            // sbx holds signals back, so they do not end a read.
+            watch::poll(&mut [Entry::readable(crate::sys::Fd(number))], Some(PAUSE)).ok();
+            if asked_to_end().is_some() {
+                return Err((None, Error::new(Kind::Io, "the extraction was canceled")));
+            }
+        }
+        line.clear();
+        let length = lines.read_line(&mut line);
+        match length.map_err(|error| (None, Error::io("cannot read what the worker says", &error)))? {
+            0 => return Ok(()),
+            _ => hear(&line, found, progress)?,
+        }
+    }
+}
+
+fn hear(
+    line: &str,
+    found: &mut [Option<Extracted>],
+    progress: &mut dyn FnMut(usize, u64),
+) -> std::result::Result<(), (Option<usize>, Error)> {
+    let wrong = |why: &dyn std::fmt::Display| (None, Error::new(Kind::Bug, format!("the worker said nonsense: {why}")));
+    match serde_json::from_str(line).map_err(|error| wrong(&error))? {
+        Answer::Read { layer, bytes } => progress(layer, bytes),
+        Answer::Done { layer, digest, diff_id, devices, set_id, attributes, below } => {
+            let digests = Digest::parse(&digest).and_then(|digest| Ok((digest, Digest::parse(&diff_id)?)));
+            let (digest, diff_id) = digests.map_err(|error| wrong(&error))?;
+            let skipped = Skipped { devices, set_id, attributes };
+            let place = found.get_mut(layer).ok_or_else(|| wrong(&"there is no such layer"))?;
+            *place = Some(Extracted { digest, diff_id, skipped, below });
+        }
+        Answer::Failed { layer, kind, message, errno, hint } => {
+            let kind = [Kind::Host, Kind::Image, Kind::Setup, Kind::Io].into_iter().find(|it| it.as_str() == kind);
+            let origin = crate::units::Origin::Default;
+            return Err((Some(layer), Error { kind: kind.unwrap_or(Kind::Bug), message, errno, hint, origin }));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the worker and returns how it ended and what it said of it.
+fn ended(child: Child) -> String {
+    match child.wait_with_output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("{}: {}", output.status, crate::units::visible(said.trim()))
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+fn silent(said: &str) -> Error {
+    Error::new(Kind::Setup, format!("the worker that extracts layers ended without an answer ({said})"))
+}
