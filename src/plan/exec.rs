@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Inputs};
 use crate::plan::ground::Grounds;
 use crate::plan::steps::{Place, Steps};
-use crate::plan::{Content, Exec, Identity, Variable, VariableValue, mounts, terminal};
+use crate::plan::{Content, Exec, Identity, Op, Variable, VariableValue, mounts, terminal};
 use crate::spec::{Command, Secret, Who};
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -42,6 +42,8 @@ fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<
             let path = AbsPath::new(SCRIPT).unwrap_or_else(|_| AbsPath::root());
             let place = Place { grounds, facts: inputs.facts, path: &path, origin };
             mounts::add_file(place, (0o555, Content::Text(text.clone())), steps)?;
+            // It belongs to the command, which could give itself the right to write.
+            steps.inside(Op::ReadOnly { path: path.clone() }, origin);
             Ok([interpreter.into(), SCRIPT.into()].into_iter().chain(arguments.iter().cloned()).collect())
         }
         _ if !arguments.is_empty() => Ok(arguments.clone()),

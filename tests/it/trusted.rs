@@ -283,3 +283,13 @@ fn a_plan_says_what_is_kept_and_why() {
         }
     }
 }
+
+#[test]
+fn the_text_of_a_script_cannot_be_changed_from_inside() {
+    for who in Who::all() {
+        let script = "chmod u+w \"$0\" && echo granted\n(echo evil >> \"$0\") 2>/dev/null && echo written\n\
+            rm -f \"$0\" && echo removed\necho end\n";
+        let ran = Sbx::new(who).spec(&format!("script {script:?}\n")).run();
+        assert_eq!(ran.stdout, "end\n", "{who:?}: {ran:?}");
+    }
+}
