@@ -233,9 +233,10 @@ fn with_verb(mut arguments: Vec<OsString>) -> (Vec<OsString>, Form) {
     }
     arguments.insert(1, "run".into());
     // A script's own first argument may be anything; who writes the dashes means them as everywhere else.
-    if arguments.get(3).is_none_or(|word| word != "--") {
-        arguments.insert(3, "--".into());
+    if arguments.get(3).is_some_and(|word| word == "--") {
+        return (arguments, Form::File);
     }
+    arguments.insert(3, "--".into());
     (arguments, Form::Script)
 }
 
@@ -249,6 +250,14 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
         let tip = format!("the command follows `--`: `sbx run SPEC -- {} …`", word.escape_debug());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
+    // The kernel passes all that follows the program in a `#!` line as one argument (execve(2)).
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && word.contains(' ')
+    {
+        let tip = format!("in a first line write `#!/usr/bin/env -S sbx {}`", word.escape_debug());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     error
 }
 
@@ -256,8 +265,10 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Verb,
-    /// `sbx FILE ARGUMENT…`: the report is `none` by default.
+    /// `sbx FILE ARGUMENT…`: the report is `none` by default, and the arguments follow those of the spec.
     Script,
+    /// `sbx FILE -- COMMAND…`: the report is `none` by default.
+    File,
 }
 
 #[cfg(test)]

@@ -133,5 +133,6 @@ fn facts(profile: &str) -> Facts {
         seccomp,
         landlock: LandlockFacts::Version(7),
         devices: BTreeMap::new(),
+        pinned: std::collections::BTreeSet::new(),
     }
 }

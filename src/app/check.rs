@@ -8,7 +8,7 @@ use crate::app::{Refusal, run};
 use crate::cli::Request;
 use crate::plan::facts::Accounting;
 use crate::plan::{Capture, caution, show};
-use crate::spec::{Access, Mount, Spec, parse};
+use crate::spec::{Access, Mount, Spec};
 use crate::units::{Origin, Spanned, position, visible};
 
 /// Checks every spec; returns what is allowed but rarely meant, in the words that a person reads.
@@ -19,10 +19,11 @@ pub fn check(specs: &[PathBuf]) -> Result<String, Refusal> {
     let (mut drawn, mut cautions) = (String::new(), String::new());
     for path in specs {
         match Text::read(path) {
-            Ok(text) => match parse::parse(&text.bytes) {
+            Ok(text) => match text.parse() {
                 Ok(spec) => {
                     cautions.extend(caution::cautions(&spec).iter().map(|caution| said(caution, &text)));
                     cautions.push_str(&hooks(&text, &spec));
+                    cautions.push_str(&first_line(&text));
                 }
                 Err(findings) => drawn.push_str(&text.draw(&findings)),
             },
@@ -63,4 +64,24 @@ fn hooks(text: &Text, spec: &Spec) -> String {
         }
     }
     warnings
+}
+
+/// What the kernel and env(1) make of a first line: execve(2), "Interpreter scripts".
+fn first_line(text: &Text) -> String {
+    const TAKEN: usize = 255;
+    let first = text.text.lines().next().unwrap_or_default();
+    let Some(rest) = first.strip_prefix("#!") else { return String::new() };
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let mut said = String::new();
+    let mut say = |what: &str| said.extend(["sbx: warning: ", &visible(&text.name), ":1: ", what, "\n"]);
+    if first.len() > TAKEN {
+        say("the kernel takes 255 bytes of a first line: move the rest into the spec");
+    }
+    if let [env, "sbx", _, ..] = words.as_slice()
+        && env.ends_with("/env")
+    {
+        let line = visible(&words[1..].join(" ")).into_owned();
+        say(&format!("env takes all of `{line}` for the name of a program: write `#!{env} -S {line}`"));
+    }
+    said
 }

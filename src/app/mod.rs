@@ -15,6 +15,7 @@ pub mod progress;
 pub mod reenter;
 pub mod request;
 pub mod run;
+pub mod script;
 pub mod stages;
 pub mod store;
 pub mod trusted;

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::edit;
+use crate::app::{edit, script};
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::report::SpecText;
 use crate::run::c_text::path_text;
 use crate::spec::diagnostic::{self, Finding};
-use crate::spec::{Spec, parse};
+use crate::spec::{Spec, carried, parse};
 use crate::sys::{Errno, Fd, fd, watch};
 use crate::units::Origin;
 
@@ -26,6 +26,8 @@ pub struct Text {
     /// The directory that is the base of relative paths.
     pub base: PathBuf,
     pub bytes: Vec<u8>,
+    /// The spec in it, where it is a script that carries one; or why there is none.
+    carried: Option<std::result::Result<Vec<u8>, Finding>>,
     /// The same as text, for places in it; what is not UTF-8 is replaced.
     pub text: String,
 }
@@ -59,7 +61,20 @@ impl Text {
             Some(file) if !standard => base.join(file),
             _ => PathBuf::from("/proc/self/fd/0"),
         };
-        Ok(Self { name, path, base, bytes, text })
+        let carried = carried::carried(&bytes).transpose();
+        Ok(Self { name, path, base, bytes, carried, text })
+    }
+
+    /// Returns the spec that is written here.
+    ///
+    /// # Errors
+    /// All mistakes of the text.
+    pub fn parse(&self) -> std::result::Result<Spec, Vec<Finding>> {
+        match &self.carried {
+            None => parse::parse(&self.bytes),
+            Some(Ok(spec)) => parse::parse(spec).and_then(|spec| script::with_file(spec, &self.path)),
+            Some(Err(finding)) => Err(vec![finding.clone()]),
+        }
     }
 
     /// Returns the text with its name, for messages.
@@ -118,7 +133,7 @@ pub enum Mistake {
 /// # Errors
 /// All mistakes of the text, or the first one of the command line.
 pub fn spec(text: &Text, request: &cli::Request) -> std::result::Result<Spec, Mistake> {
-    let mut spec = parse::parse(&text.bytes).map_err(Mistake::Findings)?;
+    let mut spec = text.parse().map_err(Mistake::Findings)?;
     edit::apply(&mut spec, request).map_err(Mistake::Error)?;
     Ok(spec)
 }

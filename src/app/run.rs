@@ -13,7 +13,7 @@ use crate::app::{Refusal, reenter};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
 use crate::image::Image;
-use crate::plan::facts::{Accounting, Base, Invocation};
+use crate::plan::facts::{Accounting, Base, Invocation, Manner};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::build::error_member;
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
@@ -57,6 +57,7 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let accounting = if target == ReportTarget::None { Accounting::NotWanted } else { Accounting::IfAvailable };
     let capture = if arguments.capture { Capture::Yes } else { Capture::No };
     let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
+    invocation.manner = if form == Form::Script { Manner::Follow } else { Manner::Replace };
     // Without a place for volumes the run is refused, which the report is to say.
     invocation.volumes = volumes(&spec).unwrap_or_default();
     invocation.process = process::own_pid().0.unsigned_abs();
@@ -182,7 +183,7 @@ fn target(arguments: &cli::Run, spec: &Spec, form: Form) -> Result<ReportTarget>
     }
     let default = match form {
         Form::Verb => ReportTarget::Stderr,
-        Form::Script => ReportTarget::None,
+        Form::Script | Form::File => ReportTarget::None,
     };
     Ok(spec.report.as_ref().map_or(default, |target| target.value.clone()))
 }
@@ -233,6 +234,7 @@ pub fn invocation(
         variables,
         not_text,
         arguments: request.command.clone(),
+        manner: Manner::Replace,
         capture,
         accounting,
         streams: stdio::look(),

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::{Base, Inputs};
+use crate::plan::facts::{Base, Inputs, Manner};
 use crate::plan::ground::Grounds;
 use crate::plan::steps::{Place, Steps};
 use crate::plan::{Content, Exec, Identity, Op, Variable, VariableValue, mounts, terminal};
@@ -25,7 +25,7 @@ pub fn resolve(inputs: Inputs<'_>, identity: &Identity, grounds: &Grounds, steps
     let argv = argv(inputs, grounds, steps)?;
     let workdir = inputs.spec.workdir.as_ref().map_or_else(AbsPath::root, |workdir| workdir.value.clone());
     let candidates = candidates(argv.first().map(OsString::as_os_str).unwrap_or_default(), &env);
-    let replaced = !inputs.invocation.arguments.is_empty();
+    let replaced = !inputs.invocation.arguments.is_empty() && !follow(inputs);
     let origin = match &inputs.spec.command {
         Some(Spanned { value: Command::Script { .. }, origin }) => *origin,
         _ if replaced => Origin::CommandLine,
@@ -46,12 +46,20 @@ fn argv(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result<Vec<
             steps.inside(Op::ReadOnly { path: path.clone() }, origin);
             Ok([interpreter.into(), SCRIPT.into()].into_iter().chain(arguments.iter().cloned()).collect())
         }
+        Some((Command::Argv(words), _)) if arguments.is_empty() || follow(inputs) => {
+            Ok(words.iter().map(OsString::from).chain(arguments.iter().cloned()).collect())
+        }
         _ if !arguments.is_empty() => Ok(arguments.clone()),
-        Some((Command::Argv(words), _)) => Ok(words.iter().map(OsString::from).collect()),
         // The command line is a right one: what is missing can be in either place.
-        None => Err(Error::new(Kind::Spec, "there is no command to run")
+        _ => Err(Error::new(Kind::Spec, "there is no command to run")
             .with_hint("write `sbx run SPEC -- COMMAND…`, or `command \"…\"` in the spec")),
     }
+}
+
+/// Whether the arguments of the call come after the command of the spec. That of an image gives way.
+fn follow(inputs: Inputs<'_>) -> bool {
+    let written = inputs.spec.command.as_ref().is_some_and(|command| command.origin != Origin::Image);
+    written && inputs.invocation.manner == Manner::Follow
 }
 
 fn refuse_script_path(inputs: Inputs<'_>) -> Result<()> {

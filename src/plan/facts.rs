@@ -24,6 +24,7 @@ pub struct Invocation {
     pub not_text: BTreeSet<String>,
     /// What follows `--`: replaces the command, or becomes the arguments of a script.
     pub arguments: Vec<OsString>,
+    pub manner: Manner,
     pub capture: Capture,
     pub accounting: Accounting,
     pub streams: Streams,
@@ -31,6 +32,16 @@ pub struct Invocation {
     pub process: u32,
     /// The files of the host that decided this run, absolute: the spec and what it extends.
     pub trusted: Vec<PathBuf>,
+}
+
+/// What the arguments of a call are to a command of the spec; to a script they are always its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Manner {
+    /// Another command: `sbx run SPEC -- COMMAND…`.
+    #[default]
+    Replace,
+    /// More arguments: `sbx FILE ARGUMENT…`.
+    Follow,
 }
 
 /// Whether figures are wanted that only a cgroup has.

@@ -3,6 +3,7 @@
 
 mod agree;
 mod capability;
+pub mod carried;
 mod character;
 mod decode;
 mod decode_landlock;

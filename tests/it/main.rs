@@ -43,6 +43,7 @@ mod registry;
 mod report;
 mod rootfs;
 mod schema;
+mod scripts;
 mod seccomp;
 mod spec;
 mod terminal;

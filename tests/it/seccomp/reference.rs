@@ -12,6 +12,8 @@ use sbx::sys::seccomp::{ASK, Instruction};
 
 use super::bpf::{Data, I386, play};
 
+/// The call by which sbx hands over who is asked, on x86-64.
+const SENDMSG: u32 = 46;
 const ENOSYS: u32 = 0x0005_0000 | 38;
 pub(crate) const ALLOW: u32 = 0x7fff_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
@@ -81,7 +83,7 @@ fn asks_where_it_refuses(program: &[Instruction], asking: Option<&[Instruction]>
 pub(crate) fn compare(policy: &Policy, program: &[Instruction], random: &mut Unstructured<'_>) -> Result<()> {
     let asking = Filter { program: Cow::Owned(program.to_vec()), ..Builtin::Default.filter() }.asking();
     if let Some(asking) = &asking {
-        let send = u32::try_from(libc::SYS_sendmsg).unwrap();
+        let send = SENDMSG;
         let answer = play(asking, &Data::native(send, random.arbitrary()?)).action;
         assert!([ALLOW, Action::Log.code()].contains(&answer), "sbx could not hand over who is asked");
     }

@@ -1,0 +1,111 @@
+//! A spec that a script carries in its leading comments, between `/// sbx` and `///`. What comes out is as long as
+//! what went in, with spaces for all that is not the spec, so that a place in it is the same place in the script.
+
+use crate::spec::diagnostic::Finding;
+use crate::units::Span;
+
+/// What begins a comment, in the languages of scripts. None is the beginning of another but by its last character.
+const COMMENTS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"%"];
+
+const OPENING: &[u8] = b"/// sbx";
+const CLOSING: &[u8] = b"///";
+
+/// Returns the spec that `text` carries, up to its end, or `None` where it carries none and is a spec itself.
+///
+/// # Errors
+/// A block that is not closed before the comments end.
+pub fn carried(text: &[u8]) -> Result<Option<Vec<u8>>, Finding> {
+    let mut masked = Vec::new();
+    let mut opened: Option<(Span, &[u8])> = None;
+    let mut start = 0;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let span = Span { start, end: start + line.trim_ascii_end().len() };
+        start += line.len();
+        let prefix = comment(line);
+        let Some((indent, mark)) = prefix.filter(|_| std::str::from_utf8(line).is_ok()) else {
+            // The first line may say who reads the script; blank ones are no end.
+            if opened.is_none() && (line.starts_with(b"#!") || line.trim_ascii().is_empty()) {
+                mask(line, &mut masked);
+                continue;
+            }
+            break;
+        };
+        let said = &line[indent + mark.len()..];
+        match opened {
+            None if said.trim_ascii() == OPENING => {
+                opened = Some((span, mark));
+                mask(line, &mut masked);
+            }
+            None => mask(line, &mut masked),
+            Some((_, wanted)) if wanted != mark => break,
+            Some(_) if said.trim_ascii() == CLOSING => return Ok(Some(masked)),
+            Some(_) => {
+                mask(&line[..indent + mark.len()], &mut masked);
+                masked.extend_from_slice(said);
+            }
+        }
+    }
+    match opened {
+        None => Ok(None),
+        Some((span, _)) => Err(Finding::new(span, "the spec of the script has no end")
+            .label("begins here")
+            .help("close it by a comment line with `///` alone, before the first line that is no comment")),
+    }
+}
+
+/// Returns how far a comment line is indented, and by what it is one.
+fn comment(line: &[u8]) -> Option<(usize, &'static [u8])> {
+    let indent = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let mark = COMMENTS.into_iter().find(|mark| line[indent..].starts_with(mark))?;
+    Some((indent, mark))
+}
+
+fn mask(bytes: &[u8], masked: &mut Vec<u8>) {
+    masked.extend(bytes.iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carried;
+
+    fn spec(text: &str) -> Option<String> {
+        carried(text.as_bytes()).unwrap().map(|spec| String::from_utf8(spec).unwrap())
+    }
+
+    #[test]
+    fn the_spec_stands_where_it_stood() {
+        let text = "#!/usr/bin/env sbx\n# A script.\n\n# /// sbx\n# rootfs \"a\"\n#\tcommand \"sh\"\n#\n# ///\nexit\n";
+        let found = spec(text).unwrap();
+        assert_eq!(found.trim(), "rootfs \"a\"\n \tcommand \"sh\"");
+        assert_eq!(found.find("rootfs"), text.find("rootfs"));
+        assert_eq!(found.find("command"), text.find("command"));
+    }
+
+    #[test]
+    fn every_language_has_its_comments() {
+        for mark in ["#", "//", "--", ";", "%", "  #"] {
+            let text = format!("{mark} /// sbx\r\n{mark} command \"x\"\r\n{mark} ///\r\n");
+            let found = spec(&text).unwrap_or_else(|| panic!("{mark}"));
+            assert_eq!(found.trim(), "command \"x\"", "{mark}");
+        }
+    }
+
+    #[test]
+    fn a_spec_is_no_script() {
+        for text in
+            ["", "\n", "rootfs \"host\"\n", "#!/usr/bin/env sbx\n// words\nrootfs \"host\"\n", "# /// sbxx\n# ///\n"]
+        {
+            assert_eq!(spec(text), None, "{text}");
+        }
+        assert_eq!(spec("echo\n# /// sbx\n# ///\n"), None, "no leading comment");
+        assert_eq!(carried(b"# \xff\n# /// sbx\n# ///\n").unwrap(), None, "not text");
+    }
+
+    #[test]
+    fn an_open_end_is_told() {
+        for text in ["# /// sbx\n# command \"x\"\necho\n# ///\n", "# /// sbx\n", "# /// sbx\n// ///\n"] {
+            let finding = carried(text.as_bytes()).unwrap_err();
+            assert_eq!((finding.span.start, finding.span.end), (0, 9), "{text}");
+        }
+    }
+}
