@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::image::decode::{self, Packed};
 use crate::image::digest::Digest;
-use crate::image::members::Members;
+use crate::image::members::{Ending, Members};
 use crate::image::queue::{Giver, Taker, queue};
 use crate::image::tree::{Target, Tree, Whiteouts};
 use crate::image::{Bounds, Skipped};
@@ -135,7 +135,11 @@ fn unpack(
 }
 
 fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<(Skipped, u64)> {
-    let mut members = Members::new(pieces);
+    let ending = match whiteouts {
+        Whiteouts::Hide => Ending::Any,
+        Whiteouts::AreFiles => Ending::Marked,
+    };
+    let mut members = Members::ending(pieces, ending);
     let mut tree = Tree::new(target, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {
         tree.place(member, &mut members)?;
