@@ -23,8 +23,8 @@ pub(in crate::image) struct Writer<W> {
     entries: u64,
 }
 
+/// Unknown fields cannot be denied beside a flattened one; the seal tells of what was added.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Line {
     path: String,
     #[serde(flatten)]
