@@ -24,6 +24,7 @@ mod hostile;
 mod identity;
 mod image;
 mod landlock;
+mod layered;
 mod limits;
 mod machines;
 mod manners;

@@ -7,5 +7,5 @@ mod grammar;
 mod hostile;
 mod login;
 mod pulls;
-mod trust;
-mod yard;
+pub(crate) mod trust;
+pub(crate) mod yard;

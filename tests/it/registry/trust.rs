@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::registry::yard::{Door, Yard, run};
 
 /// A test authority and a certificate for 127.0.0.1, `NAME.crt` and `NAME.key`, signed by it.
-fn certificate(yard: &Yard, name: &str, (alternative, days): (&str, &str)) {
+pub(crate) fn certificate(yard: &Yard, name: &str, (alternative, days): (&str, &str)) {
     let of = |end: &str| yard.text(&format!("{name}.{end}"));
     if !yard.path("ca.crt").exists() {
         let (key, out) = (yard.text("ca.key"), yard.text("ca.crt"));

@@ -17,24 +17,24 @@ use serde_json::Value;
 use crate::harness::skip;
 
 /// Bytes of the largest layer.
-pub(super) const LARGE: usize = 3 << 20;
+pub(crate) const LARGE: usize = 3 << 20;
 
 /// A directory with an image in it, a store to pull to, and the caller's home.
-pub(super) struct Yard {
-    pub(super) home: tempfile::TempDir,
+pub(crate) struct Yard {
+    pub(crate) home: tempfile::TempDir,
     /// The environment that the client sees.
-    pub(super) variables: BTreeMap<String, String>,
-    pub(super) platform: Option<Platform>,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) platform: Option<Platform>,
 }
 
 /// A process that ends with the test.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 /// How a registry lets in.
-pub(super) enum Door<'a> {
+pub(crate) enum Door<'a> {
     Open,
     /// `ann` with the password `secret`.
     Password,
@@ -53,7 +53,7 @@ impl Drop for Server {
 
 impl Yard {
     /// Returns a yard, or says loudly which program is not there.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         for (program, package) in [
             ("docker-registry", "docker-registry"),
             ("skopeo", "skopeo"),
@@ -78,7 +78,7 @@ impl Yard {
     }
 
     /// Makes an image `layout:a` of three layers, the last of [`LARGE`] bytes that no packer makes smaller.
-    pub(super) fn image(&self) {
+    pub(crate) fn image(&self) {
         run("umoci", &["init", "--layout", &self.text("layout")]);
         let image = format!("{}:a", self.text("layout"));
         run("umoci", &["new", "--image", &image]);
@@ -91,7 +91,7 @@ impl Yard {
     }
 
     /// Starts a registry on a free port. What it holds is shared by all that are started in this yard.
-    pub(super) fn registry(&self, door: &Door<'_>) -> Server {
+    pub(crate) fn registry(&self, door: &Door<'_>) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: 127.0.0.1:{port}\n",
@@ -128,20 +128,20 @@ impl Yard {
     }
 
     /// Starts an open registry with the image `127.0.0.1:PORT/b/c:a` in it.
-    pub(super) fn filled(&self) -> Server {
+    pub(crate) fn filled(&self) -> Server {
         let server = self.registry(&Door::Open);
         self.image();
         self.push(&server);
         server
     }
 
-    pub(super) fn push(&self, server: &Server) {
+    pub(crate) fn push(&self, server: &Server) {
         let (from, to) = (format!("oci:{}:a", self.text("layout")), server.name("b/c:a"));
         run("skopeo", &["--insecure-policy", "copy", "-q", "--dest-tls-verify=false", &from, &to]);
     }
 
     /// Starts the middle before `server`; what it was asked is in [`Yard::asked`].
-    pub(super) fn middle(&self, server: &Server, behaviour: &[&str]) -> Server {
+    pub(crate) fn middle(&self, server: &Server, behaviour: &[&str]) -> Server {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/registry/middle.py");
         std::fs::remove_file(self.path("asked")).ok();
         let mut command = Command::new("python3");
@@ -153,23 +153,23 @@ impl Yard {
     }
 
     /// Returns the requests that the middle got, in order.
-    pub(super) fn asked(&self) -> Vec<Value> {
+    pub(crate) fn asked(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path("asked")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    pub(super) fn pull(&self, reference: &str) -> Result<Pulled> {
+    pub(crate) fn pull(&self, reference: &str) -> Result<Pulled> {
         self.pull_with(reference, &mut |_| {})
     }
 
-    pub(super) fn pull_with(&self, reference: &str, progress: &mut dyn FnMut(Progress)) -> Result<Pulled> {
+    pub(crate) fn pull_with(&self, reference: &str, progress: &mut dyn FnMut(Progress)) -> Result<Pulled> {
         let variable = |name: &str| self.variables.get(name).map(OsString::from);
         let options = Options { platform: self.platform.as_ref(), ..Options::new(&variable) };
         pull(&Reference::parse(reference)?, &options, &self.destination(), progress)
     }
 
     /// Pulls what cannot be pulled, and looks whether the error says so and nothing whole was made.
-    pub(super) fn refused(&self, reference: &str, words: &[&str]) -> Error {
+    pub(crate) fn refused(&self, reference: &str, words: &[&str]) -> Error {
         let error = self.pull(reference).unwrap_err();
         let said = format!("{error}; {}", error.hint.as_deref().unwrap_or("no hint"));
         for word in words {
@@ -180,12 +180,12 @@ impl Yard {
         error
     }
 
-    pub(super) fn destination(&self) -> Destination {
+    pub(crate) fn destination(&self) -> Destination {
         Destination { blobs: self.path("blobs"), tmp: self.path("tmp") }
     }
 
     /// Returns the names of the blobs that are there; each is what its name says.
-    pub(super) fn sound(&self) -> Vec<String> {
+    pub(crate) fn sound(&self) -> Vec<String> {
         let mut names = self.list("blobs");
         names.sort();
         for name in &names {
@@ -195,32 +195,32 @@ impl Yard {
     }
 
     /// Empties the store.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for name in ["blobs", "tmp"] {
             std::fs::remove_dir_all(self.path(name)).unwrap();
             std::fs::create_dir(self.path(name)).unwrap();
         }
     }
 
-    pub(super) fn list(&self, name: &str) -> Vec<String> {
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let listed = std::fs::read_dir(self.path(name)).unwrap();
         listed.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Writes a file below the home, with its directories.
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         std::fs::write(self.path(name), text).unwrap();
     }
@@ -228,13 +228,13 @@ impl Yard {
 
 impl Server {
     /// Returns the reference of something in it.
-    pub(super) fn name(&self, rest: &str) -> String {
+    pub(crate) fn name(&self, rest: &str) -> String {
         format!("docker://127.0.0.1:{}/{rest}", self.port)
     }
 }
 
 /// Runs a program that has to succeed, and returns what it wrote.
-pub(super) fn run(program: &str, words: &[&str]) -> String {
+pub(crate) fn run(program: &str, words: &[&str]) -> String {
     let output = Command::new(program).args(words).output().unwrap();
     assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
