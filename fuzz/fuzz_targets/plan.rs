@@ -108,6 +108,7 @@ impl Machine {
             },
             subordinate: (choices[1] & 16 == 0).then(|| range(choices[3])),
             devices: spec.limits.io.iter().map(|io| (invocation.absolute(&io.value.device), (8, 0))).collect(),
+            pinned: std::collections::BTreeSet::new(),
             host,
             base,
         };
