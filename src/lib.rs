@@ -68,8 +68,10 @@
 //!    namespaces end with it. The owner is a lock on the group's own directory (v1: its `tasks` file), held for the life of
 //!    the run; whoever gets the lock later, the next run or `sbx gc`, removes what is there. There is no run directory, because
 //!    it would be one more thing to clean up.
-//! 9. **Images are content.** An archive is known by its digest, unpacked in a directory of its own and made whole by a rename;
-//!    a run never writes to it, and its size does not slow a start down.
+//! 9. **Images are content.** A layer is known by the digest of its tar, extracted once by an sbx that has confined itself
+//!    ([`app::extract`]) and made whole by a rename. Several layers are put together once, by more names (hard links) of their
+//!    files: whiteouts exist in lists only, and a run mounts one directory, however many layers and files an image has. So
+//!    it needs no device nodes and no attributes of overlayfs in the store, and works on every file system with hard links.
 //! 10. **A sandbox without a network has one.** Its own, with `lo` up: what binds to localhost works, and nothing leaves.
 //! 11. **One process, no daemon, no runtime, one thread until the clone.**
 //! 12. **Speed is a feature of the design**: one clone, few system calls, a static binary, one teardown. `benches/` measures it
