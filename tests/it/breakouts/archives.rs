@@ -41,7 +41,7 @@ impl Place {
         place.check();
         assert_eq!(std::fs::read("/etc/passwd").unwrap(), passwd, "the accounts of the host changed");
         if ran.code() == 125 {
-            let kept = std::fs::read_dir(store.join("tar")).map(Iterator::count).unwrap_or(0);
+            let kept = std::fs::read_dir(store.join("layers")).map(Iterator::count).unwrap_or(0);
             assert_eq!(kept, 0, "a refused archive came into the store: {ran:?}");
         }
         (ran, store, place)

@@ -8,6 +8,7 @@ mod credentials;
 mod handles;
 mod holders;
 mod ipc;
+mod layers;
 mod paths;
 mod surface;
 mod swaps;

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use super::maker::{Layer, assert_same, has, image, inside, kept, run, shell, unpacked, write_layout};
+use super::maker::{Layer, assert_same, has, image, inside, kept, readable, run, shell, unpacked, write_layout};
 use crate::harness::{Sbx, Who};
 use crate::image::arena::{Entry, dir, file, hardlink, pax, symlink, tar};
 
@@ -81,6 +81,7 @@ fn cases() -> Vec<(&'static str, Layers)> {
                     [pax(&[("mtime", b"1234567890.987654321")]), file("d/time", "t")].concat(),
                     [pax(&[("mtime", b"-100")]), file("d/old", "t")].concat(),
                     file(&format!("d/{long}"), "long"),
+                    dir(&format!("d/{}", "d".repeat(120))),
                     [pax(&[("path", format!("d/{far}").as_bytes())]), dir("short")].concat(),
                     file(&format!("d/{far}/deep"), "far"),
                     symlink("d/link", &"t".repeat(300)),
@@ -89,8 +90,7 @@ fn cases() -> Vec<(&'static str, Layers)> {
                     Entry::new(b'6', "d/fifo").mode(0o640).bytes(),
                     Entry::new(b'0', "d/set-id").mode(0o6755).data(b"x").bytes(),
                     Entry::new(b'5', "d/set-gid").mode(0o2755).bytes(),
-                    Entry::new(b'0', "d/run").mode(0o511).data(b"x").bytes(),
-                    sparse("d/sparse"),
+                    Entry::new(b'0', "d/run").mode(0o555).data(b"x").bytes(),
                 ]),
                 tar(&[file("over", "x")]),
             ],
@@ -265,8 +265,22 @@ fn what_umoci_repacks_is_run() {
             &["insert", "--rootless", "--image", &image, &sbx.path("inserted").display().to_string(), "/etc/y"],
         );
         run("umoci", &["insert", "--rootless", "--whiteout", "--image", &image, "/etc/b"]);
+        readable(&sbx.path("image"));
         let theirs = unpacked(&sbx.path("image"));
         assert!(theirs.contains_key("./etc/y") && !theirs.contains_key("./etc/b"), "{theirs:?}");
         assert_same(&inside(sbx).0, &theirs, &format!("{who:?}"));
+    }
+}
+
+/// A hole of a file stays one; umoci does not read the format.
+#[test]
+fn a_sparse_file_stays_sparse() {
+    for who in Who::all() {
+        let layers = [tar(&[sparse("sparse")]), tar(&[file("top", "x")])];
+        let (ran, sbx) = shell(image(who, &layers), "wc -c </sparse; /.probe/busybox tr -d '\\000' </sparse | wc -c");
+        assert_eq!(ran.ok(), "1048576\n512", "{who:?}");
+        let [root] = &kept(&sbx, "roots")[..] else { panic!("{:?}", kept(&sbx, "roots")) };
+        let found = std::fs::metadata(sbx.path("store/roots").join(root).join("rootfs/sparse")).unwrap();
+        assert!(found.len() == 1 << 20 && found.blocks() <= 16, "{who:?}: {} blocks", found.blocks());
     }
 }

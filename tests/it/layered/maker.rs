@@ -186,3 +186,8 @@ pub(crate) fn kept(sbx: &Sbx, name: &str) -> Vec<String> {
     names.sort();
     names
 }
+
+/// Lets everybody read what a tool has made.
+pub(crate) fn readable(path: &Path) {
+    run("chmod", &["-R", "a+rX", &path.display().to_string()]);
+}

@@ -8,5 +8,4 @@ mod contents;
 mod crowd;
 mod debian;
 pub(crate) mod maker;
-mod shapes;
 mod sources;

@@ -1,1 +1,121 @@
-//! Later.
+//! One image by every way that leads to it: layouts, archives and registries, packed in every form, as skopeo writes
+//! and pushes them.
+
+use super::maker::{Listing, SPEC, assert_same, has, image, inside, readable, run, shell, unpacked};
+use crate::harness::{Sbx, Who};
+use crate::image::arena::{dir, file, hardlink, symlink, tar};
+use crate::registry::trust::certificate;
+use crate::registry::yard::{Door, Server, Yard};
+
+fn layers() -> Vec<Vec<u8>> {
+    let noise = "0123456789abcdef".repeat(20_000);
+    vec![
+        tar(&[
+            dir("etc"),
+            file("etc/a", "one"),
+            file("etc/b", "two"),
+            dir("opt"),
+            file("opt/old", "x"),
+            symlink("l", "opt"),
+        ]),
+        tar(&[file("etc/.wh.a", ""), file("l/new", "through"), hardlink("b", "etc/b"), file("noise", &noise)]),
+        tar(&[dir("opt"), file("opt/.wh..wh..opq", ""), file("opt/own", "y")]),
+    ]
+}
+
+/// Returns a run of the image, the image itself as umoci sees it, and copies it with skopeo to `target`.
+fn copied(who: Who, target: &str, words: &[&str]) -> (Sbx, Listing) {
+    let sbx = image(who, &layers());
+    let from = format!("oci:{}:a", sbx.path("image").display());
+    let target = target.replace('@', &sbx.path("").display().to_string());
+    run("skopeo", &[&["--insecure-policy", "copy", "-q"], words, &[&from, &target]].concat());
+    readable(&sbx.path(""));
+    let theirs = unpacked(&sbx.path("image"));
+    (sbx, theirs)
+}
+
+fn of(source: &str) -> String {
+    SPEC.replace("oci:@/image", source)
+}
+
+#[test]
+fn layouts_and_archives_of_skopeo() {
+    if !has(&["umoci", "skopeo"]) {
+        return;
+    }
+    let cases: [(&str, &[&str], &str); 7] = [
+        ("oci:@/copy:t", &[], "oci:@/copy:t"),
+        ("oci:@/copy:t", &["--dest-compress-format", "zstd"], "oci:@/copy"),
+        ("oci:@/copy:t", &["--dest-decompress"], "@/copy"),
+        ("oci-archive:@/copy:t", &[], "oci-archive:@/copy"),
+        ("oci-archive:@/copy:t", &[], "oci-archive:@/copy:t"),
+        ("docker-archive:@/copy:r/n:t", &[], "docker-archive:@/copy"),
+        ("docker-archive:@/copy:r/n:t", &[], "@/copy"),
+    ];
+    for who in Who::all() {
+        for (target, words, source) in cases {
+            let (sbx, theirs) = copied(who, target, words);
+            assert_same(&inside(sbx.spec(&of(source))).0, &theirs, &format!("{who:?} {target} {words:?} {source}"));
+        }
+    }
+}
+
+#[test]
+fn packed_archives() {
+    if !has(&["umoci", "skopeo", "gzip", "zstd", "xz"]) {
+        return;
+    }
+    for who in Who::all() {
+        for (form, packer, end) in
+            [("oci-archive", "gzip", "gz"), ("docker-archive", "zstd", "zst"), ("docker-archive", "xz", "xz")]
+        {
+            let (sbx, theirs) = copied(who, &format!("{form}:@/copy:r/n:t"), &[]);
+            run(packer, &["-q", &sbx.path("copy").display().to_string()]);
+            readable(&sbx.path(""));
+            let spec = of(&format!("{form}:@/copy.{end}"));
+            assert_same(&inside(sbx.spec(&spec)).0, &theirs, &format!("{who:?} {form} {packer}"));
+        }
+    }
+}
+
+fn push(sbx: &Sbx, server: &Server) {
+    let (from, to) = (format!("oci:{}:a", sbx.path("image").display()), server.name("b/c:a"));
+    run("skopeo", &["--insecure-policy", "copy", "-q", "--dest-tls-verify=false", &from, &to]);
+}
+
+/// From a registry that is open, behind a password, and behind TLS of an authority that only this run knows; the
+/// second run asks for nothing.
+#[test]
+fn registries() {
+    let Some(yard) = Yard::new().filter(|_| has(&["umoci"])) else { return };
+    drop(yard.registry(&Door::Open));
+    certificate(&yard, "server", ("IP:127.0.0.1", "2"));
+    let authority = std::fs::read(yard.path("ca.crt")).unwrap();
+    for who in Who::all() {
+        let open = yard.registry(&Door::Open);
+        let first = image(who, &layers());
+        push(&first, &open);
+        let theirs = unpacked(&first.path("image"));
+        let (ours, first) = inside(first.spec(&of(&open.name("b/c:a"))));
+        assert_same(&ours, &theirs, &format!("{who:?} open"));
+        drop(open);
+        assert_same(&inside(first).0, &theirs, &format!("{who:?} again, without the registry"));
+
+        let locked = yard.registry(&Door::Password);
+        let sbx = Sbx::new(who).spec(&of(&locked.name("b/c:a")));
+        let (ran, sbx) = shell(sbx, "echo ran");
+        ran.refused("somebody who is not logged in");
+        let login = format!(r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"YW5uOnNlY3JldA=="}}}}}}"#, locked.port);
+        let sbx = sbx.file("auth.json", login.as_bytes());
+        let auth = sbx.path("auth.json").display().to_string();
+        assert_same(&inside(sbx.env("REGISTRY_AUTH_FILE", &auth)).0, &theirs, &format!("{who:?} password"));
+        drop(locked);
+
+        let safe = yard.registry(&Door::Tls(&yard.path("server.crt"), &yard.path("server.key")));
+        let (ran, sbx) = shell(Sbx::new(who).spec(&of(&safe.name("b/c:a"))), "echo ran");
+        ran.refused("no trusted connection");
+        let sbx = sbx.file("ca.crt", &authority);
+        let known = sbx.path("ca.crt").display().to_string();
+        assert_same(&inside(sbx.env("SSL_CERT_FILE", &known)).0, &theirs, &format!("{who:?} TLS"));
+    }
+}
