@@ -69,7 +69,7 @@ pub fn place() -> std::result::Result<Done, Refusal> {
     let text = text.map_err(|error| refuse(Error::io(format_args!("cannot read `{REQUEST}`"), &error)))?;
     let request: Request = serde_json::from_str(&text)
         .map_err(|error| refuse(Error::new(Kind::Usage, format!("not a request for layers: {error}"))))?;
-    let written = worker::place(&request, &mut std::io::stdout());
+    let written = worker::place(request, std::io::stdout());
     written.map_err(|error| refuse(Error::io("cannot answer", &error)))?;
     Ok(Done { text: String::new(), status: 0 })
 }

@@ -144,19 +144,21 @@ impl Tree {
             return Ok(());
         }
         let owner = Owner { uid: 0, gid: 0 };
-        let directory = Directory { described: Described::No, mode: 0o755, owner, time: None };
+        let directory = Directory { described: Described::No, mode: 0o755, owner, time: None, attributes: Vec::new() };
         self.note(name.to_vec(), What::Directory(directory))?;
         self.remember(inode, Pending { name: name.to_vec(), mode: 0o755, owner, time: None })
     }
 
     /// Notes what the archive says of a directory; the last word counts.
-    pub(super) fn remember_member(&mut self, name: Vec<u8>, directory: &OwnedFd, member: &Member) -> Result<()> {
+    pub(super) fn remember_member(&mut self, name: Vec<u8>, place: &OwnedFd, member: &Member) -> Result<()> {
         // The set-group-ID bit of a directory gives no right, it hands the group down.
         let mode = member.mode & 0o3777;
         self.skipped.set_id += u64::from(mode != member.mode);
-        let inode = self.inode(&name, directory)?;
+        let inode = self.inode(&name, place)?;
         let (owner, time) = (member.owner, Some(member.time));
-        self.note(name.clone(), What::Directory(Directory { described: Described::Yes, mode, owner, time }))?;
+        let attributes = member.attributes.clone();
+        let directory = Directory { described: Described::Yes, mode, owner, time, attributes };
+        self.note(name.clone(), What::Directory(directory))?;
         self.remember(inode, Pending { name, mode, owner, time })
     }
 

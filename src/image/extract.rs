@@ -4,17 +4,19 @@
 //! Two threads share the work: one reads, hashes and decompresses, the other hashes what comes out and places it.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::decode::{self, Packed};
 use crate::image::digest::Digest;
-use crate::image::members::Members;
+use crate::image::members::{Ending, Members};
+use crate::image::queue::{Giver, Taker, queue};
 use crate::image::tree::{Target, Tree, Whiteouts};
 use crate::image::{Bounds, Skipped};
+use crate::sys::thread::spawn;
 
 /// Bytes that pass from thread to thread at once, and how many such pieces may lie in between.
 const PIECE: usize = 256 << 10;
@@ -42,23 +44,34 @@ pub(super) fn extract(
     (whiteouts, bounds): (Whiteouts, &Bounds),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Extracted> {
-    let read = AtomicU64::new(0);
-    let (sender, receiver) = sync_channel(PIECES);
-    std::thread::scope(|scope| {
-        let decoder = scope.spawn(|| unpack(source, &read, bounds, sender));
-        let mut pieces = Pieces { receiver, piece: Vec::new(), at: 0, hash: Sha256::new(), read: &read, progress };
-        let placed = place(&mut pieces, target, whiteouts, bounds);
-        let diff_id = Digest::finish(pieces.hash.clone());
-        // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
-        drop(pieces);
-        let decoded = decoder.join().map_err(|_| Error::new(Kind::Bug, "the decoder panicked"))?;
-        match (placed, decoded) {
-            (Ok((skipped, below)), Ok(Some(digest))) => Ok(Extracted { digest, diff_id, skipped, below }),
-            (_, Err(error)) => Err(error),
-            (Err(error), Ok(_)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
-            (Ok(_), Ok(None)) => Err(Error::new(Kind::Bug, "the decoder was not heard to its end")),
-        }
-    })
+    let read = Arc::new(AtomicU64::new(0));
+    let (giver, taker) = queue(PIECES);
+    let (answer, answered) = queue(1);
+    let decoder = {
+        // A thread of its own may outlive what is borrowed here.
+        let (file, read) = (source.file.try_clone(), read.clone());
+        let file = file.map_err(|error| Error::io("cannot be read", &error))?;
+        let (offset, length, bounds) = (source.offset, source.length, *bounds);
+        spawn(Box::new(move || {
+            let source = Packed { file: &file, offset, length };
+            // The one who waits for it is there until the thread has ended.
+            answer.give(unpack(&source, &read, &bounds, giver)).ok();
+        }))
+    };
+    let decoder = decoder.map_err(|errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host))?;
+    let mut pieces = Pieces { taker, piece: Vec::new(), at: 0, hash: Sha256::new(), read: &read, progress };
+    let placed = place(&mut pieces, target, whiteouts, bounds);
+    let diff_id = Digest::finish(pieces.hash.clone());
+    // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
+    drop(pieces);
+    decoder.join();
+    let decoded = answered.take().ok_or_else(|| Error::new(Kind::Bug, "the decoder gave no answer"))?;
+    match (placed, decoded) {
+        (Ok((skipped, below)), Ok(Some(digest))) => Ok(Extracted { digest, diff_id, skipped, below }),
+        (_, Err(error)) => Err(error),
+        (Err(error), Ok(_)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
+        (Ok(_), Ok(None)) => Err(Error::new(Kind::Bug, "the decoder was not heard to its end")),
+    }
 }
 
 /// Returns the digest of `source`.
@@ -81,7 +94,7 @@ fn unpack(
     source: &Packed<'_>,
     read: &AtomicU64,
     bounds: &Bounds,
-    sender: SyncSender<io::Result<Vec<u8>>>,
+    giver: Giver<io::Result<Vec<u8>>>,
 ) -> Result<Option<Digest>> {
     let mut packed = decode::buffered(source.reader(read));
     let mut unpacked = decode::unpacked(&mut packed, read, bounds)?;
@@ -102,11 +115,11 @@ fn unpack(
         let last = filled < PIECE;
         piece.truncate(filled);
         // Nobody listens any more when placing has failed, which is told by those who did it.
-        if sender.send(Ok(piece)).is_err() {
+        if giver.give(Ok(piece)).is_err() {
             return Ok(None);
         }
         if let Some(error) = failed {
-            sender.send(Err(error)).ok();
+            giver.give(Err(error)).ok();
             return Ok(None);
         }
         if last {
@@ -122,7 +135,11 @@ fn unpack(
 }
 
 fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<(Skipped, u64)> {
-    let mut members = Members::new(pieces);
+    let ending = match whiteouts {
+        Whiteouts::Hide => Ending::Any,
+        Whiteouts::AreFiles => Ending::Marked,
+    };
+    let mut members = Members::ending(pieces, ending);
     let mut tree = Tree::new(target, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {
         tree.place(member, &mut members)?;
@@ -132,7 +149,7 @@ fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: 
 
 /// The bytes of the tar as they come from the other thread.
 struct Pieces<'a> {
-    receiver: Receiver<io::Result<Vec<u8>>>,
+    taker: Taker<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
     at: usize,
     hash: Sha256,
@@ -143,14 +160,14 @@ struct Pieces<'a> {
 impl Read for &mut Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
-            match self.receiver.recv() {
-                Ok(piece) => {
+            match self.taker.take() {
+                Some(piece) => {
                     self.piece = piece?;
                     self.at = 0;
                     self.hash.update(&self.piece);
                     (self.progress)(self.read.load(Ordering::Relaxed));
                 }
-                Err(_) => return Ok(0),
+                None => return Ok(0),
             }
         }
         let count = buffer.len().min(self.piece.len() - self.at);

@@ -57,6 +57,16 @@ pub(super) struct Members<R> {
     /// Bytes of the last member that nobody has taken, and those up to the next header.
     left: u64,
     padding: u64,
+    ending: Ending,
+}
+
+/// How a stream may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With an end mark, as POSIX asks for: what comes without one may have been cut short.
+    Marked,
+    /// After any whole member too, as umoci writes layers and Go reads them: a digest says that nothing is missing.
+    Any,
 }
 
 /// What the headers before a member said about it.
@@ -68,13 +78,18 @@ struct Ahead {
 }
 
 impl<R: Read> Members<R> {
-    /// Returns the members of `input`.
+    /// Returns the members of `input`, which has to have an end mark.
     pub(super) fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0 }
+        Self::ending(input, Ending::Marked)
     }
 
-    /// Returns the next member, or `None` after the end mark, when the rest is read and
-    /// was found to be zeros.
+    /// Returns the members of `input`, which ends as `ending` says.
+    pub(super) fn ending(input: R, ending: Ending) -> Self {
+        Self { input, left: 0, padding: 0, ending }
+    }
+
+    /// Returns the next member, or `None` at the end, when the rest is read and was found
+    /// to be zeros.
     ///
     /// # Errors
     /// What is wrong with the archive.
@@ -175,7 +190,9 @@ impl<R: Read> Members<R> {
     /// Reads the next header, or the end mark and all that follows it.
     fn header(&mut self) -> Result<Option<Header>> {
         let mut header = Header::new_old();
-        self.exact(header.as_mut_bytes())?;
+        if self.exact_or_end(header.as_mut_bytes())? == 0 {
+            return Ok(None);
+        }
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             self.end()?;
             return Ok(None);
@@ -192,11 +209,8 @@ impl<R: Read> Members<R> {
     }
 
     fn end(&mut self) -> Result<()> {
-        let mut block = [0; BLOCK];
-        self.exact(&mut block)?;
         let mut buffer = vec![0; 64 << 10];
-        let mut count = BLOCK;
-        buffer[..BLOCK].copy_from_slice(&block);
+        let mut count = self.exact_or_end(&mut buffer[..BLOCK])?;
         while count > 0 {
             if buffer[..count].iter().any(|byte| *byte != 0) {
                 return Err(bad("there is something after its end mark")
@@ -220,13 +234,27 @@ impl<R: Read> Members<R> {
 
     fn skip(&mut self) -> Result<()> {
         let mut block = [0; BLOCK];
-        let mut rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        let mut rest = std::mem::take(&mut self.left);
         while rest > 0 {
             let count = usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK));
             self.exact(&mut block[..count])?;
             rest -= u64::try_from(count).unwrap_or(rest);
         }
-        Ok(())
+        let padding = usize::try_from(std::mem::take(&mut self.padding)).unwrap_or(BLOCK);
+        self.exact_or_end(&mut block[..padding]).map(drop)
+    }
+
+    /// Fills `buffer` and returns its length, or 0 where the input ends before it and may.
+    fn exact_or_end(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut begun = 0;
+        if self.ending == Ending::Any && !buffer.is_empty() {
+            begun = self.input.read(&mut buffer[..1]).map_err(|error| unreadable(&error))?;
+            if begun == 0 {
+                return Ok(0);
+            }
+        }
+        self.exact(&mut buffer[begun..])?;
+        Ok(buffer.len())
     }
 
     fn exact(&mut self, buffer: &mut [u8]) -> Result<()> {

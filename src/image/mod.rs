@@ -23,6 +23,7 @@ mod owners;
 mod pax;
 mod place;
 mod principal;
+mod queue;
 pub mod registry;
 mod remember;
 mod remove;

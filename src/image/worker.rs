@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ use crate::image::extract::{self, Extracted};
 use crate::image::tree::{Ownership, Target, Whiteouts};
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{self, Access};
+use crate::sys::thread;
 use crate::sys::watch::{self, Entry, asked_to_end};
 
 /// The word by which sbx is asked to confine itself and extract.
@@ -64,42 +67,68 @@ enum Answer {
 ///
 /// # Errors
 /// An answer that could not be written.
-pub fn place(request: &Request, output: &mut (impl std::io::Write + Send)) -> std::io::Result<()> {
-    let output = std::sync::Mutex::new(output);
-    let next = std::sync::atomic::AtomicUsize::new(0);
+pub fn place(request: Request, output: impl std::io::Write + Send + 'static) -> std::io::Result<()> {
     // The decoder of a layer has a thread as well.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(request.layers.len());
-    let answer = |answer: &Answer| -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(answer)?;
-        line.push(b'\n');
-        let mut output = output.lock().map_err(|_| std::io::Error::other("another layer failed"))?;
-        output.write_all(&line)?;
-        output.flush()
-    };
-    let work = || -> std::io::Result<()> {
-        loop {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some(layer) = request.layers.get(number) else { return Ok(()) };
+    let work = Arc::new(Work { request, next: AtomicUsize::new(0), output: Mutex::new(Ok(output)) });
+    let others: Vec<_> = (1..threads)
+        .map(|_| {
+            let work = work.clone();
+            thread::spawn(Box::new(move || work.all()))
+        })
+        .collect();
+    work.all();
+    // Where one could not be started, those that were do its work.
+    others.into_iter().flatten().for_each(thread::Thread::join);
+    let output = std::mem::replace(&mut *work.output(), Err(std::io::ErrorKind::BrokenPipe.into()));
+    output.map(drop)
+}
+
+/// What the threads share.
+struct Work<W> {
+    request: Request,
+    next: AtomicUsize,
+    /// Or why there can be no more answers.
+    output: Mutex<std::io::Result<W>>,
+}
+
+impl<W: std::io::Write> Work<W> {
+    /// Places layers until there are none left.
+    fn all(&self) {
+        while let Some((number, layer)) = {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            self.request.layers.get(number).map(|layer| (number, layer))
+        } {
             let mut told = 0;
             let mut progress = |bytes: u64| {
                 // Often enough for a bar, seldom enough for a pipe.
                 if bytes - told >= 1 << 20 {
                     told = bytes;
-                    answer(&Answer::Read { layer: number, bytes }).ok();
+                    self.answer(&Answer::Read { layer: number, bytes });
                 }
             };
-            answer(
-                &place_one(request, layer, &mut progress)
-                    .map_or_else(|error| failed(number, &error), |extracted| done(number, &extracted)),
-            )?;
+            let placed = place_one(&self.request, layer, &mut progress);
+            self.answer(&placed.map_or_else(|error| failed(number, &error), |extracted| done(number, &extracted)));
         }
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mine = work();
-        let theirs = others.into_iter().map(|other| other.join().unwrap_or(Ok(())));
-        theirs.fold(mine, |all, one| all.and(one))
-    })
+    }
+
+    fn answer(&self, answer: &Answer) {
+        let mut output = self.output();
+        if let Ok(writer) = &mut *output {
+            let written = serde_json::to_vec(answer).map_err(std::io::Error::from).and_then(|mut line| {
+                line.push(b'\n');
+                writer.write_all(&line)?;
+                writer.flush()
+            });
+            if let Err(error) = written {
+                *output = Err(error);
+            }
+        }
+    }
+
+    fn output(&self) -> MutexGuard<'_, std::io::Result<W>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn place_one(request: &Request, layer: &Layer, progress: &mut dyn FnMut(u64)) -> Result<Extracted> {

@@ -114,6 +114,13 @@ impl Trees {
         if self.ownership == Ownership::Archive {
             file::set_owner(directory, metadata.owner)?;
         }
+        for (name, value) in &metadata.attributes {
+            match file::set_attribute(directory, OsStr::from_bytes(name), value) {
+                // Its layer could not keep it either, and counted it.
+                Ok(()) | Err(Errno::EOPNOTSUPP) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
         file::set_mode(directory, metadata.mode & 0o3777)?;
         metadata.time.map_or(Ok(()), |time| file::set_time(directory, time))
     }

@@ -12,8 +12,9 @@ use crate::image::digest::Digest;
 use crate::image::layer::{Described, Directory, Entry, File, FileKind, What};
 use crate::sys::file::{Owner, Time};
 
-/// Bytes of one line: two paths of 4096 bytes, escaped, and the rest.
-const LINE: u64 = 64 << 10;
+/// Bytes of one line: the names and attributes of one member, which are at most a few paths and a PAX header of 1 MiB,
+/// each byte of which takes up to six when it is escaped.
+const LINE: u64 = 8 << 20;
 
 /// A list in the making.
 pub(in crate::image) struct Writer<W> {
@@ -33,14 +34,48 @@ struct Line {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Shape {
-    Directory { described: bool, mode: u32, uid: u32, gid: u32, time: Option<(i64, u32)> },
-    File { mode: u32, uid: u32, gid: u32, time: (i64, u32), size: u64, sha256: String },
-    Symlink { mode: u32, uid: u32, gid: u32, time: (i64, u32), target: String },
-    Fifo { mode: u32, uid: u32, gid: u32, time: (i64, u32) },
-    Link { target: String },
+    Directory {
+        described: bool,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        time: Option<(i64, u32)>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attributes: Vec<(String, String)>,
+    },
+    File {
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        time: (i64, u32),
+        size: u64,
+        sha256: String,
+    },
+    Symlink {
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        time: (i64, u32),
+        target: String,
+    },
+    Fifo {
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        time: (i64, u32),
+    },
+    Link {
+        target: String,
+    },
     Hidden,
     Opaque,
-    End { entries: u64, devices: u64, set_id: u64, attributes: u64, sha256: String },
+    End {
+        entries: u64,
+        devices: u64,
+        set_id: u64,
+        attributes: u64,
+        sha256: String,
+    },
 }
 
 impl<W: Write> Writer<W> {
@@ -113,12 +148,13 @@ pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Ski
 
 fn shape(what: &What) -> Shape {
     match what {
-        What::Directory(Directory { described, mode, owner, time }) => Shape::Directory {
+        What::Directory(Directory { described, mode, owner, time, attributes }) => Shape::Directory {
             described: *described == Described::Yes,
             mode: *mode,
             uid: owner.uid,
             gid: owner.gid,
             time: time.map(|time| (time.seconds, time.nanoseconds)),
+            attributes: attributes.iter().map(|(name, value)| (escape(name), escape(value))).collect(),
         },
         What::File(File { kind, mode, owner: Owner { uid, gid }, time }) => {
             let (mode, uid, gid, time) = (*mode, *uid, *gid, (time.seconds, time.nanoseconds));
@@ -141,11 +177,15 @@ fn unshape(shape: Shape) -> Option<What> {
     let file =
         |kind, mode, (uid, gid), time| What::File(File { kind, mode, owner: Owner { uid, gid }, time: at(time) });
     Some(match shape {
-        Shape::Directory { described, mode, uid, gid, time } => What::Directory(Directory {
+        Shape::Directory { described, mode, uid, gid, time, attributes } => What::Directory(Directory {
             described: if described { Described::Yes } else { Described::No },
             mode,
             owner: Owner { uid, gid },
             time: time.map(at),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| Some((unescape(name)?, unescape(value)?)))
+                .collect::<Option<_>>()?,
         }),
         Shape::File { mode, uid, gid, time, size, sha256 } => {
             file(FileKind::Regular { size, sha256: unhex(&sha256)? }, mode, (uid, gid), time)

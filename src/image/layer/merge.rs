@@ -58,7 +58,7 @@ pub(in crate::image) fn merge(layers: impl IntoIterator<Item = Result<Vec<Entry>
 impl Node {
     fn empty() -> Self {
         let owner = Owner { uid: 0, gid: 0 };
-        let directory = Directory { described: Described::No, mode: 0o755, owner, time: None };
+        let directory = Directory { described: Described::No, mode: 0o755, owner, time: None, attributes: Vec::new() };
         Self::Directory { directory, children: BTreeMap::new() }
     }
 }

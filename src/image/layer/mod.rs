@@ -39,13 +39,15 @@ pub(super) enum What {
     Opaque,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Directory {
     pub(super) described: Described,
     /// Lower twelve bits, without set-id bits.
     pub(super) mode: u32,
     pub(super) owner: Owner,
     pub(super) time: Option<Time>,
+    /// Extended attributes, name and value; a file's are on the file itself, which all roots share.
+    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Whether the archive has an entry for a directory, or only for something in it. What stands there in a layer
