@@ -61,6 +61,14 @@ pub struct Image {
 #[derive(Debug, Clone, Default)]
 pub struct InUse(pub(super) Option<Arc<OwnedFd>>);
 
+impl InUse {
+    /// Returns whether there is anything to hold: a directory of the host is not the store's.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl PartialEq for InUse {
     fn eq(&self, _: &Self) -> bool {
         true
