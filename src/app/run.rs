@@ -166,6 +166,9 @@ fn words(plan: Option<&Plan>, outcome: &Outcome, account: &Account<'_>) -> Strin
             }
         }
     }
+    for error in &outcome.failed {
+        text.push_str(&Refusal::new(error, Some(account.text.as_spec())).text);
+    }
     let planned = plan.iter().flat_map(|plan| &plan.warnings);
     for warning in outcome.warnings.iter().chain(planned) {
         text.extend(["sbx: warning: ", &crate::units::visible(warning), "\n"]);

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod facts;
 pub mod ground;
 pub mod group;
+pub mod harvest;
 pub mod identity;
 pub mod landlock;
 pub mod layers;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub streams: facts::Streams,
     pub terminal: Option<terminal::Terminal>,
     pub watch: Watch,
+    /// What is taken out at the end.
+    pub harvest: Option<harvest::Harvest>,
     pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
@@ -111,6 +114,10 @@ pub enum Op {
         tree: Tree,
         mode: u32,
         content: Content,
+    },
+    /// Hands the namespaces of users and mounts to sbx, and these trees: what is in them outlives the run.
+    HandOver {
+        trees: Vec<Tree>,
     },
     /// Attaches a tree where only the child sees it, with these empty directories in it, as the
     /// place where the layers of an overlay lie while it is put together.

@@ -9,8 +9,8 @@ use crate::plan::ground::Grounds;
 use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
-    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, identity,
-    landlock, limits, mounts, posture, seccomp, terminal,
+    AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, harvest,
+    identity, landlock, limits, mounts, posture, seccomp, terminal,
 };
 use crate::spec::{Init, Namespace, Network, Profile, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
@@ -30,7 +30,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
     let opening = opening(inputs, &identity);
     let terminal = terminal::resolve(inputs)?;
-    let mut exec_plan = None;
+    let (mut exec_plan, mut uppers) = (None, Vec::new());
     if namespaces.contains(&Namespace::Mount) {
         let made = root::build(inputs, &root, &mut steps)?;
         root::base(inputs, &mut grounds, &mut steps)?;
@@ -40,11 +40,15 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         mounts::add(inputs, &mut grounds, &mut steps)?;
         exec_plan = Some(exec::resolve(inputs, &identity, &grounds, &mut steps)?);
         root::finish(&made, (spec, facts), &mut steps);
+        uppers = made.uppers;
     }
     let exec_plan = match exec_plan {
         Some(plan) => plan,
         None => exec::resolve(inputs, &identity, &grounds, &mut steps)?,
     };
+    let harvest = harvest::resolve(spec, invocation, (uppers, &steps.inside))?;
+    // Before the stage covers procfs.
+    steps.sources.extend(harvest.iter().map(harvest::Harvest::step));
     let filter = seccomp::resolve::resolve(spec, facts)?;
     let mut closing = closing(
         inputs,
@@ -72,6 +76,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         streams: invocation.streams,
         terminal: terminal.map(|(terminal, _)| terminal),
         watch: watch(spec, invocation),
+        harvest,
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Inputs};
+use crate::plan::harvest::Upper;
 use crate::plan::ground::{self, Grounds, MASKED};
 use crate::plan::layers::{self, Made};
 use crate::plan::posture;
@@ -41,6 +42,8 @@ pub struct Root {
     pub writable: Writable,
     /// The bound on the writable part, and who asked for it.
     pub size: Option<(Bytes, Option<u64>, Origin)>,
+    /// What is written to the root lies here.
+    pub uppers: Vec<Upper>,
     layers: Vec<Layer>,
     origin: Origin,
 }
@@ -54,7 +57,7 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
     let Inputs { spec, facts, .. } = inputs;
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
     let writable = writable(spec);
-    let mut root = Root { writable, size: size(spec), layers: Vec::new(), origin };
+    let mut root = Root { writable, size: size(spec), uppers: Vec::new(), layers: Vec::new(), origin };
     let mut layered = layers::layers(inputs, grounds, writable);
     match &facts.base {
         Base::Image(image) => build_image(inputs, &mut root, (image, layered), steps)?,
@@ -88,7 +91,7 @@ pub fn build(inputs: Inputs<'_>, grounds: &Grounds, steps: &mut Steps) -> Result
                     None => attached.push((entry.path.clone(), tree)),
                 }
             }
-            let mut overlays = stage(&root, None, steps);
+            let mut overlays = stage(&mut root, None, steps);
             let tree = if writable == Writable::Ephemeral {
                 overlays.remove(0).1
             } else {
@@ -144,7 +147,7 @@ fn build_image(
 
 /// Puts the overlays of `root` together on one tmpfs and returns them, each with its place. With `kept`,
 /// the first one's changes go there instead.
-fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tree)> {
+fn stage(root: &mut Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tree)> {
     if root.layers.is_empty() {
         return Vec::new();
     }
@@ -174,6 +177,12 @@ fn stage(root: &Root, kept: Option<Tree>, steps: &mut Steps) -> Vec<(AbsPath, Tr
             Some(_) => ("kept/upper".to_owned(), "kept/work".to_owned()),
             None => (format!("upper{number}"), format!("work{number}")),
         };
+        root.uppers.push(Upper {
+            place: layer.place.clone(),
+            holder: kept.unwrap_or(tree),
+            directory: upper.strip_prefix("kept/").unwrap_or(&upper).to_owned(),
+            lower: layer.lower,
+        });
         for made in &layer.made {
             let rest = made.path.as_str().strip_prefix(layer.place.as_str()).unwrap_or_default();
             let directory = format!("{upper}/{}", rest.trim_start_matches('/'));

@@ -19,6 +19,7 @@ use crate::report::{
     SCHEMA_NAME, Seccomp, SpecMember, SpecText, Subject, User, WeakenedMember,
 };
 use crate::run;
+use crate::run::harvest::{Changed, Counts};
 use crate::run::{Ended, Failure, Killer, Outcome, Source, Truncated, Usage};
 use crate::spec::{Namespace, Syscall};
 use crate::units::{Origin, position};
@@ -64,7 +65,7 @@ impl<'a> Report<'a> {
                 connections: Vec::new(),
             },
             output: ended.map(|outcome| output(&outcome.output, plan)).unwrap_or_default(),
-            changes: Changes::default(),
+            changes: ended.and_then(|outcome| outcome.changes.as_ref()).map(changes).unwrap_or_default(),
             isolation: isolation(plan, ended),
             leftovers: ended.map_or(&[], |outcome| &outcome.leftovers),
             warnings: planned.chain(met).map(String::as_str).collect(),
@@ -72,7 +73,7 @@ impl<'a> Report<'a> {
     }
 }
 
-fn ended_member<'a>(outcome: &Outcome, plan: Option<&Plan>, spec: Option<SpecText<'a>>) -> OutcomeMember<'a> {
+fn ended_member<'a>(outcome: &'a Outcome, plan: Option<&Plan>, spec: Option<SpecText<'a>>) -> OutcomeMember<'a> {
     let reason = reason(outcome, plan);
     let (exit_code, signal, core_dumped) = match outcome.ended {
         Ended::Exited { code } => (Some(code), None, false),
@@ -102,7 +103,7 @@ fn ended_member<'a>(outcome: &Outcome, plan: Option<&Plan>, spec: Option<SpecTex
                     ..place
                 })
             }
-            _ => None,
+            _ => outcome.failed.first().map(|error| error_member(error, spec)),
         },
         mistakes: Vec::new(),
     }
@@ -251,6 +252,17 @@ fn interfaces(counted: &[run::Interface]) -> Vec<Interface<'_>> {
         tx_packets: *tx_packets,
     });
     figures.collect()
+}
+
+fn changes(changed: &Changed) -> Changes<'_> {
+    let Counts { added, modified, deleted } = changed.counts;
+    Changes {
+        path: Some(&changed.path),
+        added: Some(added),
+        modified: Some(modified),
+        deleted: Some(deleted),
+        bytes: Some(changed.bytes),
+    }
 }
 
 fn output<'a>(output: &'a run::Output, plan: Option<&Plan>) -> Output<'a> {

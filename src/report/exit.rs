@@ -15,6 +15,7 @@ const SIGKILL: i32 = 9;
 #[must_use]
 pub fn exit_status(outcome: &Outcome) -> u8 {
     match outcome.ended {
+        _ if !outcome.failed.is_empty() => exit::SBX,
         Ended::Exited { code } => code,
         Ended::Signaled { signal, .. } | Ended::Canceled { signal } => by_signal(signal),
         Ended::WallTimeout | Ended::CpuTimeout => exit::TIME_LIMIT,

@@ -141,6 +141,7 @@ fn cannot(op: &Op) -> String {
         Op::OpenTree { source, .. } => format!("cannot open the source `{}`", source.display()),
         Op::NewFilesystem { filesystem, .. } => format!("cannot make a file system of type {filesystem}"),
         Op::NewFile { .. } => "cannot make a file with its content".to_owned(),
+        Op::HandOver { .. } => "cannot hand over what is to be looked at after the run".to_owned(),
         Op::Stage { .. } => "cannot make the place in which layers are put together".to_owned(),
         Op::MakeStaged { directory, .. } => format!("cannot make the mount point's place `{directory}`"),
         Op::AttachStaged { directory, .. } => format!("cannot put the layer `{directory}` in place"),

@@ -162,6 +162,7 @@ fn fields(op: &Op) -> Value {
         }),
         Op::Stage { tree: Tree(tree), directories } => json!({"tree": tree, "directories": directories}),
         Op::MakeStaged { directory, mode } => json!({"directory": directory, "mode": format!("{mode:04o}")}),
+        Op::HandOver { trees } => json!({"trees": trees.iter().map(|tree| tree.0).collect::<Vec<_>>()}),
         Op::AttachStaged { tree: Tree(tree), directory } => json!({"tree": tree, "directory": directory}),
         Op::MakeSymlink { path, target } => json!({"path": path.as_str(), "target": target}),
         Op::ReadOnly { path } | Op::Workdir { path } | Op::Posture(Deed::Hide { path, .. } | Deed::Freeze { path }) => {

@@ -10,7 +10,7 @@ use crate::run::numbers::Dress;
 use crate::run::tape::{Act, Tape, Ties};
 use crate::run::verdict::{self, Verdict};
 use crate::run::{fail, init, locks, posture, procfs, pty};
-use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, security};
+use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, rights, security};
 
 /// Plays `tape` and never comes back.
 pub fn play(tape: &mut Tape) -> ! {
@@ -34,8 +34,11 @@ pub fn play(tape: &mut Tape) -> ! {
     init::become_command(tape)
 }
 
-/// Closes every descriptor from 3 on that is not in `kept`, which is in ascending order.
-fn close_others(kept: &[Fd]) -> Sys<()> {
+/// Closes every descriptor from 3 on that is not in `kept`, which is in ascending order; child-safe.
+///
+/// # Errors
+/// The errno of close_range(2).
+pub fn close_others(kept: &[Fd]) -> Sys<()> {
     let mut first = 3u32;
     for fd in kept {
         let Ok(number) = u32::try_from(fd.0) else { return Err(Errno::EBADF) };
@@ -78,6 +81,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
             keep(trees, *tree, mount::make_mount(context, *attributes)?)
         }
         Act::NewFile { tree, mode, content } => keep(trees, *tree, new_file(*mode, content)?),
+        Act::HandOver { trees: wanted } => hand_over(trees, wanted, ties.status),
         Act::Stage { tree, directories } => stage(taken(trees, *tree)?, directories),
         Act::AttachStaged { tree, directory } => mount::attach(taken(trees, *tree)?, directory),
         Act::MakeStaged { parent, name, mode } => tolerate(make_staged(parent, name, *mode)),
@@ -196,6 +200,23 @@ fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
     mount::attach(tree, c"/proc")?;
     path::change_dir_to(tree)?;
     directories.iter().try_for_each(|name| path::make_dir(name, 0o755))
+}
+
+/// The namespaces live on with their descriptors when all who were in them are gone, and so do the trees.
+fn hand_over(trees: &[Option<Fd>], wanted: &[usize], status: Fd) -> Sys<()> {
+    let mut handed = [Fd(-1); rights::MOST];
+    for (place, name) in handed.iter_mut().zip([c"/proc/self/ns/user", c"/proc/self/ns/mnt"]) {
+        *place = fd::open(name, libc::O_RDONLY, 0)?;
+    }
+    let room = handed.get_mut(2..).unwrap_or_default();
+    if wanted.len() > room.len() {
+        return Err(Errno::E2BIG);
+    }
+    for (place, number) in room.iter_mut().zip(wanted) {
+        *place = trees.get(*number).copied().flatten().ok_or(Errno::EBADSLT)?;
+    }
+    let sent = handed.get(..2 + wanted.len()).unwrap_or_default();
+    rights::send(status, &mut { verdict::SANDBOX }, sent)
 }
 
 /// A kept layer has what earlier runs made in it: no link of theirs is followed while the host is there.

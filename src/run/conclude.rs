@@ -8,6 +8,7 @@ use crate::host::Version;
 use crate::plan::Plan;
 use crate::run::cgroup::Groups;
 use crate::run::collect::{self, Waited};
+use crate::run::harvest::Harvested;
 use crate::run::relay::{self, Relay};
 use crate::run::traffic;
 use crate::run::verdict::{self, Ending, Verdict};
@@ -47,7 +48,23 @@ pub fn unstarted(ended: Ended, (started_at, started): Clocks, groups: Option<Gro
         refused: None,
         cgroup,
         leftovers,
+        changes: None,
+        failed: Vec::new(),
         warnings: Vec::new(),
+    }
+}
+
+impl Outcome {
+    /// Adds what was taken out. What a command that failed has not made is no second failure, which would hide
+    /// its own.
+    pub fn harvest(&mut self, harvested: Harvested) {
+        let Harvested { changes, failed, missing, warnings } = harvested;
+        (self.changes, self.failed) = (changes, failed);
+        self.warnings.extend(warnings);
+        match self.ended {
+            Ended::Exited { code: 0 } => self.failed.extend(missing),
+            _ => self.warnings.extend(missing.iter().map(ToString::to_string)),
+        }
     }
 }
 
@@ -110,8 +127,16 @@ impl Dead<'_> {
             refused: None,
             cgroup,
             leftovers,
+            changes: None,
+            failed: Vec::new(),
             warnings,
         }
+    }
+
+    /// Returns whether there was a command.
+    #[must_use]
+    pub fn ran(&self) -> bool {
+        self.failure().is_none() && (self.ending().is_some() || self.starting().is_some())
     }
 
     fn ending(&self) -> Option<Ending> {

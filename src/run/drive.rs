@@ -10,6 +10,8 @@ use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::filter::Filter;
+use crate::run::harvest::take::{self, Targets};
+use crate::run::harvest::{Hands, Harvested};
 use crate::run::numbers::namespace_flags;
 use crate::run::pty::Stdio;
 use crate::run::refusals::Refusals;
@@ -44,6 +46,7 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
     };
     let parts = Parts::open(plan, groups, standard)?;
+    let targets = Targets::open(plan, &exposed)?;
     let sources = match sources::open(plan, &exposed) {
         Ok(sources) => sources,
         Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
@@ -61,7 +64,7 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         Ok(Cloned::Parent { child, pidfd }) => {
             let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
             let refusals = if asks { Refusals::of(plan) } else { None };
-            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals };
+            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets };
             let outcome = parent(plan, side, parts, clocks);
             // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
             // the process ends with its run.
@@ -100,6 +103,8 @@ struct Side<'a> {
     theirs: OwnedFd,
     sources: Vec<Source>,
     refusals: Option<Refusals<'a>>,
+    /// Where what is taken out goes.
+    targets: Targets,
 }
 
 impl Parts {
@@ -206,6 +211,7 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
         refusals: side.refusals,
         status: number(&side.ours),
         early: Vec::new(),
+        hands: if plan.harvest.is_some() { Hands::Awaited } else { Hands::NotWanted },
         since: clocks.1,
     };
     let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| {
@@ -215,7 +221,7 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
     })?;
     // Given back before anything is said.
     drop(watched.terminal.take());
-    let (relays, mut verdicts) = (watched.relays, watched.early);
+    let (relays, mut verdicts, hands) = (watched.relays, watched.early, watched.hands);
     let (refused, asked) = watched.refusals.and_then(Refusals::finish).unzip();
     let reaped = reap(side.child)?;
     let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
@@ -224,7 +230,10 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
     // Their numbers follow each other, so this is one call.
     close_all([side.ours, side.signals, side.pidfd].into_iter().chain(asked));
     let warnings = unmapped.iter().map(|step| unmapped_warning(plan, *step)).collect();
-    let mut outcome = Dead { plan, verdicts, reaped, seen, clocks, traffic }.outcome(parts.groups, relays, warnings);
+    let dead = Dead { plan, verdicts, reaped, seen, clocks, traffic };
+    let harvested = if dead.ran() { take::all(plan, &side.targets, hands) } else { Harvested::default() };
+    let mut outcome = dead.outcome(parts.groups, relays, warnings);
+    outcome.harvest(harvested);
     outcome.leftovers.extend(survivors);
     outcome.refused = refused;
     Ok(outcome)

@@ -14,6 +14,7 @@ pub mod fifo;
 pub mod filter;
 pub mod garbage;
 pub mod group_name;
+pub mod harvest;
 pub mod idmap;
 pub mod init;
 pub mod landlock;
@@ -58,6 +59,10 @@ pub struct Outcome {
     pub cgroup: Option<(Version, String)>,
     /// What could not be removed from the host, as paths.
     pub leftovers: Vec<String>,
+    /// What the run changed in its root, where that was asked for and could be had.
+    pub changes: Option<harvest::Changed>,
+    /// What was to be taken out and could not be: the run is sbx's failure then, whatever the command did.
+    pub failed: Vec<crate::error::Error>,
     pub warnings: Vec<String>,
 }
 

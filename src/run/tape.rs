@@ -128,6 +128,9 @@ pub enum Act {
         mode: u32,
         content: Vec<u8>,
     },
+    HandOver {
+        trees: Vec<usize>,
+    },
     Stage {
         tree: usize,
         directories: Vec<CString>,
@@ -293,6 +296,9 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         },
         Op::NewFile { tree, mode, content } => {
             Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content, exposed)? }
+        }
+        Op::HandOver { trees } => {
+            Act::HandOver { trees: trees.iter().map(|tree| usize::from(tree.0)).collect() }
         }
         Op::Stage { tree, directories } => Act::Stage {
             tree: usize::from(tree.0),

@@ -13,6 +13,9 @@ pub const SIZE: usize = WORDS * 8;
 /// A message that says nothing: descriptors need bytes to go with.
 pub const SILENT: [u8; SIZE] = [0; SIZE];
 
+/// A message that says nothing either; with it goes what is needed after the run.
+pub const SANDBOX: [u8; SIZE] = [6; SIZE];
+
 /// A message.
 #[derive(Debug, Clone, Copy)]
 pub enum Verdict {
@@ -172,6 +175,8 @@ pub enum Handed {
     Terminal(Pair),
     /// Who is asked about calls that the filter refuses.
     Asked(Fd),
+    /// The namespaces of users and mounts, then the trees of the plan's harvest.
+    Sandbox([Option<Fd>; rights::MOST]),
 }
 
 /// Reads what is there, without waiting, with what was handed over; no message at all is the end.
@@ -181,10 +186,13 @@ pub enum Handed {
 pub fn receive_handed(status: Fd) -> Result<(Vec<Verdict>, Handed), Errno> {
     let mut bytes = [0u8; SIZE * 4];
     let (count, descriptors) = rights::receive(status, &mut bytes)?;
+    let last = count.checked_sub(SIZE).and_then(|start| bytes.get(start..count));
     let handed = match descriptors {
-        [Some(relay), Some(command)] => Handed::Terminal(Pair { relay, command }),
-        [Some(asked), None] => Handed::Asked(asked),
-        [None, _] => Handed::Nothing,
+        all if last == Some(&SANDBOX) => Handed::Sandbox(all),
+        [Some(relay), Some(command), None, ..] => Handed::Terminal(Pair { relay, command }),
+        [Some(asked), None, ..] => Handed::Asked(asked),
+        [None, ..] => Handed::Nothing,
+        _ => Handed::Nothing,
     };
     Ok((verdicts(&bytes, count), handed))
 }

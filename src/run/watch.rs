@@ -8,6 +8,7 @@ use crate::run::meter::Meter;
 use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
 use crate::run::terminal::{News, Terminal};
+use crate::run::harvest::Hands;
 use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
@@ -53,6 +54,8 @@ pub struct Watched<'a> {
     pub status: Fd,
     /// What was read from there already.
     pub early: Vec<Verdict>,
+    /// What is needed after the run.
+    pub hands: Hands,
     /// Some time before the command can have started, on CLOCK_MONOTONIC.
     pub since: u64,
 }
@@ -100,7 +103,8 @@ pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno
         kill_at: None,
     };
     while !state.step()? {}
-    // The terminal, and who was asked.
+    // What is for later, the terminal, and who was asked.
+    state.hear()?;
     state.hear()?;
     state.hear()?;
     state.drain()?;
@@ -158,6 +162,7 @@ impl Loop<'_, '_> {
     fn awaits(&self) -> bool {
         self.watched.terminal.as_ref().is_some_and(Terminal::is_awaited)
             || self.watched.refusals.as_ref().is_some_and(Refusals::is_awaited)
+            || matches!(self.watched.hands, Hands::Awaited)
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -319,7 +324,12 @@ impl Loop<'_, '_> {
             Err(Errno::ECONNRESET) => (Vec::new(), Handed::Nothing),
             other => other?,
         };
-        let Watched { terminal, refusals, relays, early, .. } = &mut *self.watched;
+        let Watched { terminal, refusals, relays, early, hands, .. } = &mut *self.watched;
+        if let Handed::Sandbox(handed) = handed {
+            *hands = Hands::of(handed);
+            early.extend(said);
+            return Ok(());
+        }
         let terminal = terminal.as_mut().filter(|terminal| terminal.is_awaited());
         match (handed, terminal, refusals) {
             (Handed::Terminal(pair), Some(terminal), _) => {
@@ -330,6 +340,10 @@ impl Loop<'_, '_> {
             (_, terminal, refusals) => {
                 terminal.into_iter().for_each(Terminal::hang_up);
                 refusals.iter_mut().for_each(|refusals| refusals.attach(None));
+                // It comes first of all, or not at all.
+                if matches!(hands, Hands::Awaited) {
+                    *hands = Hands::Never;
+                }
             }
         }
         early.extend(said);

@@ -13,6 +13,7 @@ pub(crate) fn agree(spec: &Spec, out: &mut Findings) {
     namespaces(spec, out);
     environment(spec, out);
     secret_files(spec, out);
+    kept(spec, out);
 }
 
 fn place<T>(spanned: &Spanned<T>) -> Span {
@@ -96,6 +97,11 @@ fn namespaces(spec: &Spec, out: &mut Findings) {
         let finding = Finding::new(place(mount), "mounts need the namespace `mount`");
         out.push(finding.label("would appear on the host").help(add(Namespace::Mount)));
     }
+    let kept = spec.changes.iter().map(place).chain(spec.collect.iter().map(place)).next();
+    if let (Some(at), false) = (kept, new(Namespace::Mount)) {
+        let finding = Finding::new(at, "only a root of the sandbox's own is looked at after the run");
+        out.push(finding.label("would be the host's").help(add(Namespace::Mount)));
+    }
     if let (Some(rootfs), false) = (&spec.rootfs, new(Namespace::Mount)) {
         let finding = Finding::new(place(rootfs), "a root needs the namespace `mount`");
         out.push(finding.label("cannot be mounted").help(add(Namespace::Mount)));
@@ -117,6 +123,33 @@ fn environment(spec: &Spec, out: &mut Findings) {
         if !seen.insert(name) {
             out.push(Finding::new(span, format!("the variable `{name}` comes twice")).label("the second one"));
         }
+    }
+}
+
+/// What is taken out of the sandbox at the end: each place once, and changes only where there can be some.
+fn kept(spec: &Spec, out: &mut Findings) {
+    let mut seen: BTreeSet<&str> = spec.changes.iter().map(|it| it.value.0.as_str()).collect();
+    for collect in &spec.collect {
+        let to = collect.value.to.0.as_str();
+        if !seen.insert(to) {
+            out.push(Finding::new(place(collect), format!("the destination `{to}` comes twice")).label("the second one"));
+        }
+    }
+    let Some(changes) = &spec.changes else { return };
+    let rootfs = spec.rootfs.as_ref().map(|it| &it.value);
+    let writable = rootfs.and_then(|it| it.writable.as_ref()).map(|it| it.value);
+    let read_only = match rootfs.map(|it| &it.source) {
+        Some(RootfsSource::Scratch) => {
+            let finding = Finding::new(place(changes), "an empty root has no layer below what a run adds to it");
+            out.push(finding.label("not with `rootfs \"scratch\"`").help("take it out with `collect \"/\" to=…`"));
+            return;
+        }
+        None | Some(RootfsSource::Host) => writable.is_none_or(|it| it == Writable::No),
+        Some(_) => writable == Some(Writable::No),
+    };
+    if read_only {
+        let finding = Finding::new(place(changes), "`changes` keeps what the run changes, but the root is read-only");
+        out.push(finding.label("without effect").help("add `writable=\"ephemeral\"` to `rootfs`, or remove it"));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::spec::{
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 22] = [
+const NODES: [&str; 24] = [
     "rootfs",
     "namespaces",
     "user",
@@ -33,11 +33,13 @@ const NODES: [&str; 22] = [
     "stdin",
     "tty",
     "init",
+    "changes",
+    "collect",
     "report",
     "best-effort",
 ];
 
-const REPEATABLE: [&str; 3] = ["env", "pass-env", "secret"];
+const REPEATABLE: [&str; 4] = ["env", "pass-env", "secret", "collect"];
 
 /// Returns what `nodes` say. With findings, what could be read of it.
 pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
@@ -136,6 +138,11 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             let init = reader.argument("`#true` or `#false`").and_then(|it| reader.truth(it));
             spec.init = init.map(|it| reader.spanned(if it { Init::Reaper } else { Init::Command }));
         }
+        "changes" => {
+            let path = reader.argument_read("a path", value::host_path, form::OUTSIDE);
+            spec.changes = path.map(|it| reader.spanned(it));
+        }
+        "collect" => spec.collect.extend(decode_mounts::collect(&mut reader).map(|it| reader.spanned(it))),
         "report" => spec.report = report(&mut reader).map(|it| reader.spanned(it)),
         "best-effort" => spec.best_effort = decode_limits::best_effort(&mut reader),
         _ => return decode_process::process(reader, spec),

@@ -1,12 +1,12 @@
-//! Turns the children of `mounts` into `Mount`s, in their order. It looks at no path
-//! of the machine.
+//! Turns the children of `mounts` into `Mount`s, in their order, and `collect` into what is
+//! taken out again. It looks at no path of the machine.
 
 use std::collections::BTreeSet;
 
 use crate::spec::diagnostic::Finding;
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::value::{self, form};
-use crate::spec::{Access, Bind, Exec, HostPath, Mount, Need};
+use crate::spec::{Access, Bind, Collect, Exec, HostPath, Mount, Need};
 use crate::units::{AbsPath, Spanned};
 
 const CHILDREN: [&str; 9] = ["bind", "tmpfs", "overlay", "file", "dir", "symlink", "volume", "device", "mask"];
@@ -38,6 +38,15 @@ pub(crate) fn mounts(reader: &mut Reader<'_, '_>) -> Vec<Spanned<Mount>> {
         child.finish(Children::None);
     }
     mounts
+}
+
+/// Returns what the node `collect` asks for.
+pub(crate) fn collect(reader: &mut Reader<'_, '_>) -> Option<Collect> {
+    let source = reader.argument_read("a path inside", value::inside_path, form::INSIDE);
+    let to = reader.required_property("to").and_then(|it| reader.read(it, value::host_path, form::OUTSIDE));
+    let optional = reader.property("optional").and_then(|it| reader.truth(it));
+    let need = if optional == Some(true) { Need::Optional } else { Need::Required };
+    Some(Collect { source: source?, to: to?, need })
 }
 
 fn mount(reader: &mut Reader<'_, '_>) -> Option<Mount> {

@@ -60,6 +60,10 @@ pub struct Spec {
     pub stdin: Option<Spanned<Stdin>>,
     pub tty: Option<Spanned<Tty>>,
     pub init: Option<Spanned<Init>>,
+    /// Where the changes of the root go, as a layer.
+    pub changes: Option<Spanned<HostPath>>,
+    /// In the order written; a destination may come only once.
+    pub collect: Vec<Spanned<Collect>>,
     pub report: Option<Spanned<ReportTarget>>,
     pub best_effort: Vec<Spanned<Feature>>,
 }
@@ -227,6 +231,14 @@ pub struct Bind {
     pub access: Access,
     pub need: Need,
     pub exec: Exec,
+}
+
+/// `collect "/path/inside" to="host path" optional=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collect {
+    pub source: AbsPath,
+    pub to: HostPath,
+    pub need: Need,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

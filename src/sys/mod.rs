@@ -11,6 +11,7 @@
 
 pub mod alloc;
 pub mod attempt;
+pub mod entry;
 pub mod fd;
 pub mod file;
 pub mod landlock;

@@ -1,0 +1,215 @@
+//! Writes members of a tar: names of any length and attributes by PAX, hard links by inode.
+//! Set-id bits are never written, nor what overlayfs notes for itself.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
+
+use crate::run::harvest::record::{Failure, shown};
+use crate::sys::entry::{self, Details, Kind};
+use crate::sys::file::{self, Access};
+use crate::sys::{Errno, Sys};
+
+/// As long as a name or a target may be in the plain header (`struct posix_header` of tar(5)).
+const NAME: usize = 100;
+
+/// A tar that is being written.
+pub struct Archive<W: Write> {
+    builder: Builder<W>,
+    /// The first name of each file that has several.
+    links: BTreeMap<(u64, u64), Vec<u8>>,
+    /// Attributes that PAX has no name for.
+    pub unnamed: u64,
+}
+
+impl<W: Write> fmt::Debug for Archive<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archive").field("links", &self.links.len()).finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Archive<W> {
+    /// Starts an archive.
+    pub fn new(sink: W) -> Self {
+        Self { builder: Builder::new(sink), links: BTreeMap::new(), unnamed: 0 }
+    }
+
+    /// Adds a directory; `path` has no slash at its end.
+    ///
+    /// # Errors
+    /// What could not be read or written.
+    pub fn directory(&mut self, path: &[u8], details: Details, handle: &OwnedFd) -> Result<(), Failure> {
+        let attributes = self.attributes(handle).map_err(|errno| unread(path, errno))?;
+        let name = [path, b"/"].concat();
+        self.member((&name, &[]), header(EntryType::Directory, details, 0), (attributes, &mut io::empty()))
+    }
+
+    /// Adds an empty file that says something by its name.
+    ///
+    /// # Errors
+    /// What could not be written.
+    pub fn marker(&mut self, path: &[u8]) -> Result<(), Failure> {
+        let details =
+            Details { kind: Kind::Regular, mode: 0, uid: 0, gid: 0, links: 1, device: 0, inode: 0, size: 0, modified: 0 };
+        self.member((path, &[]), header(EntryType::Regular, details, 0), (Vec::new(), &mut io::empty()))
+    }
+
+    /// Adds the regular file, link or FIFO that is `name` in `parent`.
+    ///
+    /// # Errors
+    /// What could not be read or written.
+    pub fn other(
+        &mut self,
+        path: &[u8],
+        details: Details,
+        (parent, name): (&OwnedFd, &OsStr),
+    ) -> Result<(), Failure> {
+        let failed = |errno| unread(path, errno);
+        match details.kind {
+            Kind::Symlink => {
+                let target = file::read_link_at(parent, name).map_err(failed)?.into_vec();
+                let header = header(EntryType::Symlink, details, 0);
+                self.member((path, &target), header, (Vec::new(), &mut io::empty()))
+            }
+            Kind::Fifo => {
+                let header = header(EntryType::Fifo, details, 0);
+                self.member((path, &[]), header, (Vec::new(), &mut io::empty()))
+            }
+            _ => {
+                if details.links > 1 {
+                    let inode = (details.device, details.inode);
+                    if let Some(first) = self.links.get(&inode).cloned() {
+                        let header = header(EntryType::Link, details, 0);
+                        return self.member((path, &first), header, (Vec::new(), &mut io::empty()));
+                    }
+                    self.links.insert(inode, path.to_vec());
+                }
+                let opened = file::open_at(parent, name, Access::Read).map_err(failed)?;
+                self.regular(path, opened)
+            }
+        }
+    }
+
+    /// Adds an open regular file.
+    ///
+    /// # Errors
+    /// What could not be read or written.
+    pub fn regular(&mut self, path: &[u8], opened: OwnedFd) -> Result<(), Failure> {
+        let details = entry::details(&opened).map_err(|errno| unread(path, errno))?;
+        if details.kind != Kind::Regular {
+            return Err(Failure::Refused { path: format!("/{}", shown(path)), why: "it changed while it was read".to_owned() });
+        }
+        let attributes = self.attributes(&opened).map_err(|errno| unread(path, errno))?;
+        let mut content = Exact { file: File::from(opened), left: details.size, failed: None };
+        let done = self.member((path, &[]), header(EntryType::Regular, details, details.size), (attributes, &mut content));
+        match content.failed {
+            Some(errno) => Err(unread(path, errno)),
+            None => done,
+        }
+    }
+
+    /// Ends the archive; returns what it was written to.
+    ///
+    /// # Errors
+    /// What could not be written.
+    pub fn finish(self) -> Result<W, Failure> {
+        self.builder.into_inner().map_err(|error| unwritten(&error))
+    }
+
+    fn member(
+        &mut self,
+        (path, target): (&[u8], &[u8]),
+        mut header: Header,
+        (attributes, content): (Vec<(String, Vec<u8>)>, &mut dyn Read),
+    ) -> Result<(), Failure> {
+        let mut records: Vec<(String, Vec<u8>)> = Vec::new();
+        if header.set_path(Path::new(OsStr::from_bytes(path))).is_err() {
+            records.push(("path".to_owned(), path.to_vec()));
+            fill(&mut header.as_old_mut().name, path);
+        }
+        if target.len() <= NAME {
+            fill(&mut header.as_old_mut().linkname, target);
+        } else {
+            records.push(("linkpath".to_owned(), target.to_vec()));
+            fill(&mut header.as_old_mut().linkname, target);
+        }
+        records.extend(attributes);
+        header.set_cksum();
+        let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.builder
+            .append_pax_extensions(records)
+            .and_then(|()| self.builder.append(&header, content))
+            .map_err(|error| unwritten(&error))
+    }
+
+    fn attributes(&mut self, file: impl AsFd) -> Sys<Vec<(String, Vec<u8>)>> {
+        let mut attributes = Vec::new();
+        let mut names = entry::attribute_names(&file)?;
+        names.sort();
+        for name in names.iter().filter(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")) {
+            let Some(text) = std::str::from_utf8(name).ok().filter(|text| !text.contains('=')) else {
+                self.unnamed += 1;
+                continue;
+            };
+            if let Some(value) = entry::attribute(&file, name)? {
+                attributes.push((format!("SCHILY.xattr.{text}"), value));
+            }
+        }
+        Ok(attributes)
+    }
+}
+
+fn unread(path: &[u8], errno: Errno) -> Failure {
+    Failure::Read { path: format!("/{}", shown(path)), errno }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    Failure::Write(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn fill(place: &mut [u8], text: &[u8]) {
+    place.fill(0);
+    place.iter_mut().zip(text).for_each(|(place, byte)| *place = *byte);
+}
+
+fn header(kind: EntryType, details: Details, size: u64) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(details.mode & 0o1777);
+    header.set_uid(details.uid.into());
+    header.set_gid(details.gid.into());
+    header.set_mtime(u64::try_from(details.modified).unwrap_or(0));
+    header.set_size(size);
+    header
+}
+
+/// Exactly as many bytes as the header says: a file that became shorter is an error, never a crooked archive.
+struct Exact {
+    file: File,
+    left: u64,
+    failed: Option<Errno>,
+}
+
+impl Read for Exact {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(room) = buffer.get_mut(..most).filter(|room| !room.is_empty()) else { return Ok(0) };
+        let read = match self.file.read(room) {
+            Ok(0) => Err(io::Error::from_raw_os_error(libc::EIO)),
+            other => other,
+        };
+        match &read {
+            Ok(count) => self.left -= u64::try_from(*count).unwrap_or(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.failed = Some(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
+        }
+        read
+    }
+}
