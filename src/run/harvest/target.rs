@@ -38,9 +38,8 @@ impl Target {
     /// A directory that is not there, or a path that ends in none.
     pub fn open(path: &Path, exposed: &Exposed, origin: Origin) -> Result<Self> {
         let shown = path.display().to_string();
-        let failed = |errno: Errno| {
-            Error::io(format_args!("cannot open the directory of `{shown}`"), &errno.into()).at(origin)
-        };
+        let failed =
+            |errno: Errno| Error::io(format_args!("cannot open the directory of `{shown}`"), &errno.into()).at(origin);
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(failed(Errno::EISDIR));
         };
