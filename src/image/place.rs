@@ -60,7 +60,7 @@ impl Tree {
             return self.root_member(&member);
         };
         if self.whiteouts == Whiteouts::Hide
-            && let Some(whiteout) = whiteout(name)?
+            && let Some(whiteout) = whiteout(above, name)?
         {
             return self.hide(above, whiteout);
         }
