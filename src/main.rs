@@ -43,6 +43,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
             let (removed, text) = app::machine::gc()?;
             print(&removed).map(|done| Done { text, ..done })
         }
+        Verb::Image(cli::Image { verb: cli::ImageVerb::Append(arguments) }) => print(&app::append::append(arguments)?),
         Verb::ExtractLayers => app::extract::confine(),
         Verb::PlaceLayers => app::extract::place(),
         Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
