@@ -54,7 +54,7 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// List, pull, verify and remove images
+    /// List, pull, verify, make and remove images
     Image(Image),
     /// Remove what killed runs left behind
     Gc {
@@ -140,6 +140,42 @@ pub enum ImageVerb {
     },
     /// Show what the parts of the store take on disk
     Du,
+    /// Write an image that has one layer more than its base, such as what `changes` kept
+    Append(Append),
+}
+
+#[derive(Debug, Args)]
+pub struct Append {
+    /// The image below, as `rootfs` names it; a directory or a tar becomes its only layer
+    #[arg(value_name = "BASE")]
+    pub base: String,
+    /// A tar of files and whiteouts, plain or packed with gzip or zstd
+    #[arg(value_name = "LAYER")]
+    pub layer: PathBuf,
+    /// Where the image goes: an OCI layout, made if it is not there; the tag is `latest` if none is given
+    #[arg(value_name = "oci:DIRECTORY[:TAG]")]
+    pub target: String,
+    /// Set a variable of the image (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Set a word of the entrypoint (can be repeated, one word each); the base's command goes with its entrypoint
+    #[arg(long, value_name = "WORD")]
+    pub entrypoint: Vec<String>,
+    /// Set a word of the command (can be repeated, one word each)
+    #[arg(long, value_name = "WORD")]
+    pub cmd: Vec<String>,
+    /// Set the user: a name or a number, with or without `:GROUP`
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Set the working directory
+    #[arg(long, value_name = "PATH")]
+    pub workdir: Option<String>,
+    /// Add a label (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// Choose one of a base for several platforms
+    #[arg(long, value_name = "OS/ARCHITECTURE")]
+    pub platform: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

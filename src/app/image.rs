@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::image_text as text;
 use crate::app::run::Done;
-use crate::app::{Refusal, gather, store};
+use crate::app::{Refusal, append, gather, store};
 use crate::cli::{self, ImageVerb};
 use crate::error::{Error, Kind, Result};
 use crate::image::stock::{self, Known, Match};
@@ -32,6 +32,7 @@ pub fn image(arguments: &cli::Image) -> std::result::Result<(Vec<u8>, Done), Ref
         ImageVerb::Remove { image } => remove(&store, image, arguments).map(fine),
         ImageVerb::Prune { older_than } => prune(&store, older_than.as_deref(), arguments).map(fine),
         ImageVerb::Du => du(&store, arguments).map(fine),
+        ImageVerb::Append(image) => append::append(image, &store).map(fine),
     });
     said.map_err(|error| Refusal::new(&error, None))
 }

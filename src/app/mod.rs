@@ -1,6 +1,7 @@
 //! The wiring: one verb a file, each a story. Only `main` prints errors; only these
 //! files and `main` know the terminal.
 
+pub mod append;
 pub mod check;
 pub mod configure;
 pub mod deliver;

@@ -2,6 +2,7 @@
 //! Nothing of an image is ever run or trusted here, and no image is ever changed.
 
 mod account;
+pub mod append;
 mod archive;
 mod ask;
 mod decode;

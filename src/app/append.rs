@@ -1,0 +1,85 @@
+//! `sbx image append`: a base and one more layer, as an image.
+
+use std::path::{Path, PathBuf};
+
+use crate::app::progress::Bar;
+use crate::cli::Append;
+use crate::error::{Error, Kind, Result};
+use crate::image::append::{self, Changed};
+use crate::image::oci::Form;
+use crate::image::registry::{Reference, SCHEME};
+use crate::image::{Asked, Pull, Source, Store};
+use crate::plan::facts::Invocation;
+use crate::spec::{RootfsSource, value_rootfs};
+use crate::units::Origin;
+
+/// The tag of an image that is given none, as everywhere.
+const LATEST: &str = "latest";
+
+/// Writes the image; returns the line with its digest.
+///
+/// # Errors
+/// What cannot be read or written, and words that mean nothing.
+pub fn append(arguments: &Append, store: &Store) -> Result<Vec<u8>> {
+    let invocation = Invocation {
+        base: std::env::current_dir().map_err(|source| Error::io("cannot look up the working directory", &source))?,
+        home: std::env::var_os("HOME").map(PathBuf::from),
+        ..Invocation::default()
+    };
+    let wrong = |word: &str, why: &str| {
+        Error::new(Kind::Usage, format!("`{}`: {why}", word.escape_debug())).at(Origin::CommandLine)
+    };
+    let base = value_rootfs::rootfs_source(&arguments.base).map_err(|why| wrong(&arguments.base, &why))?;
+    let target = value_rootfs::rootfs_source(&arguments.target).map_err(|why| wrong(&arguments.target, &why))?;
+    let RootfsSource::OciLayout(target) = target else {
+        return Err(wrong(&arguments.target, "an image is written as `oci:DIRECTORY[:TAG]`"));
+    };
+    let path = base.path().map(|path| invocation.absolute(path)).unwrap_or_default();
+    let reference;
+    let source = match &base {
+        RootfsSource::Host | RootfsSource::Scratch => {
+            return Err(wrong(&arguments.base, "it is no image; a directory of that name is `./NAME`"));
+        }
+        RootfsSource::Path(_) => Source::Path(&path),
+        RootfsSource::Directory(_) => Source::Directory(&path),
+        RootfsSource::Tar(_) => Source::Tar(&path),
+        RootfsSource::OciLayout(_) => Source::Images(Form::Layout, &path),
+        RootfsSource::OciArchive(_) => Source::Images(Form::OciArchive, &path),
+        RootfsSource::DockerArchive(_) => Source::Images(Form::DockerArchive, &path),
+        RootfsSource::Registry(name) => {
+            reference = Reference::parse(&format!("{SCHEME}{name}"))?;
+            Source::Registry(&reference, Pull::Missing)
+        }
+    };
+    let pair = |word: &String, what: &str| match word.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(wrong(word, what)),
+    };
+    for variable in &arguments.env {
+        pair(variable, "a variable reads NAME=VALUE")?;
+    }
+    let labels = arguments.label.iter().map(|label| pair(label, "a label reads NAME=VALUE"));
+    let words = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
+    let changed = Changed {
+        env: arguments.env.clone(),
+        entrypoint: words(&arguments.entrypoint),
+        cmd: words(&arguments.cmd),
+        user: arguments.user.clone(),
+        workdir: arguments.workdir.clone(),
+        labels: labels.collect::<Result<_>>()?,
+    };
+    if changed.workdir.as_ref().is_some_and(|path| !Path::new(path).is_absolute()) {
+        return Err(wrong(changed.workdir.as_deref().unwrap_or_default(), "a working directory is absolute"));
+    }
+    let asked = Asked { tag: base.tag(), platform: arguments.platform.as_deref(), ..Asked::from(source) };
+    let (directory, tag) = (invocation.absolute(&target.path), target.tag.as_deref().unwrap_or(LATEST));
+    let mut bar = Bar::new(&base.as_written());
+    let digest = append::append(
+        (&asked, &arguments.layer),
+        (&directory, tag),
+        &changed,
+        || Ok(store.clone()),
+        &mut |progress| bar.show(progress),
+    )?;
+    Ok(format!("{digest}\n").into_bytes())
+}
