@@ -23,6 +23,7 @@ mod host_live;
 mod hostile;
 mod identity;
 mod image;
+mod image_verbs;
 mod landlock;
 mod layered;
 mod limits;

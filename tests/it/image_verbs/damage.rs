@@ -1,0 +1,149 @@
+//! Each file of the store is cut, bent and lost in turn: what is damaged is found, and a run repairs it or refuses.
+
+use std::path::Path;
+
+use crate::harness::Who;
+use crate::image_verbs::shop::{SAID, Shop};
+use crate::registry::yard::Yard;
+
+/// What happens to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    Cut,
+    Bent,
+    Lost,
+}
+
+fn harm(path: &Path, harm: Harm) {
+    let mut bytes = std::fs::read(path).unwrap();
+    match harm {
+        Harm::Cut => bytes.truncate(bytes.len() / 2),
+        Harm::Bent => {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 2;
+        }
+        Harm::Lost => return std::fs::remove_file(path).unwrap(),
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Damages each file, verifies, and runs: with the root as it is, and with none, so that the layers are needed.
+fn each_file(shop: &Shop, source: &str, harmless: &dyn Fn(&str) -> bool) {
+    let fine = shop.run(source);
+    assert_eq!((fine.out.as_str(), fine.status), (SAID, 0), "{fine:?}");
+    assert_eq!(shop.image_verb(&["verify"]), "");
+    shop.save();
+    let files = shop.files();
+    assert!(files.len() > 8, "{files:?}");
+    for file in &files {
+        for how in [Harm::Cut, Harm::Bent, Harm::Lost] {
+            shop.restore();
+            harm(&shop.store(file), how);
+            let found = shop.sbx(&["image", "verify"]);
+            let status = i32::from(how != Harm::Lost || !harmless(file));
+            assert_eq!(found.status, status, "{file} {how:?}: {found:?}");
+            let name = file.split(['/', '.']).nth(1).unwrap();
+            let named = found.out.contains(name) || how == Harm::Lost;
+            assert!(status == 0 || named, "{file} {how:?} is not named: {found:?}");
+
+            let ran = shop.run(source);
+            assert_eq!((ran.out.as_str(), ran.status), (SAID, 0), "{file} {how:?}: {ran:?}");
+            shop.script("chmod -R u+rwX \"$1\"; rm -rf \"$1\"", &[&shop.store("roots").display().to_string()]);
+            let ran = shop.run(source);
+            assert_eq!((ran.out.as_str(), ran.status), (SAID, 0), "{file} {how:?}, without roots: {ran:?}");
+
+            shop.restore();
+            harm(&shop.store(file), how);
+            shop.image_verb(&["verify", "--repair"]);
+            assert_eq!(shop.image_verb(&["verify"]), "", "{file} {how:?}");
+            let ran = shop.run(source);
+            assert_eq!((ran.out.as_str(), ran.status), (SAID, 0), "{file} {how:?}, repaired: {ran:?}");
+            assert_eq!(shop.image_verb(&["verify"]), "", "{file} {how:?}, after the run");
+        }
+    }
+}
+
+#[test]
+fn every_file_of_an_archive() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        // Notes of a file that is still there are made again.
+        each_file(&shop, "oci-archive:oci.tar:a", &|file| file.starts_with("seen/"));
+    }
+}
+
+#[test]
+fn every_file_of_a_registrys_image() {
+    let Some(yard) = Yard::new() else { return };
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        let server = yard.registry(&crate::registry::yard::Door::Open);
+        let name = server.name("b/c:a");
+        shop.script(
+            "skopeo --insecure-policy copy -q --dest-tls-verify=false \"oci:$1:a\" \"$2\"",
+            &[&shop.text("lay"), &name],
+        );
+        shop.image_verb(&["pull", &name]);
+        let image = &shop.json(&["inspect", &name])[0];
+        let packed: Vec<String> = image["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| layer["digest"].as_str().unwrap().replace("sha256:", "blobs/"))
+            .collect();
+        // A layer that is unpacked needs no packed one, and what has lost its name is pulled by it again.
+        each_file(&shop, &name, &|file| file.starts_with("names/") || packed.iter().any(|blob| blob == file));
+    }
+}
+
+#[test]
+fn whatever_changes_in_a_tree_is_found() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        shop.image_verb(&["pull", "oci:lay:a"]);
+        shop.save();
+        let layers = shop.store("layers").display().to_string();
+        for (script, words) in [
+            ("printf X | dd of=\"$f/d/two\" conv=notrunc bs=1 2>&1", ["`/d/two` its contents have the digest"]),
+            ("echo more >> \"$f/d/two\"", ["`/d/two` has 24 bytes, not 20"]),
+            ("chmod 0600 \"$f/d/two\"", ["`/d/two` has the mode 0600, not 0644"]),
+            ("rm \"$f/d/two\"", ["`/d/two` is missing"]),
+            ("echo > \"$f/d/three\"", ["`/d/three` is not in the list"]),
+            ("rm \"$f/d/two\"; ln -s / \"$f/d/two\"", ["`/d/two` is not a regular file"]),
+            ("rm \"$f/d/two\"; mkdir \"$f/d/two\"", ["`/d/two` is not a regular file"]),
+            ("chmod 0700 \"$f/d\"", ["`/d` has the mode 0700, not 0755"]),
+            ("rm -r \"$f\"", ["`/` is missing"]),
+        ] {
+            shop.restore();
+            let script = format!("set -e; f=$(dirname $(dirname \"$1\"/*/rootfs/d/two)); {script}");
+            shop.script(&script, &[&layers]);
+            let found = shop.sbx(&["image", "verify"]);
+            assert_eq!(found.status, 1, "{script}: {found:?}");
+            assert!(found.out.contains(words[0]), "{script}: {found:?}");
+            shop.image_verb(&["verify", "--repair"]);
+            assert_eq!(shop.image_verb(&["verify"]), "");
+            let ran = shop.run("oci:lay:a");
+            assert_eq!((ran.out.as_str(), ran.status), (SAID, 0), "{script}: {ran:?}");
+            assert_eq!(shop.image_verb(&["verify"]), "");
+        }
+        // In a root alone: what it does not share with a layer.
+        shop.restore();
+        shop.script("echo > \"$1\"/*/rootfs/d/three", &[&shop.store("roots").display().to_string()]);
+        let found = shop.json(&["list"]);
+        assert_eq!(found.as_array().unwrap().len(), 1);
+        let found = shop.sbx(&["image", "verify", "--json"]);
+        let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+        assert_eq!(found["problems"][0]["kind"], "root", "{found}");
+        assert_eq!(found["problems"][0]["path"], "/d/three", "{found}");
+    }
+}
+
+#[test]
+fn owners_are_verified_where_they_are_kept() {
+    let Some(who) = Who::root() else { return };
+    let Some(shop) = Shop::new(who) else { return };
+    shop.image_verb(&["pull", "oci:lay:a"]);
+    shop.script("chown 7:8 \"$1\"/*/rootfs/d/two", &[&shop.store("layers").display().to_string()]);
+    let found = shop.sbx(&["image", "verify", "oci:lay:a"]);
+    assert!(found.status == 1 && found.out.contains("`/d/two` belongs to 7:8, not to 0:0"), "{found:?}");
+}
