@@ -48,6 +48,15 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List what the runs of a spec have changed in its root, where `upper` keeps it: added, modified, deleted
+    Diff {
+        /// The spec; `-` is standard input
+        #[arg(value_name = "SPEC")]
+        spec: PathBuf,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what this host can do, what is missing, and the one thing to change for each
     Doctor {
         /// Write JSON

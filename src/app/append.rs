@@ -79,12 +79,9 @@ fn written(arguments: &Append) -> Result<Vec<u8>> {
     let asked = Asked { tag: base.tag(), platform: arguments.platform.as_deref(), ..Asked::from(source) };
     let (directory, tag) = (invocation.absolute(&target.path), target.tag.as_deref().unwrap_or(LATEST));
     let mut bar = Bar::new(&base.as_written());
-    let digest = append::append(
-        (&asked, &arguments.layer),
-        (&directory, tag),
-        &changed,
-        store::of_caller,
-        &mut |progress| bar.show(progress),
-    )?;
+    let digest =
+        append::append((&asked, &arguments.layer), (&directory, tag), &changed, store::of_caller, &mut |progress| {
+            bar.show(progress)
+        })?;
     Ok(format!("{digest}\n").into_bytes())
 }

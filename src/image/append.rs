@@ -75,9 +75,7 @@ pub fn append(
     blobs.push(added);
     apply(&mut config, changed);
     let config = layout.document(&config_document(&config, &blobs))?;
-    let descriptor = |media: &str, digest: &Digest, size: u64| {
-        json!({"mediaType": media, "digest": digest.to_string(), "size": size})
-    };
+    let descriptor = |media: &str, digest: &Digest, size: u64| json!({"mediaType": media, "digest": digest.to_string(), "size": size});
     let layers: Vec<Value> = blobs.iter().map(|blob| descriptor(&blob.media, &blob.digest, blob.size)).collect();
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(CONFIG, &config.0, config.1), "layers": layers,
@@ -143,9 +141,11 @@ impl Layout {
         store: impl Fn() -> Result<Store>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Config, Vec<Blob>)> {
-        let scratch = || file::create_unnamed(&self.root).map(File::from).map_err(|errno| {
-            Error::io(format_args!("cannot create a file in `{}`", self.root.display()), &errno.into())
-        });
+        let scratch = || {
+            file::create_unnamed(&self.root).map(File::from).map_err(|errno| {
+                Error::io(format_args!("cannot create a file in `{}`", self.root.display()), &errno.into())
+            })
+        };
         let platform = base.platform.map(Platform::parse).transpose()?;
         let (form, path) = match base.source {
             Source::Registry(reference, _) => {
@@ -167,8 +167,7 @@ impl Layout {
             Source::Tar(path) | Source::Directory(path) => return self.archive(path),
         };
         let selection = Selection { tag: base.tag.map(str::to_owned), platform };
-        let manifest =
-            oci::open(form, At { path, held: base.held }, &selection, Scratch { file: &scratch, progress })?;
+        let manifest = oci::open(form, At { path, held: base.held }, &selection, Scratch { file: &scratch, progress })?;
         self.copy(&manifest)
     }
 
@@ -212,7 +211,8 @@ impl Layout {
     fn layer(&self, packed: Packed<'_>, squeeze: Squeeze) -> Result<Blob> {
         let diff_id = diff_id(packed)?;
         let mut start = [0u8; 6];
-        let count = packed.file.read_at(&mut start, packed.offset).map_err(|error| Error::io("cannot be read", &error))?;
+        let count =
+            packed.file.read_at(&mut start, packed.offset).map_err(|error| Error::io("cannot be read", &error))?;
         let suffix = match start.get(..count).unwrap_or_default() {
             [0x1f, 0x8b, ..] => "+gzip",
             [0x28, 0xb5, 0x2f, 0xfd, ..] => "+zstd",
@@ -373,7 +373,8 @@ fn config_document(config: &Config, blobs: &[Blob]) -> Value {
     if !config.cmd.is_empty() {
         run["Cmd"] = json!(config.cmd);
     }
-    for (name, value) in [("User", &config.user), ("WorkingDir", &config.workdir), ("StopSignal", &config.stop_signal)] {
+    for (name, value) in [("User", &config.user), ("WorkingDir", &config.workdir), ("StopSignal", &config.stop_signal)]
+    {
         if let Some(value) = value {
             run[name] = json!(value);
         }
@@ -386,9 +387,7 @@ fn config_document(config: &Config, blobs: &[Blob]) -> Value {
     }
     let last = blobs.len().saturating_sub(1);
     // The same words make the same image; without a time umoci 0.4 does not read it.
-    let history = |number: usize| {
-        json!({"created": EPOCH, "created_by": if number == last { "sbx image append" } else { "base" }})
-    };
+    let history = |number: usize| json!({"created": EPOCH, "created_by": if number == last { "sbx image append" } else { "base" }});
     let mut document = json!({
         "created": EPOCH, "architecture": config.platform.architecture, "os": config.platform.os, "config": run,
         "rootfs": {"type": "layers", "diff_ids": blobs.iter().map(|blob| blob.diff_id.to_string()).collect::<Vec<_>>()},

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, Facts, FileKind, Inputs};
-use crate::plan::harvest::Upper;
 use crate::plan::ground::{self, Grounds, MASKED};
+use crate::plan::harvest::Upper;
 use crate::plan::layers::{self, Made};
 use crate::plan::posture;
 use crate::plan::steps::{DATA, DEVICE, KEPT, NewFilesystem, Place, SEALED, Steps, View, WRITABLE};

@@ -3,12 +3,12 @@
 
 use crate::plan::{Capture, Watch};
 use crate::run::cgroup::Groups;
+use crate::run::harvest::Hands;
 use crate::run::init::END;
 use crate::run::meter::Meter;
 use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
 use crate::run::terminal::{News, Terminal};
-use crate::run::harvest::Hands;
 use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;

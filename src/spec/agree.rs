@@ -132,7 +132,9 @@ fn kept(spec: &Spec, out: &mut Findings) {
     for collect in &spec.collect {
         let to = collect.value.to.0.as_str();
         if !seen.insert(to) {
-            out.push(Finding::new(place(collect), format!("the destination `{to}` comes twice")).label("the second one"));
+            out.push(
+                Finding::new(place(collect), format!("the destination `{to}` comes twice")).label("the second one"),
+            );
         }
     }
     let Some(changes) = &spec.changes else { return };

@@ -56,8 +56,17 @@ impl<W: Write> Archive<W> {
     /// # Errors
     /// What could not be written.
     pub fn marker(&mut self, path: &[u8]) -> Result<(), Failure> {
-        let details =
-            Details { kind: Kind::Regular, mode: 0, uid: 0, gid: 0, links: 1, device: 0, inode: 0, size: 0, modified: 0 };
+        let details = Details {
+            kind: Kind::Regular,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            links: 1,
+            device: 0,
+            inode: 0,
+            size: 0,
+            modified: 0,
+        };
         self.member((path, &[]), header(EntryType::Regular, details, 0), (Vec::new(), &mut io::empty()))
     }
 
@@ -65,12 +74,7 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// What could not be read or written.
-    pub fn other(
-        &mut self,
-        path: &[u8],
-        details: Details,
-        (parent, name): (&OwnedFd, &OsStr),
-    ) -> Result<(), Failure> {
+    pub fn other(&mut self, path: &[u8], details: Details, (parent, name): (&OwnedFd, &OsStr)) -> Result<(), Failure> {
         let failed = |errno| unread(path, errno);
         match details.kind {
             Kind::Symlink => {
@@ -104,11 +108,15 @@ impl<W: Write> Archive<W> {
     pub fn regular(&mut self, path: &[u8], opened: OwnedFd) -> Result<(), Failure> {
         let details = entry::details(&opened).map_err(|errno| unread(path, errno))?;
         if details.kind != Kind::Regular {
-            return Err(Failure::Refused { path: format!("/{}", shown(path)), why: "it changed while it was read".to_owned() });
+            return Err(Failure::Refused {
+                path: format!("/{}", shown(path)),
+                why: "it changed while it was read".to_owned(),
+            });
         }
         let attributes = self.attributes(&opened).map_err(|errno| unread(path, errno))?;
         let mut content = Exact { file: File::from(opened), left: details.size, failed: None };
-        let done = self.member((path, &[]), header(EntryType::Regular, details, details.size), (attributes, &mut content));
+        let done =
+            self.member((path, &[]), header(EntryType::Regular, details, details.size), (attributes, &mut content));
         match content.failed {
             Some(errno) => Err(unread(path, errno)),
             None => done,

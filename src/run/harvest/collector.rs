@@ -114,12 +114,7 @@ fn work(
     archive.finish()?.into_inner().map(drop).map_err(|error| errno(error.into_error()))
 }
 
-fn walk(
-    harvest: &Harvest,
-    sandbox: &Sandbox,
-    changes: &Changes,
-    sink: &mut dyn upper::Sink,
-) -> Result<(), Failure> {
+fn walk(harvest: &Harvest, sandbox: &Sandbox, changes: &Changes, sink: &mut dyn upper::Sink) -> Result<(), Failure> {
     let tree = |tree| harvest.number(tree).and_then(|number| sandbox.trees.get(number));
     let mut uppers: Vec<_> = changes.uppers.iter().collect();
     uppers.sort_by(|left, right| left.place.cmp(&right.place));
@@ -151,5 +146,6 @@ fn enter(plan: &Plan, sandbox: &Sandbox) -> Sys<()> {
     }
     security::set_capabilities(READ_ALL, 0)?;
     security::not_dumpable()?;
-    process::unblock_signals()
+    // Where nobody reads any more a write has to say so.
+    process::unblock_all_but(libc::SIGPIPE)
 }

@@ -67,7 +67,10 @@ impl<W: Write> Walk<'_, W> {
     fn directory(&mut self, handle: &OwnedFd) -> Result<(), Failure> {
         self.depth += 1;
         if self.depth > DEPTH {
-            return Err(Failure::Refused { path: self.inside(), why: format!("it lies more than {DEPTH} directories deep") });
+            return Err(Failure::Refused {
+                path: self.inside(),
+                why: format!("it lies more than {DEPTH} directories deep"),
+            });
         }
         let mut names = file::names(handle.as_fd()).map_err(|errno| Failure::Read { path: self.inside(), errno })?;
         names.sort();
@@ -87,7 +90,8 @@ impl<W: Write> Walk<'_, W> {
         let details = match file::open_at(parent, name, Access::Place).and_then(entry::details) {
             Ok(details) => details,
             Err(Errno::EXDEV) => {
-                self.record.warn(format!("`{}` is left out: it is a mount, which takes a line of its own", self.inside()));
+                self.record
+                    .warn(format!("`{}` is left out: it is a mount, which takes a line of its own", self.inside()));
                 return Ok(());
             }
             Err(errno) => return Err(failed(self, errno)),
@@ -100,7 +104,8 @@ impl<W: Write> Walk<'_, W> {
             }
             Kind::Regular | Kind::Symlink => self.archive.other(&self.path, details, (parent, name)),
             Kind::Fifo | Kind::Socket | Kind::Device(_) => {
-                self.record.warn(format!("`{}` is left out: it is neither a file, a directory nor a link", self.inside()));
+                self.record
+                    .warn(format!("`{}` is left out: it is neither a file, a directory nor a link", self.inside()));
                 Ok(())
             }
         }

@@ -104,7 +104,10 @@ impl fmt::Display for Record {
 /// Returns the bytes of a name as text of one line.
 #[must_use]
 pub fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    String::from_utf8_lossy(name)
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,7 +125,8 @@ mod tests {
             Some(Failure::Read { path: shown(b"/a b\n\tc"), errno: Errno::EACCES }),
             Some(Failure::Refused { path: "/x".to_owned(), why: "too deep".to_owned() }),
         ] {
-            let mut record = Record { counts: Counts { added: 1, modified: 2, deleted: 3 }, failure, ..Record::default() };
+            let mut record =
+                Record { counts: Counts { added: 1, modified: 2, deleted: 3 }, failure, ..Record::default() };
             record.warn("left out".to_owned());
             assert_eq!(Record::read(&record.to_string()), Record { end: End::Whole, ..record.clone() });
         }

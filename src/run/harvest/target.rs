@@ -38,9 +38,8 @@ impl Target {
     /// A directory that is not there, or a path that ends in none.
     pub fn open(path: &Path, exposed: &Exposed, origin: Origin) -> Result<Self> {
         let shown = path.display().to_string();
-        let failed = |errno: Errno| {
-            Error::io(format_args!("cannot open the directory of `{shown}`"), &errno.into()).at(origin)
-        };
+        let failed =
+            |errno: Errno| Error::io(format_args!("cannot open the directory of `{shown}`"), &errno.into()).at(origin);
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(failed(Errno::EISDIR));
         };
@@ -126,13 +125,10 @@ impl Staged<'_> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         let directory = &self.target.directory;
-        match file::unlink_at(directory, &self.name) {
-            Err(Errno::EISDIR | Errno::EPERM) => {
-                // Through a descriptor: the name of the directory may lead elsewhere by now.
-                let below = Path::new("/proc/self/fd").join(number(directory).0.to_string()).join(&self.name);
-                std::fs::remove_dir_all(below).ok();
-            }
-            _ => {}
+        if let Err(Errno::EISDIR | Errno::EPERM) = file::unlink_at(directory, &self.name) {
+            // Through a descriptor: the name of the directory may lead elsewhere by now.
+            let below = Path::new("/proc/self/fd").join(number(directory).0.to_string()).join(&self.name);
+            std::fs::remove_dir_all(below).ok();
         }
     }
 }

@@ -40,9 +40,17 @@ pub enum What<'a> {
     Nothing,
     /// Nothing either, but no whiteout says so: its directory hides all that is below.
     NothingBelow,
-    Directory { details: Details, handle: &'a OwnedFd, below: Below },
+    Directory {
+        details: Details,
+        handle: &'a OwnedFd,
+        below: Below,
+    },
     /// Anything else, by its name in its directory.
-    Other { details: Details, parent: &'a OwnedFd, name: &'a OsStr },
+    Other {
+        details: Details,
+        parent: &'a OwnedFd,
+        name: &'a OsStr,
+    },
 }
 
 /// Whether a directory shows what the layers below have in it.
@@ -264,7 +272,8 @@ fn found(directory: &OwnedFd, name: &OsStr) -> Sys<Option<Details>> {
 /// The directory was opened as a place only.
 fn list(directory: &OwnedFd) -> Sys<Vec<OsString>> {
     let here = file::open_at(directory, OsStr::new("."), Access::Directory)?;
-    let mut names: Vec<OsString> = file::names(here.as_fd())?.into_iter().map(|name| OsString::from_vec(name.into_vec())).collect();
+    let mut names: Vec<OsString> =
+        file::names(here.as_fd())?.into_iter().map(|name| OsString::from_vec(name.into_vec())).collect();
     names.sort();
     Ok(names)
 }

@@ -16,7 +16,7 @@ fn a_file_and_a_directory_come_out_after_a_failure_too() {
         return;
     }
     for who in Who::all() {
-        let sbx = sbx(who, "collect \"/out\" to=\"@/dist\"\ncollect \"/out/a\" to=\"@/a\"\ncollect \"/m/t\" to=\"@/t\"\nmounts { tmpfs \"/m\"; }")
+        let sbx = sbx(who, "collect \"/out\" to=\"@/dist\"\ncollect \"/out/a\" to=\"@/a\"\ncollect \"/m/t\" to=\"@/t\"\nmounts { tmpfs \"/m\"; }\nseccomp \"none\"")
             .sh("mkdir -p /out/d && echo 1 >/out/a && echo 2 >/out/d/b && echo 3 >/m/t && busybox ln -s /etc/shadow /out/l \
                 && busybox mkfifo /out/p && chmod 4711 /out/a && chmod 0 /out/d/b && chmod 555 /out/d; exit 7");
         let ran = sbx.run();
@@ -40,7 +40,9 @@ fn a_link_leads_nowhere_but_into_the_sandbox() {
     }
     for who in Who::all() {
         let sbx = sbx(who, "collect \"/out\" to=\"@/out\"\ncollect \"/up/passwd\" to=\"@/up\"");
-        let sbx = sbx.sh("echo inside >/etc/passwd; busybox ln -s ../../../../etc/passwd /out; busybox ln -s ../../../../etc /up");
+        let sbx = sbx.sh(
+            "echo inside >/etc/passwd; busybox ln -s ../../../../etc/passwd /out; busybox ln -s ../../../../etc /up",
+        );
         sbx.run().ok();
         assert_eq!((sbx.read("out"), sbx.read("up")), ("inside\n".to_owned(), "inside\n".to_owned()), "{who:?}");
         assert!(!sbx.path("out").is_symlink());
@@ -83,7 +85,8 @@ fn a_destination_in_a_given_directory_is_reached_without_links() {
         return;
     }
     for who in Who::all() {
-        let sbx = sbx(who, "collect \"/f\" to=\"@/shared/d/f\"\nmounts { bind \"@/shared\" \"/shared\" access=\"rw\"; }");
+        let sbx =
+            sbx(who, "collect \"/f\" to=\"@/shared/d/f\"\nmounts { bind \"@/shared\" \"/shared\" access=\"rw\"; }");
         let sbx = sbx.dir("shared").dir("shared/d").dir("victim").file("victim/f", b"victim");
         // The directory was opened before the command ran: what takes its name gets nothing.
         let swap = "echo new >/f; busybox mv /shared/d /shared/e; busybox ln -s ../victim /shared/d";
@@ -118,8 +121,13 @@ fn what_is_not_there_is_said_once_the_command_did_its_part() {
 #[test]
 fn a_full_disk_is_sbx_s_failure_and_leaves_what_was_there() {
     let (true, Some(who)) = (has_rootfs(), Who::root()) else { return };
-    let sbx = sbx(who, "collect \"/big\" to=\"@/small/big\"\ncollect \"/tree\" to=\"@/small/tree\"\nchanges \"@/small/out.tar\"");
-    let sbx = sbx.dir("small").sh("dd if=/dev/zero of=/big bs=64k count=64 2>/dev/null; mkdir /tree; busybox cp /big /tree/big");
+    let sbx = sbx(
+        who,
+        "collect \"/big\" to=\"@/small/big\"\ncollect \"/tree\" to=\"@/small/tree\"\nchanges \"@/small/out.tar\"",
+    );
+    let sbx = sbx
+        .dir("small")
+        .sh("dd if=/dev/zero of=/big bs=64k count=64 2>/dev/null; mkdir /tree; busybox cp /big /tree/big");
     // In a mount namespace of the test's own, so that nothing is left on the host whatever happens.
     let place = sbx.path("small").display().to_string();
     let script = format!(

@@ -26,7 +26,8 @@ const LIST: &str = "cd /; chmod 700 /closed 2>/dev/null; busybox find . -xdev ! 
     else stat -c '%n %F %a %u %g %s' $n; fi; done; cat /mod /moded /swap/both /keep/deep/f; test /h1 -ef /h2 && echo linked";
 
 fn run(sbx: Sbx, rootfs: &str, layer: &str, script: &str) -> (Sbx, String) {
-    let sbx = sbx.spec(&format!("rootfs \"{rootfs}\"\nchanges \"{layer}\"\nuser \"root\"")).sh(script);
+    let sbx =
+        sbx.spec(&format!("rootfs \"{rootfs}\"\nchanges \"{layer}\"\nuser \"root\"\nseccomp \"none\"")).sh(script);
     let ran = sbx.run();
     let said = ran.ok().to_owned();
     assert_eq!(ran.stderr, "", "{ran:?}");
@@ -50,7 +51,8 @@ fn a_layer_on_its_base_is_what_the_run_saw() {
         let base = crate::fixture::of(who).join("root").display().to_string();
         let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
         let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
-        let (sbx, seen) = run(sbx, "oci:@/image:one", "@/two.tar", &format!("{CHANGE}; chmod 0755 /set; {LIST}; chmod 0 /closed"));
+        let (sbx, seen) =
+            run(sbx, "oci:@/image:one", "@/two.tar", &format!("{CHANGE}; chmod 0755 /set; {LIST}; chmod 0 /closed"));
         assert!(seen.contains("linked") && seen.contains("./was-dir regular file"), "{who:?} {seen}");
         let sbx = append(sbx, ["oci:image:one", "two.tar", "oci:image:two"]);
         let (_, again) = run(sbx, "oci:@/image:two", "@/three.tar", LIST);
@@ -114,7 +116,8 @@ fn the_report_counts_and_a_failed_command_has_changed_something_too() {
     for who in Who::all() {
         let sbx = Sbx::new(who).spec("rootfs \"%/root\"\nchanges \"@/out.tar\"");
         let script = "echo x >/new; echo y >>/etc/passwd; rm -r /work; exit 3";
-        let ran = sbx.sh(script).run_with("X", "y");
+        let sbx = sbx.sh(script);
+        let ran = sbx.run();
         assert_eq!(ran.code(), 3, "{ran:?}");
         let changes = &ran.report["changes"];
         let count = |name: &str| changes[name].as_u64().unwrap();
@@ -136,6 +139,12 @@ fn a_kept_layer_and_the_host_s_root_have_changes_too() {
         let sbx = sbx.sh("echo x >>/second");
         sbx.run().ok();
         assert_eq!(names(&sbx, "out.tar"), ["etc/", "etc/.wh.passwd", "first", "second"], "{who:?}");
+        let spec = sbx.path("spec.kdl").display().to_string();
+        let sbx = sbx.verb(&["diff", &spec]).cmd(&[]);
+        assert_eq!(sbx.run().stdout, "D /etc/passwd\nA /first\nA /second\n", "{who:?}");
+        let sbx = sbx.flags(&["--json"]);
+        let said: serde_json::Value = serde_json::from_str(&sbx.run().stdout).unwrap();
+        assert_eq!(said["changes"][0], serde_json::json!({"kind": "deleted", "path": "/etc/passwd"}), "{who:?}");
         let sbx = Sbx::new(who).spec("rootfs \"host\" writable=\"ephemeral\"\nchanges \"@/out.tar\"");
         let sbx = sbx.sh("mkdir /mine && echo x >/mine/a");
         sbx.run().ok();
@@ -149,7 +158,9 @@ fn a_name_that_would_hide_another_is_left_out_and_said() {
         return;
     }
     for who in Who::all() {
-        let sbx = Sbx::new(who).spec("rootfs \"%/root\"\nchanges \"@/out.tar\"").sh("echo x >/etc/.wh.passwd; echo y >/etc/ok");
+        let sbx = Sbx::new(who)
+            .spec("rootfs \"%/root\"\nchanges \"@/out.tar\"")
+            .sh("echo x >/etc/.wh.passwd; echo y >/etc/ok");
         let ran = sbx.run();
         ran.ok();
         assert!(ran.stderr.contains("`/etc/.wh.passwd` is left out"), "{ran:?}");

@@ -12,7 +12,9 @@ fn members(sbx: &Sbx, name: &str) -> Vec<(String, tar::EntryType)> {
     let bytes = std::fs::read(sbx.path(name)).unwrap();
     let mut archive = tar::Archive::new(bytes.as_slice());
     let entries = archive.entries().unwrap().map(Result::unwrap);
-    entries.map(|entry| (String::from_utf8_lossy(&entry.path_bytes()).into_owned(), entry.header().entry_type())).collect()
+    entries
+        .map(|entry| (String::from_utf8_lossy(&entry.path_bytes()).into_owned(), entry.header().entry_type()))
+        .collect()
 }
 
 fn names(sbx: &Sbx, name: &str) -> Vec<String> {
