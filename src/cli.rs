@@ -48,6 +48,17 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List what the runs of a spec have changed in its root, where `upper` keeps it: added, modified, deleted
+    Diff {
+        /// The spec; `-` is standard input
+        #[arg(value_name = "SPEC")]
+        spec: PathBuf,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: Place,
+    },
     /// Say what this host can do, what is missing, and the one thing to change for each
     Doctor {
         /// Write JSON
@@ -92,7 +103,7 @@ pub struct Image {
 }
 
 /// Where images and volumes are.
-#[derive(Debug, Args, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Args, Default, PartialEq, Eq)]
 pub struct Place {
     /// Keep images and volumes in DIR, instead of SBX_STORE or the usual place
     #[arg(long, value_name = "DIR", global = true)]

@@ -37,6 +37,9 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         Verb::Plan { request, json } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
         }
+        Verb::Diff { spec, json, store } => {
+            print(&app::diff::diff((spec, store), if *json { Rendering::Json } else { Rendering::Text })?)
+        }
         Verb::Doctor { json: true } => print(&app::machine::doctor_json()?),
         Verb::Doctor { json: false } => print(&app::machine::doctor_text()),
         Verb::Image(arguments) => {

@@ -5,6 +5,7 @@ pub mod append;
 pub mod check;
 pub mod configure;
 pub mod deliver;
+pub mod diff;
 pub mod edit;
 pub mod extract;
 pub mod gather;

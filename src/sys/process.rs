@@ -248,6 +248,11 @@ pub fn unblock_signals() -> Sys<()> {
     change_mask(0).map(drop)
 }
 
+/// Lets every signal through but `held`, which stays blocked.
+pub fn unblock_all_but(held: i32) -> Sys<()> {
+    change_mask(1 << (held - 1)).map(drop)
+}
+
 fn change_mask(mask: u64) -> Sys<u64> {
     let mut old = 0u64;
     let size = size_of::<u64>();

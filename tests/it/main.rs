@@ -4,6 +4,7 @@
 
 mod aftermath;
 mod breakouts;
+mod changes;
 mod cli;
 mod command;
 mod docs;

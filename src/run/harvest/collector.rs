@@ -146,5 +146,6 @@ fn enter(plan: &Plan, sandbox: &Sandbox) -> Sys<()> {
     }
     security::set_capabilities(READ_ALL, 0)?;
     security::not_dumpable()?;
-    process::unblock_signals()
+    // Where nobody reads any more a write has to say so.
+    process::unblock_all_but(libc::SIGPIPE)
 }

@@ -125,13 +125,10 @@ impl Staged<'_> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         let directory = &self.target.directory;
-        match file::unlink_at(directory, &self.name) {
-            Err(Errno::EISDIR | Errno::EPERM) => {
-                // Through a descriptor: the name of the directory may lead elsewhere by now.
-                let below = Path::new("/proc/self/fd").join(number(directory).0.to_string()).join(&self.name);
-                std::fs::remove_dir_all(below).ok();
-            }
-            _ => {}
+        if let Err(Errno::EISDIR | Errno::EPERM) = file::unlink_at(directory, &self.name) {
+            // Through a descriptor: the name of the directory may lead elsewhere by now.
+            let below = Path::new("/proc/self/fd").join(number(directory).0.to_string()).join(&self.name);
+            std::fs::remove_dir_all(below).ok();
         }
     }
 }

@@ -1,0 +1,190 @@
+//! `changes`: what a layer holds, and that it gives back what the run saw.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use tar::EntryType;
+
+use super::{leftovers, members, names};
+use crate::fixture::has_rootfs;
+use crate::harness::{Sbx, Who};
+
+/// Fills a root with what the next run changes.
+const FILL: &str = "busybox mkdir -p /gone/sub /swap/inner /keep/deep /was-dir && echo 1 >/gone/sub/x && echo 1 >/swap/old \
+    && echo 1 >/swap/both && echo 1 >/swap/inner/x && echo 1 >/keep/deep/f && echo 1 >/mod && echo 1 >/del && echo 1 >/was-file \
+    && echo 1 >/was-dir/x && echo 1 >/moded";
+
+/// Adds, changes, removes, and replaces one kind by another.
+const CHANGE: &str = "rm -r /gone /swap /was-dir /was-file /del && mkdir /swap /swap/inner && echo 22 >/swap/both && echo 2 >/swap/new \
+    && echo 2 >/swap/inner/y && echo 2 >/was-dir && mkdir /was-file && echo 2 >/was-file/in && echo more >>/mod && chmod 600 /moded \
+    && echo 2 >/h1 && busybox ln /h1 /h2 && busybox ln -s /etc/passwd /link && busybox mkfifo /fifo && echo 2 >/zero && chmod 0 /zero \
+    && mkdir /closed && echo 2 >/closed/in && chmod 0 /closed && mkdir -p /keep/deep/more && echo s >/set && chmod 6755 /set \
+    && d=/deep; for i in 1 2 3 4 5 6; do d=$d/directory-with-a-long-name; done; mkdir -p $d && echo 2 >$d/file";
+
+/// Prints everything that a layer keeps, but for what sbx itself makes.
+const LIST: &str = "cd /; chmod 700 /closed 2>/dev/null; busybox find . -xdev ! -path './bin/*' ! -path ./proc ! -path ./dev ! -path ./tmp ! -path ./run \
+    ! -path . | sort | while read -r n; do if test -h $n; then echo $n $(readlink $n); elif test -d $n; then stat -c '%n %F %u %g' $n; \
+    else stat -c '%n %F %a %u %g %s' $n; fi; done; cat /mod /moded /swap/both /keep/deep/f; test /h1 -ef /h2 && echo linked";
+
+fn run(sbx: Sbx, rootfs: &str, layer: &str, script: &str) -> (Sbx, String) {
+    let sbx =
+        sbx.spec(&format!("rootfs \"{rootfs}\"\nchanges \"{layer}\"\nuser \"root\"\nseccomp \"none\"")).sh(script);
+    let ran = sbx.run();
+    let said = ran.ok().to_owned();
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    (sbx, said)
+}
+
+fn append(sbx: Sbx, words: [&str; 3]) -> Sbx {
+    let sbx = sbx.verb(&["image", "append", words[0], words[1], words[2]]).cmd(&[]);
+    let ran = sbx.run();
+    assert_eq!((ran.code(), ran.stdout.starts_with("sha256:")), (0, true), "{ran:?}");
+    let report = sbx.path("report.json").display().to_string();
+    sbx.verb(&["run"]).report(Some(&report))
+}
+
+#[test]
+fn a_layer_on_its_base_is_what_the_run_saw() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let base = crate::fixture::of(who).join("root").display().to_string();
+        let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
+        let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
+        let (sbx, seen) =
+            run(sbx, "oci:@/image:one", "@/two.tar", &format!("{CHANGE}; chmod 0755 /set; {LIST}; chmod 0 /closed"));
+        assert!(seen.contains("linked") && seen.contains("./was-dir regular file"), "{who:?} {seen}");
+        let sbx = append(sbx, ["oci:image:one", "two.tar", "oci:image:two"]);
+        let (_, again) = run(sbx, "oci:@/image:two", "@/three.tar", LIST);
+        assert_eq!(again, seen, "{who:?}");
+    }
+}
+
+#[test]
+fn what_is_gone_is_hidden_and_what_is_replaced_is_opaque() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let base = crate::fixture::of(who).join("root").display().to_string();
+        let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
+        let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
+        let (sbx, _) = run(sbx, "oci:@/image:one", "@/two.tar", CHANGE);
+        let all = members(&sbx, "two.tar");
+        let sorts = |name: &str| all.iter().filter(|(it, _)| it == name).map(|(_, sort)| *sort).collect::<Vec<_>>();
+        for name in [".wh.gone", ".wh.del", "swap/.wh..wh..opq"] {
+            assert_eq!(sorts(name), [EntryType::Regular], "{name} {all:?}");
+        }
+        for (name, sort) in [
+            ("was-dir", EntryType::Regular),
+            ("was-file/", EntryType::Directory),
+            ("h1", EntryType::Regular),
+            ("h2", EntryType::Link),
+            ("link", EntryType::Symlink),
+            ("fifo", EntryType::Fifo),
+            ("zero", EntryType::Regular),
+            ("closed/in", EntryType::Regular),
+        ] {
+            assert_eq!(sorts(name), [sort], "{name} {all:?}");
+        }
+        let long = format!("deep/{}file", "directory-with-a-long-name/".repeat(6));
+        assert_eq!(sorts(&long), [EntryType::Regular], "{all:?}");
+        // Neither what sbx made, nor what did not change, nor what overlayfs notes.
+        for name in ["proc/", "dev/", "tmp/", "run/", "etc/", "bin/", "keep/deep/f"] {
+            assert_eq!(sorts(name), [], "{name} {all:?}");
+        }
+        let mut sorted = names(&sbx, "one.tar");
+        sorted.sort();
+        assert_eq!(names(&sbx, "one.tar"), sorted);
+        let bytes = std::fs::read(sbx.path("two.tar")).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!(header.mode().unwrap() & 0o6000, 0, "{:?}", entry.path());
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0), "{:?}", entry.path());
+        }
+        assert!(!String::from_utf8_lossy(&bytes).contains("overlay."));
+    }
+}
+
+#[test]
+fn the_report_counts_and_a_failed_command_has_changed_something_too() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec("rootfs \"%/root\"\nchanges \"@/out.tar\"");
+        let script = "echo x >/new; echo y >>/etc/passwd; rm -r /work; exit 3";
+        let sbx = sbx.sh(script);
+        let ran = sbx.run();
+        assert_eq!(ran.code(), 3, "{ran:?}");
+        let changes = &ran.report["changes"];
+        let count = |name: &str| changes[name].as_u64().unwrap();
+        assert_eq!((count("added"), count("modified"), count("deleted")), (1, 1, 1), "{who:?} {changes}");
+        let written = std::fs::metadata(changes["path"].as_str().unwrap()).unwrap();
+        assert_eq!((written.len(), written.uid()), (count("bytes"), who.uid()), "{who:?}");
+    }
+}
+
+#[test]
+fn a_kept_layer_and_the_host_s_root_have_changes_too() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec("rootfs \"%/root\" writable=\"persist\" upper=\"@/kept\"\nchanges \"@/out.tar\"");
+        let sbx = sbx.sh("echo x >>/first; rm -f /etc/passwd");
+        sbx.run().ok();
+        let sbx = sbx.sh("echo x >>/second");
+        sbx.run().ok();
+        assert_eq!(names(&sbx, "out.tar"), ["etc/", "etc/.wh.passwd", "first", "second"], "{who:?}");
+        let spec = sbx.path("spec.kdl").display().to_string();
+        let sbx = sbx.verb(&["diff", &spec]).cmd(&[]);
+        assert_eq!(sbx.run().stdout, "D /etc/passwd\nA /first\nA /second\n", "{who:?}");
+        let sbx = sbx.flags(&["--json"]);
+        let said: serde_json::Value = serde_json::from_str(&sbx.run().stdout).unwrap();
+        assert_eq!(said["changes"][0], serde_json::json!({"kind": "deleted", "path": "/etc/passwd"}), "{who:?}");
+        let sbx = Sbx::new(who).spec("rootfs \"host\" writable=\"ephemeral\"\nchanges \"@/out.tar\"");
+        let sbx = sbx.sh("mkdir /mine && echo x >/mine/a");
+        sbx.run().ok();
+        assert_eq!(names(&sbx, "out.tar"), ["mine/", "mine/a"], "{who:?}");
+    }
+}
+
+#[test]
+fn a_name_that_would_hide_another_is_left_out_and_said() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who)
+            .spec("rootfs \"%/root\"\nchanges \"@/out.tar\"")
+            .sh("echo x >/etc/.wh.passwd; echo y >/etc/ok");
+        let ran = sbx.run();
+        ran.ok();
+        assert!(ran.stderr.contains("`/etc/.wh.passwd` is left out"), "{ran:?}");
+        assert_eq!(names(&sbx, "out.tar"), ["etc/", "etc/ok"], "{who:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_be_written_is_sbx_s_failure_and_leaves_nothing() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec("rootfs \"%/root\"\nchanges \"@/none/out.tar\"").sh("echo ran");
+        sbx.run().refused("cannot open the directory of");
+        let sbx = sbx.dir("taken").spec("rootfs \"%/root\"\nchanges \"@/taken\"");
+        sbx.run().refused("Is a directory");
+        // Deeper than is kept.
+        let sbx = sbx.file("out.tar", b"old").spec("rootfs \"%/root\"\nchanges \"@/out.tar\"");
+        let sbx = sbx.sh("mkdir /d && cd /d && i=0; while test $i -lt 450; do mkdir d && cd d; i=$((i+1)); done");
+        let ran = sbx.run();
+        assert_eq!((ran.code(), ran.kind()), (125, "exited"), "{ran:?}");
+        assert!(ran.stderr.contains("directories deep") && ran.stderr.contains("spec.kdl:2"), "{ran:?}");
+        assert_eq!(ran.report["outcome"]["error"]["kind"], "io", "{ran:?}");
+        assert_eq!((sbx.read("out.tar").as_str(), leftovers(&sbx).len()), ("old", 0));
+    }
+}
