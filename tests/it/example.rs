@@ -175,6 +175,7 @@ pub(crate) fn plan() -> Plan {
         limits: vec![limit("memory", "512M", 512 << 20, "memory.max"), limit("pids", "256", 256, "pids.max")],
         weakened: vec![Weakened { feature: "cpuset", why: "controller not delegated".to_owned() }],
         warnings: vec!["the spec is world-writable".to_owned()],
+        harvest: None,
     }
 }
 
@@ -212,6 +213,8 @@ pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
         ]),
         cgroup: Some((Version::V2, "/user.slice/sbx-1".to_owned())),
         leftovers: vec!["/sys/fs/cgroup/sbx-1".to_owned()],
+        changes: None,
+        failed: Vec::new(),
         warnings: vec!["a process did not end".to_owned()],
     }
 }

@@ -22,7 +22,8 @@ fn what_is_pulled_is_listed_and_runs() {
         let root = shop.json(&["pull", "root.tar"]);
         let rows = shop.json(&["list"]);
         let names: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
-        for (name, kind) in [("oci:", "lay:a"), ("oci-archive:", "oci.tar"), ("docker-archive:", "docker.tar"), ("tar:", "root.tar")]
+        for (name, kind) in
+            [("oci:", "lay:a"), ("oci-archive:", "oci.tar"), ("docker-archive:", "docker.tar"), ("tar:", "root.tar")]
         {
             let name = format!("{name}{}", shop.text(kind));
             assert!(names.contains(&name.as_str()), "{name} is not in {names:?}");
@@ -154,7 +155,9 @@ fn the_store_is_where_the_command_line_says() {
 fn what_is_no_image_is_not_pulled() {
     let who = Who::Nobody;
     let Some(shop) = Shop::new(who) else { return };
-    for (source, words) in [("host", "is no image"), ("dir:1", "is no image"), ("1", "is a directory"), ("none.tar", "No such file")] {
+    for (source, words) in
+        [("host", "is no image"), ("dir:1", "is no image"), ("1", "is a directory"), ("none.tar", "No such file")]
+    {
         let said = shop.sbx(&["image", "pull", source]);
         assert!([2, 125].contains(&said.status) && said.err.contains(words), "{source}: {said:?}");
     }
