@@ -131,7 +131,7 @@ fn whatever_changes_in_a_tree_is_found() {
         }
         // In a root alone: what it does not share with a layer.
         shop.restore();
-        shop.script("echo > \"$1\"/*/rootfs/d/three", &[&shop.store("roots").display().to_string()]);
+        shop.script("f=$(echo \"$1\"/*); echo > \"$f/rootfs/d/three\"", &[&shop.store("roots").display().to_string()]);
         let found = shop.json(&["list"]);
         assert_eq!(found.as_array().unwrap().len(), 1);
         let found = shop.sbx(&["image", "verify", "--json"]);
