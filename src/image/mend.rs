@@ -93,8 +93,7 @@ fn document(store: &Store, digest: &Digest) -> Result<Option<Document>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => {
             let file = other.map_err(|error| failed("open", &path, &error))?;
-            let limit = oci::DOCUMENT;
-            file.take(limit).read_to_end(&mut bytes).map_err(|error| failed("read", &path, &error))?;
+            file.take(oci::DOCUMENT).read_to_end(&mut bytes).map_err(|error| failed("read", &path, &error))?;
         }
     }
     Ok(Document::parse(&bytes, None).ok())

@@ -28,7 +28,7 @@ fn every_verb_is_in_the_man_page_and_the_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let (script, _, status) = sbx(&["completions", shell]);
         assert_eq!(status, Some(0));
-        for verb in ["run", "check", "plan", "doctor", "gc", "schema", "completions", "man"] {
+        for verb in ["run", "check", "plan", "doctor", "gc", "image", "schema", "completions", "man"] {
             assert!(script.contains(verb), "the completions for {shell} do not know `{verb}`");
             assert!(page.contains(verb), "the man page does not know `{verb}`");
         }

@@ -98,7 +98,7 @@ pub fn find(all: &[Known], word: &str, here: &Path) -> Result<Match> {
             let message = format!("`{}` is the beginning of the digests of {} images", visible(word), others + 1);
             Err(Error::new(Kind::Usage, message).with_hint("write more digits"))
         }
-        (None, _) => Err(Error::new(Kind::Usage, format!("there is no image `{}` in the store", visible(word)))
+        (None, _) => Err(Error::new(Kind::Host, format!("there is no image `{}` in the store", visible(word)))
             .with_hint("`sbx image list` shows what is there")),
     }
 }

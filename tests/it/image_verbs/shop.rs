@@ -132,7 +132,7 @@ impl Shop {
 
     /// Returns the files of the store that are no tree's and no lock, from its top.
     pub(super) fn files(&self) -> Vec<String> {
-        let script = r#"cd "$1"; find . -path '*/rootfs' -prune -o -type f ! -name '*.lock' -print | sort"#;
+        let script = r#"cd "$1" 2>/dev/null || exit 0; find . -path '*/rootfs' -prune -o -type f ! -name '*.lock' -print | sort"#;
         let done = Command::new("sh").args(["-c", script, "sh"]).arg(self.store("")).output().unwrap();
         String::from_utf8(done.stdout).unwrap().lines().map(|line| line[2..].to_owned()).collect()
     }
