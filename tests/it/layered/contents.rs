@@ -20,11 +20,9 @@ fn sparse(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn cases() -> Vec<(&'static str, Layers)> {
+fn changes() -> Vec<(&'static str, Layers)> {
     let base =
         || tar(&[dir("etc"), file("etc/a", "one"), file("etc/b", "two"), dir("etc/deep"), file("etc/deep/c", "3")]);
-    let long = "n".repeat(200);
-    let far = format!("{}/{}", "d".repeat(120), "e".repeat(120));
     vec![
         ("a whiteout of a file", vec![base(), tar(&[file("etc/.wh.a", "")])]),
         ("a whiteout of a directory", vec![base(), tar(&[file("etc/.wh.deep", "")])]),
@@ -73,28 +71,6 @@ fn cases() -> Vec<(&'static str, Layers)> {
         ("a name of a file below", vec![base(), tar(&[hardlink("etc/again", "etc/a"), hardlink("top", "/etc/b")])]),
         ("a name of a file below, which goes", vec![base(), tar(&[hardlink("top", "etc/a"), file("etc/.wh.b", "")])]),
         ("a mode of a directory", vec![base(), tar(&[Entry::new(b'5', "etc").mode(0o1777).bytes()])]),
-        (
-            "names and times",
-            vec![
-                tar(&[
-                    dir("d"),
-                    [pax(&[("mtime", b"1234567890.987654321")]), file("d/time", "t")].concat(),
-                    [pax(&[("mtime", b"-100")]), file("d/old", "t")].concat(),
-                    file(&format!("d/{long}"), "long"),
-                    dir(&format!("d/{}", "d".repeat(120))),
-                    [pax(&[("path", format!("d/{far}").as_bytes())]), dir("short")].concat(),
-                    file(&format!("d/{far}/deep"), "far"),
-                    symlink("d/link", &"t".repeat(300)),
-                    Entry { name: b"d/\xff\xfe%41", ..Entry::new(b'0', "").data(b"bytes") }.bytes(),
-                    Entry { link: b"\xff", ..Entry::new(b'2', "d/bytes") }.bytes(),
-                    Entry::new(b'6', "d/fifo").mode(0o640).bytes(),
-                    Entry::new(b'0', "d/set-id").mode(0o6755).data(b"x").bytes(),
-                    Entry::new(b'5', "d/set-gid").mode(0o2755).bytes(),
-                    Entry::new(b'0', "d/run").mode(0o555).data(b"x").bytes(),
-                ]),
-                tar(&[file("over", "x")]),
-            ],
-        ),
         ("an empty layer between", vec![base(), tar(&[]), tar(&[file("top", "x")])]),
         ("a layer twice", vec![base(), tar(&[file("etc/.wh.a", "")]), base()]),
         ("no end mark", vec![base(), file("top", "x")]),
@@ -109,12 +85,40 @@ fn cases() -> Vec<(&'static str, Layers)> {
     ]
 }
 
+/// Names, times and modes, alone and between other layers.
+fn members() -> Vec<(&'static str, Layers)> {
+    let long = "n".repeat(200);
+    let far = format!("{}/{}", "d".repeat(120), "e".repeat(120));
+    vec![(
+        "names and times",
+        vec![
+            tar(&[
+                dir("d"),
+                [pax(&[("mtime", b"1234567890.987654321")]), file("d/time", "t")].concat(),
+                [pax(&[("mtime", b"-100")]), file("d/old", "t")].concat(),
+                file(&format!("d/{long}"), "long"),
+                dir(&format!("d/{}", "d".repeat(120))),
+                [pax(&[("path", format!("d/{far}").as_bytes())]), dir("short")].concat(),
+                file(&format!("d/{far}/deep"), "far"),
+                symlink("d/link", &"t".repeat(300)),
+                Entry { name: b"d/\xff\xfe%41", ..Entry::new(b'0', "").data(b"bytes") }.bytes(),
+                Entry { link: b"\xff", ..Entry::new(b'2', "d/bytes") }.bytes(),
+                Entry::new(b'6', "d/fifo").mode(0o640).bytes(),
+                Entry::new(b'0', "d/set-id").mode(0o6755).data(b"x").bytes(),
+                Entry::new(b'5', "d/set-gid").mode(0o2755).bytes(),
+                Entry::new(b'0', "d/run").mode(0o555).data(b"x").bytes(),
+            ]),
+            tar(&[file("over", "x")]),
+        ],
+    )]
+}
+
 #[test]
 fn each_image_is_what_umoci_makes_of_it() {
     if !has(&["umoci"]) {
         return;
     }
-    for (name, layers) in cases() {
+    for (name, layers) in [changes(), members()].concat() {
         let mut theirs = None;
         for who in Who::all() {
             let sbx = image(who, &layers);

@@ -28,11 +28,10 @@ fn make(at: &Path) -> bool {
         return false;
     };
     // Only what is run below: no documentation, no lists of packages.
-    let base = format!("rm -rf \"$1\"/var/lib/apt/lists/*_*; cp -a \"$1\" {}", text("base"));
+    let base = format!("rm -rf \"$1\"/var/lib/apt/lists/*_*; cp -ax \"$1\" {}", text("base"));
     let output = Command::new("mmdebstrap")
         .args(["--quiet", "--variant=apt", "--aptopt=APT::Install-Recommends \"false\""])
         .args(["doc", "man", "locale", "info"].map(|name| format!("--dpkgopt=path-exclude=/usr/share/{name}/*")))
-        .arg("--essential-hook=true")
         .arg(format!("--customize-hook={base}"))
         .arg(
             "--customize-hook=chroot \"$1\" apt-get -qq update && chroot \"$1\" apt-get -qq install -y python3-minimal",

@@ -135,7 +135,7 @@ fn read(text: &str) -> Listing {
     for mut same in names.into_values().filter(|same| same.len() > 1) {
         same.sort();
         for name in &same {
-            listing.get_mut(name).unwrap().push_str(&format!(" is {same:?}"));
+            listing.entry(name.clone()).and_modify(|line| *line = format!("{line} is {same:?}"));
         }
     }
     listing
