@@ -14,7 +14,7 @@ use crate::plan::{Capture, resolve};
 use crate::report::diff;
 use crate::run::harvest::record::{Failure, shown};
 use crate::run::harvest::upper::{self, Item, Layers, Sink, Sort};
-use crate::spec::{HostPath, Spec};
+use crate::spec::{Command, HostPath, Spec};
 use crate::sys::Errno;
 use crate::units::{Origin, Spanned};
 
@@ -58,6 +58,9 @@ fn changes(mut spec: Spec, invocation: &Invocation, place: &Place) -> Result<Lis
     spec = gathered.configured.unwrap_or(spec);
     // What sbx itself makes in the root is known to who plans a layer of its changes.
     spec.changes = Some(Spanned::new(HostPath("/".to_owned()), Origin::Default));
+    // Nothing is run, so it does not matter what would be.
+    let nothing = || Spanned::new(Command::Argv(vec!["true".to_owned()]), Origin::Default);
+    spec.command.get_or_insert_with(nothing);
     let plan = resolve::resolve(&spec, &gathered.facts, invocation)?;
     let made = plan.harvest.and_then(|harvest| harvest.changes).map(|changes| changes.made).unwrap_or_default();
     let path = invocation.absolute(&kept.value).join("upper");

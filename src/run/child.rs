@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 
-use crate::plan::Write;
+use crate::plan::{Tree, Write};
 use crate::run::numbers::Dress;
 use crate::run::tape::{Act, Tape, Ties};
 use crate::run::verdict::{self, Verdict};
@@ -81,7 +81,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
             keep(trees, *tree, mount::make_mount(context, *attributes)?)
         }
         Act::NewFile { tree, mode, content } => keep(trees, *tree, new_file(*mode, content)?),
-        Act::HandOver { trees: wanted } => hand_over(trees, wanted, ties.status),
+        Act::HandOver(wanted) => hand_over(trees, wanted, ties.status),
         Act::Stage { tree, directories } => stage(taken(trees, *tree)?, directories),
         Act::AttachStaged { tree, directory } => mount::attach(taken(trees, *tree)?, directory),
         Act::MakeStaged { parent, name, mode } => tolerate(make_staged(parent, name, *mode)),
@@ -203,7 +203,7 @@ fn stage(tree: Fd, directories: &[CString]) -> Sys<()> {
 }
 
 /// The namespaces live on with their descriptors when all who were in them are gone, and so do the trees.
-fn hand_over(trees: &[Option<Fd>], wanted: &[usize], status: Fd) -> Sys<()> {
+fn hand_over(trees: &[Option<Fd>], wanted: &[Tree], status: Fd) -> Sys<()> {
     let mut handed = [Fd(-1); rights::MOST];
     for (place, name) in handed.iter_mut().zip([c"/proc/self/ns/user", c"/proc/self/ns/mnt"]) {
         *place = fd::open(name, libc::O_RDONLY, 0)?;
@@ -213,7 +213,7 @@ fn hand_over(trees: &[Option<Fd>], wanted: &[usize], status: Fd) -> Sys<()> {
         return Err(Errno::E2BIG);
     }
     for (place, number) in room.iter_mut().zip(wanted) {
-        *place = trees.get(*number).copied().flatten().ok_or(Errno::EBADSLT)?;
+        *place = trees.get(usize::from(number.0)).copied().flatten().ok_or(Errno::EBADSLT)?;
     }
     let sent = handed.get(..2 + wanted.len()).unwrap_or_default();
     rights::send(status, &mut { verdict::SANDBOX }, sent)

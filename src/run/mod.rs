@@ -30,6 +30,7 @@ pub mod refusals;
 pub mod relay;
 pub mod removal;
 pub mod secret;
+pub mod seen;
 pub mod setting;
 pub mod sources;
 pub mod stdio;

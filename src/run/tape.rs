@@ -128,9 +128,7 @@ pub enum Act {
         mode: u32,
         content: Vec<u8>,
     },
-    HandOver {
-        trees: Vec<usize>,
-    },
+    HandOver(Vec<Tree>),
     Stage {
         tree: usize,
         directories: Vec<CString>,
@@ -297,7 +295,7 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         Op::NewFile { tree, mode, content } => {
             Act::NewFile { tree: usize::from(tree.0), mode: *mode, content: content_bytes(content, exposed)? }
         }
-        Op::HandOver { trees } => Act::HandOver { trees: trees.iter().map(|tree| usize::from(tree.0)).collect() },
+        Op::HandOver { trees } => Act::HandOver(trees.clone()),
         Op::Stage { tree, directories } => Act::Stage {
             tree: usize::from(tree.0),
             directories: directories.iter().map(|name| text(name)).collect::<Result<_>>()?,

@@ -8,6 +8,7 @@ use crate::run::init::END;
 use crate::run::meter::Meter;
 use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
+use crate::run::seen::{Seen, Stop};
 use crate::run::terminal::{News, Terminal};
 use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
@@ -17,27 +18,6 @@ use crate::sys::{Errno, Fd, fd, process, time};
 
 /// How long the init may take to end everything before it is killed itself: its own figures are lost then.
 const LAST_CALL: u64 = 2_000_000_000;
-
-/// Why sbx ended the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    Wall,
-    CpuTime,
-    Output,
-    OutOfMemory,
-    /// The caller asked a second time, or the grace after the first was over.
-    Caller {
-        signal: i32,
-    },
-}
-
-/// What the loop saw.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
-    pub stop: Option<Stop>,
-    /// The last of SIGINT, SIGTERM, SIGHUP and SIGQUIT that the caller sent.
-    pub asked: Option<i32>,
-}
 
 /// What the loop watches.
 #[derive(Debug)]

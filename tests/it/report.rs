@@ -6,7 +6,7 @@ use sbx::plan::{Op, Opener, Plan};
 use sbx::report::exit::{error_status, exit_status};
 use sbx::report::{Report, Subject};
 use sbx::run::conclude::Dead;
-use sbx::run::watch::Seen;
+use sbx::run::seen::Seen;
 use sbx::run::{Ended, Failure, Killer, Outcome, ParentCall, Usage};
 use sbx::sys::process::{Pid, Reaped, Rusage};
 use serde_json::Value;
