@@ -54,8 +54,13 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List, pull, verify and remove images
+    Image(Image),
     /// Remove what killed runs left behind
-    Gc,
+    Gc {
+        #[command(flatten)]
+        store: Place,
+    },
     /// Print the JSON Schema of a format
     Schema {
         #[arg(value_enum)]
@@ -73,6 +78,68 @@ pub enum Verb {
     ExtractLayers,
     #[command(hide = true)]
     PlaceLayers,
+}
+
+#[derive(Debug, Args)]
+pub struct Image {
+    #[command(subcommand)]
+    pub verb: ImageVerb,
+    #[command(flatten)]
+    pub store: Place,
+    /// Write JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Where images and volumes are.
+#[derive(Debug, Args, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Keep images and volumes in DIR, instead of SBX_STORE or the usual place
+    #[arg(long, value_name = "DIR", global = true)]
+    pub store: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// List the images of the store
+    #[command(visible_alias = "ls")]
+    List,
+    /// Get an image into the store and print its digest
+    Pull {
+        /// As in `rootfs`: `docker://HOST/NAME:TAG`, `oci:DIR:TAG`, `docker-archive:FILE`, an archive
+        source: String,
+        /// Choose from an image for several: OS/ARCHITECTURE[/VARIANT]
+        #[arg(long)]
+        platform: Option<String>,
+    },
+    /// Show what an image is made of and how it is run, as JSON
+    Inspect {
+        /// Names, sources, or the beginnings of digests
+        #[arg(required = true)]
+        image: Vec<String>,
+    },
+    /// Read everything in the store again and say what is damaged; exit status 1 if anything is
+    Verify {
+        /// Only what these images need
+        image: Vec<String>,
+        /// Remove what is damaged, so that the next run imports it again
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Remove images by name or digest, and the layers that no other image needs
+    #[command(visible_alias = "rm")]
+    Remove {
+        #[arg(required = true)]
+        image: Vec<String>,
+    },
+    /// Remove what no image needs, and images that were not used for a while
+    Prune {
+        /// Images too that were not used for this time, as in `30d`
+        #[arg(long, value_name = "TIME")]
+        older_than: Option<String>,
+    },
+    /// Show what the parts of the store take on disk
+    Du,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -162,6 +229,8 @@ pub struct Request {
     /// Start in this directory of the sandbox
     #[arg(long, value_name = "PATH")]
     pub workdir: Option<String>,
+    #[command(flatten)]
+    pub place: Place,
 }
 
 impl Cli {
@@ -197,11 +266,21 @@ pub fn man(page: &mut Vec<u8>) -> std::io::Result<()> {
     let definition = Cli::definition();
     clap_mangen::Man::new(definition.clone()).render(page)?;
     for verb in definition.get_subcommands().filter(|verb| verb.get_arguments().next().is_some()) {
-        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
-        writeln!(page, ".SH \"SBX {}\"\n{about}", verb.get_name().to_uppercase())?;
-        clap_mangen::Man::new(verb.clone()).render_options_section(page)?;
+        section(page, verb.get_name(), verb)?;
+        for inner in verb.get_subcommands() {
+            section(page, &format!("{} {}", verb.get_name(), inner.get_name()), inner)?;
+        }
     }
     Ok(())
+}
+
+fn section(page: &mut Vec<u8>, name: &str, verb: &clap::Command) -> std::io::Result<()> {
+    let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+    writeln!(page, ".SH \"SBX {}\"\n{about}", name.to_uppercase())?;
+    match verb.get_arguments().next() {
+        Some(_) => clap_mangen::Man::new(verb.clone()).render_options_section(page),
+        None => Ok(()),
+    }
 }
 
 /// Returns the run of `run SPEC`, with or without `-- COMMAND…`: the form without any flag, which needs no

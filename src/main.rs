@@ -39,8 +39,12 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::Doctor { json: true } => print(&app::machine::doctor_json()?),
         Verb::Doctor { json: false } => print(&app::machine::doctor_text()),
-        Verb::Gc => {
-            let (removed, text) = app::machine::gc()?;
+        Verb::Image(arguments) => {
+            let (bytes, done) = app::image::image(arguments)?;
+            print(&bytes).map(|_| done)
+        }
+        Verb::Gc { store } => {
+            let (removed, text) = app::machine::gc(store)?;
             print(&removed).map(|done| Done { text, ..done })
         }
         Verb::ExtractLayers => app::extract::confine(),

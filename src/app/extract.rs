@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::app::run::Done;
 use crate::app::{Refusal, gather, prepare};
+use crate::cli::Place;
 use crate::error::{Error, Kind, Result};
 use crate::image::worker::{self, Layer, Request};
 use crate::plan::facts::Invocation;
@@ -79,7 +80,7 @@ fn plan(request: &Request) -> Result<Plan> {
     let spec = mounted(spec, request)?;
     let invocation = Invocation { streams: stdio::look(), ..Invocation::default() };
     let exposed = prepare::exposed(&spec, &invocation);
-    let gathered = gather::gather(&spec, &invocation, &exposed)?;
+    let gathered = gather::gather(&spec, &invocation, &exposed, &Place::default())?;
     // Root inside, so that what is owned by N on disk is owned by N inside, and the other way round.
     resolve::resolve(&spec, &gathered.facts, &invocation)
 }

@@ -12,6 +12,7 @@ use crate::app::profile;
 use crate::app::progress::Bar;
 use crate::app::store;
 use crate::app::trusted;
+use crate::cli::Place;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host, subordinate};
@@ -46,10 +47,10 @@ pub struct Gathered {
 ///
 /// # Errors
 /// A rootfs that cannot be had, a directory that cannot be made.
-pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Gathered> {
+pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &Place) -> Result<Gathered> {
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
     let held = hold(spec, invocation, exposed).map_err(|error| error.at(origin))?;
-    let image = located(spec, invocation, held.as_ref()).map_err(|error| error.at(origin))?;
+    let image = located(spec, invocation, held.as_ref(), place).map_err(|error| error.at(origin))?;
     let configured = configured(spec, image.as_ref()).map_err(|error| error.at(origin))?;
     let spec = configured.as_ref().unwrap_or(spec);
     let base = base(spec, image.as_ref())?;
@@ -94,7 +95,16 @@ fn hold(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Optio
     opened.map_err(|errno| Error::io(format_args!("cannot look at the rootfs `{}`", path.display()), &errno.into()))
 }
 
-fn located(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>) -> Result<Option<Image>> {
+/// Returns the image of `spec`, from the store at `place` or, where it is not there yet, from where it comes from.
+///
+/// # Errors
+/// An image that cannot be had.
+pub fn located(
+    spec: &Spec,
+    invocation: &Invocation,
+    held: Option<&OwnedFd>,
+    place: &Place,
+) -> Result<Option<Image>> {
     let Some(rootfs) = spec.rootfs.as_ref().map(|rootfs| &rootfs.value) else { return Ok(None) };
     let path = rootfs.source.path().map(|path| invocation.absolute(path)).unwrap_or_default();
     let reference;
@@ -127,7 +137,7 @@ fn located(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>) -> Resu
     };
     let mut bar = Bar::new(&rootfs.source.as_written());
     let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
-    image::locate(asked, digest, store::of_caller, &mut |progress| bar.show(progress)).map(Some)
+    image::locate(asked, digest, || store::chosen(place), &mut |progress| bar.show(progress)).map(Some)
 }
 
 fn base(spec: &Spec, image: Option<&Image>) -> Result<Base> {

@@ -35,9 +35,9 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
         _ => Accounting::IfAvailable,
     };
     let mut invocation = run::invocation(&spec, request, &text, (Capture::No, accounting));
-    invocation.volumes = run::volumes(&spec).map_err(|error| refuse(&error))?;
+    invocation.volumes = run::volumes(&spec, &request.place).map_err(|error| refuse(&error))?;
     let exposed = prepare::exposed(&spec, &invocation);
-    let gathered = gather::gather(&spec, &invocation, &exposed).map_err(|error| refuse(&error))?;
+    let gathered = gather::gather(&spec, &invocation, &exposed, &request.place).map_err(|error| refuse(&error))?;
     let spec = gathered.configured.as_ref().unwrap_or(&spec);
     let plan = resolve::resolve(spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
     match rendering {

@@ -1,10 +1,10 @@
 //! `sbx doctor` and `sbx gc`: what this host can do, and what killed runs left on it.
 
-use crate::app::Refusal;
+use crate::app::{Refusal, store};
+use crate::cli::Place;
 use crate::error::{Error, Kind, exit};
 use crate::host::doctor::{self, Status};
 use crate::host::doctor_text;
-use crate::image::Store;
 use crate::report::doctor as json;
 use crate::run::garbage;
 
@@ -42,7 +42,7 @@ pub fn doctor_json() -> Result<Vec<u8>, Refusal> {
 ///
 /// # Errors
 /// What is still there, exit status 125.
-pub fn gc() -> Result<(Vec<u8>, String), Refusal> {
+pub fn gc(place: &Place) -> Result<(Vec<u8>, String), Refusal> {
     let mut lines = Vec::new();
     let mut stuck = String::new();
     for leftover in garbage::collect_all() {
@@ -55,9 +55,9 @@ pub fn gc() -> Result<(Vec<u8>, String), Refusal> {
             }
         }
     }
-    let (store, note) = match Store::of_caller(|name| std::env::var_os(name)) {
+    let (store, note) = match store::chosen(place) {
         // Nothing can have been kept without a place: what is left of the groups is removed all the same.
-        Err(error) if std::env::var_os("SBX_STORE").is_none() => (None, format!("sbx: warning: {}\n", error.message)),
+        Err(error) if std::env::var_os("SBX_STORE").is_none() && place.store.is_none() => (None, format!("sbx: warning: {}\n", error.message)),
         store => (Some(store.map_err(|error| Refusal::new(&error, None))?), String::new()),
     };
     let leftovers = store.map_or_else(|| Ok(Vec::new()), |store| store.collect());

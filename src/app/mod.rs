@@ -7,6 +7,8 @@ pub mod deliver;
 pub mod edit;
 pub mod extract;
 pub mod gather;
+pub mod image;
+pub mod image_text;
 pub mod inspect;
 pub mod machine;
 pub mod prepare;

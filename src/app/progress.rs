@@ -3,12 +3,18 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::image::{Progress, Step};
 
 /// What is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Returns a number of bytes as a person reads it.
+#[must_use]
+pub fn human(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
 
 /// A bar that may never be seen.
 #[derive(Debug)]

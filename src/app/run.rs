@@ -12,7 +12,7 @@ use crate::app::stages::{Laps, Stages};
 use crate::app::{Refusal, reenter};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
-use crate::image::Image;
+use crate::image::{Image, InUse};
 use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::build::error_member;
@@ -41,7 +41,15 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let text = Text::read(&arguments.request.spec).map_err(|error| Refusal::new(&error, None))?;
     stages.lap("read");
     let mut account =
-        Account { arguments, text: &text, sha256: None, source: None, digest: None, rootfs: RootfsMember::default() };
+        Account {
+            arguments,
+            text: &text,
+            sha256: None,
+            source: None,
+            digest: None,
+            rootfs: RootfsMember::default(),
+            in_use: InUse::default(),
+        };
     let spec = match request::spec(&text, &arguments.request) {
         Ok(spec) => spec,
         Err(mistake) => return Err(account.mistaken(&mistake)),
@@ -58,7 +66,7 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let capture = if arguments.capture { Capture::Yes } else { Capture::No };
     let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
     // Without a place for volumes the run is refused, which the report is to say.
-    invocation.volumes = volumes(&spec).unwrap_or_default();
+    invocation.volumes = volumes(&spec, &arguments.request.place).unwrap_or_default();
     invocation.process = process::own_pid().0.unsigned_abs();
     let exposed = prepare::exposed(&spec, &invocation);
     let base = report_base(arguments, &invocation).map_err(refuse)?;
@@ -85,8 +93,10 @@ fn decide(
     account: &mut Account<'_>,
     stages: &mut Stages,
 ) -> Result<Plan> {
-    volumes(spec)?;
-    let gathered = gather::gather(spec, invocation, exposed)?;
+    let place = &account.arguments.request.place;
+    volumes(spec, place)?;
+    let gathered = gather::gather(spec, invocation, exposed, place)?;
+    account.in_use = gathered.image.as_ref().map(|image| image.in_use.clone()).unwrap_or_default();
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;
     stages.lap("gather");
@@ -245,10 +255,10 @@ pub fn invocation(
 ///
 /// # Errors
 /// No place for them, or one that others can write to, with the line of the first.
-pub fn volumes(spec: &Spec) -> Result<PathBuf> {
+pub fn volumes(spec: &Spec, place: &cli::Place) -> Result<PathBuf> {
     match spec.mounts.iter().find(|mount| matches!(mount.value, Mount::Volume { .. })) {
         Some(volume) => {
-            let store = crate::app::store::of_caller();
+            let store = crate::app::store::chosen(place);
             store.and_then(|store| store.volumes()).map_err(|error| error.at(volume.origin))
         }
         None => Ok(PathBuf::new()),
@@ -265,6 +275,8 @@ struct Account<'a> {
     /// Of the image, in the form in which a spec pins it.
     digest: Option<String>,
     rootfs: RootfsMember<'a>,
+    /// Held until the end of the run.
+    in_use: InUse,
 }
 
 impl<'a> Account<'a> {

@@ -11,7 +11,7 @@ use crate::image::extract::{self, Extracted};
 use crate::image::import::{Import, Job, about};
 use crate::image::owners::ownership;
 use crate::image::remember::{self, Seen, Stamp};
-use crate::image::store::{Kept, Name, Store, failed};
+use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, failed, now};
 use crate::image::tree::{Ownership, Whiteouts};
 use crate::image::{Image, Kind, Progress, Step};
 use crate::sys::file::{self, Access};
@@ -33,15 +33,17 @@ pub(super) fn archive(
     let (digest, kept) = match request.known()? {
         Some(known) => known,
         None => {
-            store.prepare()?;
+            let _importing = store.importing()?;
             let _lock = store.lock(&request.stamp.name())?;
-            match request.known()? {
+            let found = match request.known()? {
                 Some(known) => known,
                 None => request.read(progress)?,
-            }
+            };
+            request.record(&found.0)?;
+            found
         }
     };
-    let Kept { root, skipped, .. } = kept;
+    let Kept { root, skipped, in_use, .. } = kept;
     Ok(Image {
         kind: Kind::Tar,
         root,
@@ -50,6 +52,7 @@ pub(super) fn archive(
         layers: None,
         config: None,
         skipped,
+        in_use,
         held: None,
     })
 }
@@ -117,6 +120,22 @@ impl Request<'_> {
             (Some(digest), Some(kept)) => Ok((digest, kept)),
             _ => Err(Error::new(error::Kind::Bug, format!("`{}` vanished from the store", self.path.display()))),
         }
+    }
+
+    /// Notes the archive as an image of one layer, which is known by its tar.
+    fn record(&self, digest: &Digest) -> Result<()> {
+        let (Seen::Known { diff_id, .. } | Seen::Likely { diff_id, .. }) = remember::recall(self.store, &self.stamp)?
+        else {
+            return Ok(());
+        };
+        self.store.record(Record {
+            digest: digest.clone(),
+            kind: Kind::Tar.as_str().to_owned(),
+            places: Vec::from([Place { source: format!("tar:{}", self.path.display()), imported_at: now() }]),
+            layers: Vec::from([RecordLayer { blob: Some(digest.clone()), diff_id }]),
+            documents: Vec::new(),
+            config: None,
+        })
     }
 
     fn packed(&self) -> Packed<'_> {

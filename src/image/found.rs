@@ -1,6 +1,8 @@
 //! What is found, as data: a root that can be mounted, and what its image says.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::image::Skipped;
 use crate::image::digest::Digest;
@@ -49,9 +51,31 @@ pub struct Image {
     /// What an image says of how it is run.
     pub config: Option<Config>,
     pub skipped: Skipped,
+    /// Held until the end of the run: no other sbx removes what is mounted.
+    pub in_use: InUse,
     /// The open place that stands for a `root` whose path cannot be trusted.
     pub(super) held: Option<PathBuf>,
 }
+
+/// A lock on a tree of the store that lives as long as the last copy of this. Nothing else of it counts.
+#[derive(Debug, Clone, Default)]
+pub struct InUse(pub(super) Option<Arc<OwnedFd>>);
+
+impl InUse {
+    /// Returns whether there is anything to hold: a directory of the host is not the store's.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl PartialEq for InUse {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for InUse {}
 
 impl Image {
     /// Returns the path by which to look into the image: `root`, or what is open.

@@ -4,12 +4,12 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::Progress;
+use crate::image::{InUse, Progress, seal};
 use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::Extracted;
 use crate::image::import::{Import, Job};
-use crate::image::layer::{self, LAYERS};
+use crate::image::layer::{self, Entry, LAYERS};
 use crate::image::store::{Kept, Name, Store, failed};
 use crate::image::tree::{Ownership, Whiteouts};
 use crate::sys::file;
@@ -49,9 +49,10 @@ pub(super) fn layered(
     }
     // What cannot be removed is told by `collect` when it is asked for; it does not stop this run.
     drop(store.collect()?);
-    let trees = trees((what, layers), (store, ownership), progress)?;
+    let mut trees = trees((what, layers), (store, ownership), progress)?;
     if layers.len() > 1 {
-        put_together(what, &trees, (store, ownership), &chain)?;
+        let diff_ids: Vec<&Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+        put_together((what, &chain, &diff_ids), &mut trees, (store, ownership))?;
     }
     find()?.ok_or_else(|| Error::new(Kind::Bug, format!("the root of {what} vanished from the store")))
 }
@@ -119,17 +120,33 @@ fn lowest(what: &str, kept: Kept, layers: usize) -> Result<Kept> {
     }
 }
 
-fn put_together(what: &str, trees: &[Kept], (store, ownership): (&Store, Ownership), chain: &Digest) -> Result<()> {
-    let lists = trees.iter().map(|kept| {
-        let path = kept.list();
-        let list = std::fs::File::open(&path).map_err(|error| failed("open", &path, &error))?;
-        layer::read(std::io::BufReader::with_capacity(256 << 10, list))
-            .map(|(entries, _)| entries)
-            .map_err(|error| super::import::about(&format!("`{}`", path.display()), error))
-    });
+/// Reads the list of a layer. A layer whose list is damaged is taken away, so that it is imported again.
+fn read_list(store: &Store, kept: &mut Kept) -> Result<Vec<Entry>> {
+    let path = kept.list();
+    let read = std::fs::File::open(&path)
+        .map_err(|error| failed("open", &path, &error))
+        .and_then(|list| layer::read(std::io::BufReader::with_capacity(256 << 10, list)));
+    match read {
+        Ok((entries, _)) => Ok(entries),
+        Err(error) => {
+            kept.in_use = InUse::default();
+            store.set_aside(kept.root.parent().unwrap_or(&kept.root))?;
+            Err(super::import::about(&format!("`{}`", path.display()), error))
+        }
+    }
+}
+
+fn put_together(
+    (what, chain, diff_ids): (&str, &Digest, &[&Digest]),
+    trees: &mut [Kept],
+    (store, ownership): (&Store, Ownership),
+) -> Result<()> {
+    let lists = trees.iter_mut().map(|kept| read_list(store, kept));
     let merged = layer::merge(lists).map_err(|error| super::import::about(what, error))?;
     let temporary = store.temporary()?;
     let made = temporary.make("root")?;
+    let (names, text) = (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
+    std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
     let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
     let assembled = layer::assemble(&merged, (&made.join("rootfs"), ownership), &paths).and_then(|()| {
         let written = file::open(&made, file::Access::Directory).and_then(file::sync_file_system);

@@ -11,7 +11,7 @@ use crate::image::archive::{self, archive};
 use crate::image::digest::Digest;
 use crate::image::oci::{self, At, Form, Selection};
 use crate::image::store::Store;
-use crate::image::{Asked, Image, Kind, Progress, Skipped, Source, obtain, remember};
+use crate::image::{Asked, Image, InUse, Kind, Progress, Skipped, Source, obtain, remember};
 
 /// Returns the directory to mount for `source`. An archive is extracted into the store when
 /// it is not there (a directory needs none, so it is not looked up then); meanwhile `progress` is called every 256 KiB or so.
@@ -125,6 +125,7 @@ fn directory(path: &Path, wanted_digest: Option<&str>) -> Result<Image> {
         layers: None,
         config: None,
         skipped: Skipped::default(),
+        in_use: InUse::default(),
         held: None,
     })
 }

@@ -14,9 +14,10 @@ use crate::image::layered::{self, Layer, layered};
 use crate::image::oci::{self, At, Config, Form, Manifest, Part, Scratch, Selection};
 use crate::image::owners::ownership;
 use crate::image::remember::Stamp;
-use crate::image::store::{Kept, Name, Store, Temporary, failed};
+use crate::image::seal::{self, Sealed};
+use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, Temporary, failed, now};
 use crate::image::tree::Ownership;
-use crate::image::{Image, Kind, Progress, Pull, registry};
+use crate::image::{Image, Kind, Progress, Pull, mend, registry};
 use crate::units::visible;
 
 /// Returns the image that is stored at a place.
@@ -77,7 +78,13 @@ fn in_archive(
         Form::DockerArchive => Kind::DockerArchive,
         Form::OciArchive | Form::Archive => Kind::OciArchive,
     };
-    let image = root((&what, &manifest), wanted, (store, ownership), progress)?;
+    let shown = at.path.display();
+    let source = match &selection.tag {
+        Some(tag) => format!("{}:{shown}:{tag}", kind.as_str()),
+        None => format!("{}:{shown}", kind.as_str()),
+    };
+    let record = record(kind, &manifest, Vec::from([Place { source, imported_at: now() }]));
+    let image = root((&what, &manifest), wanted, (store, ownership, Some(record)), progress)?;
     let memo = Memo::of(selection, (kind, &manifest));
     Ok((Image { kind, source: at.path.to_owned(), ..image }, memo))
 }
@@ -98,55 +105,77 @@ pub(super) fn of_registry(
         Pull::Always => None,
         Pull::Missing | Pull::Never => store.named_image(reference, platform)?,
     };
-    let digest = match (known, pull) {
-        (Some(digest), _) => digest,
+    // What is pulled is not taken away before it is noted.
+    let (digest, _importing) = match (known, pull) {
+        (Some(digest), _) => (digest, None),
         (None, Pull::Never) => {
             return Err(Error::new(error::Kind::Spec, format!("{what} is not in the store"))
                 .with_hint(format!("`sbx image pull {reference}`, or write `pull=\"missing\"`")));
         }
-        (None, _) => store.pull(reference, platform, progress)?,
+        (None, _) => {
+            let importing = store.importing()?;
+            (store.pull(reference, platform, progress)?, Some(importing))
+        }
     };
-    let platform = platform.map(oci::Platform::parse).transpose()?;
-    let manifest = oci::from_blobs(&store.root().join("blobs"), &digest, platform.as_ref())?;
-    let image = root((&what, &manifest), wanted, (store, ownership), progress)?;
+    let chosen = platform.map(oci::Platform::parse).transpose()?;
+    let blobs = store.root().join("blobs");
+    let run = |digest: &Digest, progress: &mut dyn FnMut(Progress)| {
+        let manifest = oci::from_blobs(&blobs, digest, chosen.as_ref())?;
+        let record = match store.record_note(&manifest.digest).exists() {
+            true => None,
+            false => {
+                let documents = mend::documents(store, &manifest.digest)?;
+                Some(Record { documents, ..record(Kind::Docker, &manifest, Vec::new()) })
+            }
+        };
+        root((&what, &manifest), wanted, (store, ownership, record), progress)
+    };
+    let image = match run(&digest, progress) {
+        // What is damaged in the store is fetched once more.
+        Err(_) if pull != Pull::Never && mend::mend(store, &digest)? => {
+            let digest = store.pull(reference, platform, progress)?;
+            run(&digest, progress)
+        }
+        other => other,
+    }?;
     Ok(Image { kind: Kind::Docker, source: PathBuf::from(format!("docker://{reference}")), ..image })
 }
 
-/// Returns the root of an image whose documents are read.
+fn record(kind: Kind, manifest: &Manifest, places: Vec<Place>) -> Record {
+    let layers = manifest.layers.iter();
+    Record {
+        digest: manifest.digest.clone(),
+        kind: kind.as_str().to_owned(),
+        places,
+        layers: layers
+            .map(|layer| RecordLayer { blob: layer.blob.clone(), diff_id: layer.diff_id.clone() })
+            .collect(),
+        documents: Vec::new(),
+        config: Some(manifest.config.clone()),
+    }
+}
+
+/// Returns the root of an image whose documents are read, and notes the image.
 fn root(
     (what, manifest): (&str, &Manifest),
     wanted: Option<&Digest>,
-    (store, ownership): (&Store, Ownership),
+    (store, ownership, record): (&Store, Ownership, Option<Record>),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
     compare(what, &manifest.digest, wanted)?;
     let layers = u32::try_from(manifest.layers.len()).unwrap_or(u32::MAX);
     let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
     let known = chain.map(|chain| find(store, &chain, (layers, ownership))).transpose()?.flatten();
-    let kept = match known {
-        Some(kept) => kept,
+    let (kept, _importing) = match known {
+        Some(kept) => (kept, None),
         None => {
-            // Opened here and not before: what is in the store needs no layer at all.
-            let opened: Vec<Option<Part>> =
-                manifest.layers.iter().map(|layer| open(layer, (store, ownership))).collect::<Result<_>>()?;
-            let nothing = File::open("/dev/null").map_err(|error| failed("open", Path::new("/dev/null"), &error))?;
-            let layers: Vec<Layer<'_>> = manifest
-                .layers
-                .iter()
-                .zip(&opened)
-                .map(|(layer, part)| Layer {
-                    blob: layer.blob.as_ref(),
-                    diff_id: &layer.diff_id,
-                    packed: part.as_ref().map_or(Packed { file: &nothing, offset: 0, length: 0 }, |part| Packed {
-                        file: &part.file,
-                        offset: part.offset,
-                        length: part.length,
-                    }),
-                })
-                .collect();
-            layered((what, &layers), (store, ownership), progress)?
+            let importing = store.importing()?;
+            (import((what, manifest), (store, ownership), progress)?, Some(importing))
         }
     };
+    if let Some(record) = record {
+        store.record(record)?;
+    }
     Ok(Image {
         kind: Kind::Oci,
         root: kept.root,
@@ -155,8 +184,46 @@ fn root(
         layers: Some(layers),
         config: Some(manifest.config.clone()),
         skipped: kept.skipped,
+        in_use: kept.in_use,
         held: None,
     })
+}
+
+/// Makes the root. A layer whose list turns out to be damaged is gone then, and imported again.
+fn import(
+    (what, manifest): (&str, &Manifest),
+    (store, ownership): (&Store, Ownership),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Kept> {
+    let mut again = true;
+    loop {
+        // Opened here and not before: what is in the store needs no layer at all.
+        let opened: Vec<Option<Part>> =
+            manifest.layers.iter().map(|layer| open(layer, (store, ownership))).collect::<Result<_>>()?;
+        let nothing = File::open("/dev/null").map_err(|error| failed("open", Path::new("/dev/null"), &error))?;
+        let all = manifest.layers.iter().zip(&opened);
+        let layers: Vec<Layer<'_>> = all
+            .map(|(layer, part)| Layer {
+                blob: layer.blob.as_ref(),
+                diff_id: &layer.diff_id,
+                packed: part.as_ref().map_or(Packed { file: &nothing, offset: 0, length: 0 }, |part| Packed {
+                    file: &part.file,
+                    offset: part.offset,
+                    length: part.length,
+                }),
+            })
+            .collect();
+        let error = match layered((what, &layers), (store, ownership), progress) {
+            Err(error) if again => error,
+            other => return other,
+        };
+        let was_there = layers.iter().zip(&opened).filter(|(_, part)| part.is_none());
+        let gone = was_there.map(|(layer, _)| store.find(Name::Layer(layer.diff_id), ownership));
+        if !gone.collect::<Result<Vec<_>>>()?.iter().any(Option::is_none) {
+            return Err(error);
+        }
+        again = false;
+    }
 }
 
 /// Opens the packed bytes of a layer that is not in the store.
@@ -187,7 +254,7 @@ fn compare(what: &str, digest: &Digest, wanted: Option<&Digest>) -> Result<()> {
 
 /// What was found out about an archive, so that the next run of it reads nothing of it: a packed one would have to
 /// be unpacked for its first document.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memo {
     stamp: String,
@@ -222,14 +289,13 @@ impl Memo {
     /// Returns what is known of the archive as it is now; a damaged note is as good as none.
     fn read(store: &Store, stamp: &Stamp, selection: &Selection) -> Result<Option<Self>> {
         let path = Self::place(store, stamp);
-        let text = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| failed("read", &path, &error))?,
-        };
-        store.check()?;
+        let memo = seal::read::<Self>(&path)?;
+        if memo != Sealed::Missing {
+            store.check()?;
+        }
         let platform = selection.platform.as_ref().map(ToString::to_string);
-        Ok(serde_json::from_slice::<Self>(&text)
-            .ok()
+        Ok(memo
+            .whole()
             .filter(|memo| memo.stamp == stamp.line() && memo.tag == selection.tag && memo.platform == platform))
     }
 
@@ -253,6 +319,7 @@ impl Memo {
             layers: Some(self.layers),
             config: Some(self.config),
             skipped: kept.skipped,
+            in_use: kept.in_use,
             held: None,
         }))
     }
@@ -263,10 +330,6 @@ impl Memo {
             return Ok(());
         }
         self.stamp = stamp.line();
-        let (path, text) = (Self::place(store, stamp), serde_json::to_vec(&self));
-        let text = text.map_err(|error| Error::new(error::Kind::Bug, format!("cannot note an image: {error}")))?;
-        let new = path.with_extension("new");
-        std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
-        std::fs::rename(&new, &path).map_err(|error| failed("rename to", &path, &error))
+        seal::write(&Self::place(store, stamp), &self)
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
+use crate::image::seal;
 use crate::image::store::{Store, failed};
 
 /// A file changed again within the tick of its file system's clock keeps its times
@@ -94,7 +95,7 @@ pub(super) fn recall(store: &Store, stamp: &Stamp) -> Result<Seen> {
         other => other.map_err(|error| failed("read", &path, &error))?,
     };
     store.check()?;
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = seal::unseal(&text).unwrap_or_default().lines().collect();
     let [line, read_at, digest, diff_id] = lines.as_slice() else { return Ok(Seen::Unknown) };
     let (true, Ok(read_at), Ok(digest), Ok(diff_id)) =
         (*line == stamp.line(), read_at.parse::<i128>(), Digest::from_hex(digest), Digest::from_hex(diff_id))
@@ -119,11 +120,8 @@ pub(super) fn note(
     (digest, diff_id): (&Digest, &Digest),
     read_at: Duration,
 ) -> Result<()> {
-    let path = store.note(&stamp.name());
-    let new = store.note(&format!("{}.new", stamp.name()));
     let text = format!("{}\n{}\n{}\n{}\n", stamp.line(), read_at.as_nanos(), digest.hex(), diff_id.hex());
-    std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
-    std::fs::rename(&new, &path).map_err(|error| failed("rename to", &path, &error))
+    seal::replace(&store.note(&stamp.name()), &seal::seal(&text))
 }
 
 /// Checks a digest as it was asked for, without the `sha256:` in front.

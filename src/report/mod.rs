@@ -10,6 +10,7 @@ pub mod figures;
 pub mod hints;
 pub mod hints_landlock;
 pub mod hints_start;
+pub mod images;
 mod line;
 pub mod plan_json;
 pub mod schema;

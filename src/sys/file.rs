@@ -331,6 +331,12 @@ pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
+/// getegid(2).
+#[must_use]
+pub fn effective_gid() -> u32 {
+    Gid::effective().as_raw()
+}
+
 /// Returns whether this process may look up names in the directory at `path` (access(2)).
 #[must_use]
 pub fn may_search(path: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! The list of a layer as a file: JSON, one line an entry, the last one sealing those before with a
 //! digest. Names are bytes: what is not UTF-8 is written as `%XX`, and so is `%`.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read as _, Seek as _, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -16,11 +16,20 @@ use crate::sys::file::{Owner, Time};
 /// each byte of which takes up to six when it is escaped.
 const LINE: u64 = 8 << 20;
 
+/// How much a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::image) struct Totals {
+    pub(in crate::image) entries: u64,
+    /// Of the contents of its files.
+    pub(in crate::image) bytes: u64,
+}
+
 /// A list in the making.
 pub(in crate::image) struct Writer<W> {
     output: W,
     hash: Sha256,
     entries: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +80,7 @@ enum Shape {
     Opaque,
     End {
         entries: u64,
+        bytes: u64,
         devices: u64,
         set_id: u64,
         attributes: u64,
@@ -81,7 +91,7 @@ enum Shape {
 impl<W: Write> Writer<W> {
     /// Returns the list that is written to `output`.
     pub(in crate::image) fn new(output: W) -> Self {
-        Self { output, hash: Sha256::new(), entries: 0 }
+        Self { output, hash: Sha256::new(), entries: 0, bytes: 0 }
     }
 
     /// Adds an entry.
@@ -90,6 +100,9 @@ impl<W: Write> Writer<W> {
     /// Those of the output.
     pub(in crate::image) fn add(&mut self, entry: &Entry) -> std::io::Result<()> {
         self.entries += 1;
+        if let What::File(File { kind: FileKind::Regular { size, .. }, .. }) = entry.what {
+            self.bytes = self.bytes.saturating_add(size);
+        }
         self.line(&Line { path: escape(&entry.path), what: shape(&entry.what) })
     }
 
@@ -100,7 +113,7 @@ impl<W: Write> Writer<W> {
     pub(in crate::image) fn finish(mut self, skipped: &Skipped) -> std::io::Result<W> {
         let Skipped { devices, set_id, attributes } = *skipped;
         let sha256 = Digest::finish(self.hash.clone()).hex().to_owned();
-        let what = Shape::End { entries: self.entries, devices, set_id, attributes, sha256 };
+        let what = Shape::End { entries: self.entries, bytes: self.bytes, devices, set_id, attributes, sha256 };
         self.line(&Line { path: String::new(), what })?;
         self.output.flush()?;
         Ok(self.output)
@@ -130,7 +143,7 @@ pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Ski
             return Err(damaged("it has no end"));
         }
         let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
-        if let Shape::End { entries: count, devices, set_id, attributes, sha256 } = line.what {
+        if let Shape::End { entries: count, devices, set_id, attributes, sha256, .. } = line.what {
             let whole = u64::try_from(entries.len()) == Ok(count) && sha256 == Digest::finish(hash).hex();
             let after = input.fill_buf().map_err(|error| Error::io("cannot read the list of the layer", &error))?;
             return match (whole, after.is_empty()) {
@@ -144,6 +157,24 @@ pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Ski
         let path = unescape(&line.path).ok_or_else(|| damaged("a name is not escaped right"))?;
         entries.push(Entry { path, what });
     }
+}
+
+/// Returns the totals of a list from its end, without reading all of it: `None` for one that is damaged there.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(in crate::image) fn totals(file: &mut std::fs::File) -> std::io::Result<Option<Totals>> {
+    const END: u64 = 1024;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+    let mut text = Vec::new();
+    std::io::Read::take(&mut *file, END).read_to_end(&mut text)?;
+    let last = text.strip_suffix(b"\n").and_then(|text| text.rsplit(|byte| *byte == b'\n').next());
+    let line = last.and_then(|line| serde_json::from_slice::<Line>(line).ok());
+    Ok(line.and_then(|line| match line.what {
+        Shape::End { entries, bytes, .. } => Some(Totals { entries, bytes }),
+        _ => None,
+    }))
 }
 
 fn shape(what: &What) -> Shape {

@@ -17,6 +17,16 @@ const DEPTH: usize = 512;
 #[derive(Debug)]
 pub(in crate::image) struct Merged {
     pub(in crate::image) root: Node,
+    below: Below,
+}
+
+/// Where a hard link may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// All layers are here.
+    Here,
+    /// The layers below are not here, and what leads there is in no tree.
+    Elsewhere,
 }
 
 /// What stands at one path.
@@ -29,6 +39,8 @@ pub(in crate::image) enum Node {
     /// Anything else: where it is to be had from.
     File {
         layer: usize,
+        /// Which entry of that layer's list says what it is.
+        entry: usize,
         /// The path in that layer's tree.
         path: Box<[u8]>,
         /// Where a symbolic link leads.
@@ -41,16 +53,28 @@ pub(in crate::image) enum Node {
 /// # Errors
 /// A layer that does not fit those below: a hard link to nothing, a way through links that does not end.
 pub(in crate::image) fn merge(layers: impl IntoIterator<Item = Result<Vec<Entry>>>) -> Result<Merged> {
-    let mut merged = Merged { root: Node::empty() };
+    let mut merged = Merged { root: Node::empty(), below: Below::Here };
     for (number, entries) in layers.into_iter().enumerate() {
         let entries = entries?;
         // What is hidden is hidden of the layers below only, wherever in the archive it stands.
         for entry in entries.iter().filter(|entry| matches!(entry.what, What::Hidden | What::Opaque)) {
             merged.hide(entry).map_err(|error| in_layer(number, error))?;
         }
-        for entry in entries {
-            merged.add(number, entry).map_err(|error| in_layer(number, error))?;
+        for (at, entry) in entries.into_iter().enumerate() {
+            merged.add((number, at), entry).map_err(|error| in_layer(number, error))?;
         }
+    }
+    Ok(merged)
+}
+
+/// Returns what lies in the tree of one layer.
+///
+/// # Errors
+/// A way through links that does not end.
+pub(in crate::image) fn alone(entries: &[Entry]) -> Result<Merged> {
+    let mut merged = Merged { root: Node::empty(), below: Below::Elsewhere };
+    for (at, entry) in entries.iter().enumerate() {
+        merged.add((0, at), entry.clone())?;
     }
     Ok(merged)
 }
@@ -83,7 +107,7 @@ impl Merged {
         Ok(())
     }
 
-    fn add(&mut self, layer: usize, Entry { path, what }: Entry) -> Result<()> {
+    fn add(&mut self, (layer, entry): (usize, usize), Entry { path, what }: Entry) -> Result<()> {
         let node = match what {
             What::Hidden | What::Opaque => return Ok(()),
             What::Directory(directory) => return self.directory(&path, directory),
@@ -92,9 +116,12 @@ impl Merged {
                     FileKind::Symlink { target } => Some(target.into()),
                     FileKind::Regular { .. } | FileKind::Fifo => None,
                 };
-                Node::File { layer, path: path.clone().into(), target }
+                Node::File { layer, entry, path: path.clone().into(), target }
             }
-            What::Link { target } => self.linked(&path, &target)?,
+            What::Link { target } => match self.linked((layer, &path), &target)? {
+                Some(node) => node,
+                None => return Ok(()),
+            },
         };
         let (parent, name) = split(&path);
         let Some(name) = name else { return Err(bad("it holds a root that is not a directory")) };
@@ -126,17 +153,23 @@ impl Merged {
     }
 
     /// Returns a second name for what stands at `target`.
-    fn linked(&mut self, path: &[u8], target: &[u8]) -> Result<Node> {
+    fn linked(&mut self, (layer, path): (usize, &[u8]), target: &[u8]) -> Result<Option<Node>> {
         let wrong = |why: &str| {
             let (path, target) = (path.escape_ascii(), target.escape_ascii());
             bad(format!("`{path}` is a hard link to `{target}`, {why}"))
         };
+        let below = self.below;
         let (parent, name) = split(target);
         let parent = self.resolve(parent, Missing::Stays)?;
         let found = parent.and_then(|parent| self.children(&parent)?.get(name?));
         match found {
             Some(Node::Directory { .. }) => Err(wrong("which is a directory")),
-            Some(node) => Ok(node.clone()),
+            // What it leads to may be replaced by a later entry of the same layer; this name stays.
+            Some(Node::File { layer: of, entry, target, .. }) if *of == layer => {
+                Ok(Some(Node::File { layer, entry: *entry, path: path.into(), target: target.clone() }))
+            }
+            Some(node) => Ok(Some(node.clone())),
+            None if below == Below::Elsewhere => Ok(None),
             None => Err(wrong("which is neither in its layer nor in one below")),
         }
     }

@@ -9,8 +9,8 @@ mod whiteout;
 use crate::sys::file::{Owner, Time};
 
 pub(super) use assemble::assemble;
-pub(super) use list::{Writer, read};
-pub(super) use merge::{Merged, Node, merge};
+pub(super) use list::{Writer, read, totals};
+pub(super) use merge::{Merged, Node, alone, merge};
 pub(super) use whiteout::{Whiteout, whiteout};
 
 /// As many layers as Docker's overlay driver takes.

@@ -1,14 +1,20 @@
-//! The trees that are whole: one of each layer, and the roots that were put together of several.
+//! The trees that are whole: one of each layer, and the roots that were put together of several. Whoever mounts
+//! one holds a shared lock on it, so that none is removed below a running sandbox.
 
-use std::fs::File;
-use std::io::ErrorKind;
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::Skipped;
 use crate::image::digest::Digest;
 use crate::image::store::{Store, failed};
 use crate::image::tree::Ownership;
+use crate::image::{InUse, Skipped, seal};
+
+/// The time of the last use is written down this often.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a tree is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,7 @@ pub(in crate::image) struct Kept {
     pub(in crate::image) skipped: Skipped,
     /// Hard links to files of layers below.
     pub(in crate::image) below: u64,
+    pub(in crate::image) in_use: InUse,
 }
 
 impl Kept {
@@ -36,26 +43,35 @@ impl Kept {
 }
 
 impl Store {
-    /// Returns the tree of `name` if it is there.
+    /// Returns the tree of `name` if it is there, and holds it as long as what is returned lives. One whose note is
+    /// damaged is as good as none: [`Store::keep`] takes it away.
     ///
     /// # Errors
-    /// One that is damaged, or a store that others can write to.
+    /// One that cannot be read, or a store that others can write to.
     pub(in crate::image) fn find(&self, name: Name<'_>, ownership: Ownership) -> Result<Option<Kept>> {
         let path = self.place_of(name, ownership);
-        let list = path.join("skipped");
-        let text = match std::fs::read_to_string(&list) {
+        let note = path.join("skipped");
+        let mut file = match File::open(&note) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| failed("read", &list, &error))?,
+            other => other.map_err(|error| failed("open", &note, &error))?,
         };
         self.check()?;
-        let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-        let (Some(Ok(devices)), Some(Ok(set_id)), Some(Ok(attributes)), Some(Ok(below)), None) =
-            (numbers.next(), numbers.next(), numbers.next(), numbers.next(), numbers.next())
-        else {
-            return Err(Error::new(Kind::Host, format!("`{}` is damaged", list.display()))
-                .with_hint(format!("remove `{}`", path.display())));
-        };
-        Ok(Some(Kept { root: path.join("rootfs"), skipped: Skipped { devices, set_id, attributes }, below }))
+        // Whoever takes the tree away locks it, empties the note and is soon done.
+        file.lock_shared().map_err(|error| failed("lock", &note, &error))?;
+        let read = file.metadata().and_then(|found| {
+            let mut bytes = vec![0; usize::try_from(found.len().min(4096)).unwrap_or_default()];
+            file.read_exact(&mut bytes)?;
+            Ok((bytes, found.modified()?))
+        });
+        let (bytes, used) = read.map_err(|error| failed("read", &note, &error))?;
+        let Some((skipped, below)) = numbers(&bytes) else { return Ok(None) };
+        let now = SystemTime::now();
+        if now.duration_since(used).is_ok_and(|age| age > DAY) {
+            // Only `sbx image prune --older-than` asks for it.
+            file.set_modified(now).ok();
+        }
+        let in_use = InUse(Some(Arc::new(file.into())));
+        Ok(Some(Kept { root: path.join("rootfs"), skipped, below, in_use }))
     }
 
     /// Gives the directory `made`, in which the tree is `rootfs`, its name. The caller has had the file system
@@ -69,20 +85,54 @@ impl Store {
         (name, ownership): (Name<'_>, Ownership),
         (skipped, below): (&Skipped, u64),
     ) -> Result<()> {
-        let list = made.join("skipped");
-        let text = format!("{} {} {} {below}\n", skipped.devices, skipped.set_id, skipped.attributes);
-        let written = std::fs::write(&list, text).and_then(|()| File::open(&list)?.sync_all());
-        written.map_err(|error| failed("write", &list, &error))?;
+        let note = made.join("skipped");
+        let text = seal::seal(&format!("{} {} {} {below}\n", skipped.devices, skipped.set_id, skipped.attributes));
+        let written = std::fs::write(&note, text).and_then(|()| File::open(&note)?.sync_all());
+        written.map_err(|error| failed("write", &note, &error))?;
         let place = self.place_of(name, ownership);
         match std::fs::rename(made, &place) {
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+                if self.find(name, ownership)?.is_none() {
+                    self.set_aside(&place)?;
+                    std::fs::rename(made, &place).map_err(|error| failed("rename to", &place, &error))?;
+                }
+            }
             other => other.map_err(|error| failed("rename to", &place, &error))?,
         }
         let above = place.parent().unwrap_or(&self.root);
         File::open(above).and_then(|above| above.sync_all()).map_err(|error| failed("write back", above, &error))
     }
 
-    fn place_of(&self, name: Name<'_>, ownership: Ownership) -> PathBuf {
+    /// Takes a tree away, unless a sandbox runs in it.
+    ///
+    /// # Errors
+    /// A tree that is in use, or cannot be removed.
+    pub(in crate::image) fn set_aside(&self, place: &Path) -> Result<()> {
+        let note = place.join("skipped");
+        match File::options().write(true).open(&note) {
+            Ok(file) => match file.try_lock() {
+                // Whoever has opened it and waits for the lock finds nothing.
+                Ok(()) => file.set_len(0).map_err(|error| failed("write", &note, &error))?,
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::new(Kind::Host, format!("`{}` is in use by a running sbx", place.display()))
+                        .with_hint("wait for its end"));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &note, &error)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("open", &note, &error)),
+        }
+        let temporary = self.temporary()?;
+        let aside = temporary.path().join("aside");
+        match std::fs::rename(place, &aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("rename", place, &error)),
+            _ => {}
+        }
+        temporary.discard()
+    }
+
+    /// Returns where the tree of `name` lies, if it does.
+    pub(in crate::image) fn place_of(&self, name: Name<'_>, ownership: Ownership) -> PathBuf {
         let flavour = match ownership {
             Ownership::Archive => "owned",
             Ownership::Caller => "squashed",
@@ -93,4 +143,13 @@ impl Store {
         };
         self.root.join(section).join(format!("{}.{flavour}", digest.hex()))
     }
+}
+
+/// Reads the note of a tree.
+pub(in crate::image) fn numbers(bytes: &[u8]) -> Option<(Skipped, u64)> {
+    let text = seal::unseal(std::str::from_utf8(bytes).ok()?)?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    let mut next = || numbers.next()?.ok();
+    let (devices, set_id, attributes, below) = (next()?, next()?, next()?, next()?);
+    Some((Skipped { devices, set_id, attributes }, below))
 }

@@ -6,6 +6,8 @@
 //! layers/<diff-id>.<flavour>/list      what the layer adds and hides, and digests of all files
 //! layers/<diff-id>.<flavour>/skipped   what of the archive is not in the tree
 //! roots/<chain-id>.<flavour>/rootfs    several layers as one tree, by more names of their files
+//! roots/<chain-id>.<flavour>/layers    the diff ids of those layers
+//! images/<digest>.json                 what an image needs, by its manifest
 //! blobs/<digest>                       what came from a registry: documents and packed layers
 //! names/<digest of a name>.json        which manifest was pulled by that name
 //! partial/<digest>[.lock]              the beginning of a blob
@@ -17,9 +19,12 @@
 
 mod layers;
 mod names;
+mod records;
 mod temporary;
 
-pub(super) use layers::{Kept, Name};
+pub(super) use layers::{Kept, Name, numbers};
+pub(super) use names::{Named, now};
+pub(super) use records::{Place, Record, RecordLayer};
 pub(super) use temporary::Temporary;
 
 use std::ffi::OsString;
@@ -35,7 +40,7 @@ use crate::sys::file::effective_uid;
 use crate::sys::watch::asked_to_end;
 
 /// The directories of a store, but for `volumes`.
-const SECTIONS: [&str; 7] = ["layers", "roots", "blobs", "names", "partial", "tmp", "seen"];
+pub(super) const SECTIONS: [&str; 8] = ["layers", "roots", "images", "blobs", "names", "partial", "tmp", "seen"];
 
 /// A store. Nothing is read or made before it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! What was pulled by which name, and the blobs that came with it.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::image::digest::Digest;
 use crate::image::registry::{self, Destination, Options, Reference};
-use crate::image::store::{Store, failed};
+use crate::image::seal::{self, Sealed};
+use crate::image::store::Store;
 use crate::image::{Progress, Step};
 
 /// One name, as it is noted.
@@ -36,13 +36,12 @@ impl Store {
         platform: Option<&str>,
     ) -> Result<Option<Digest>> {
         let path = self.name_note(&reference.to_string(), platform);
-        let text = match std::fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| failed("read", &path, &error))?,
-        };
-        self.check()?;
+        let named = seal::read::<Named>(&path)?;
+        if named != Sealed::Missing {
+            self.check()?;
+        }
         // A damaged note is as good as none: the image is pulled again.
-        let named = serde_json::from_slice::<Named>(&text).ok();
+        let named = named.whole().filter(|named| named.reference == reference.to_string());
         let digest = named.and_then(|named| Digest::from_hex(&named.manifest).ok());
         Ok(digest.filter(|digest| self.root().join("blobs").join(digest.hex()).is_file()))
     }
@@ -71,20 +70,20 @@ impl Store {
             platform: platform.map(str::to_owned),
             manifest: pulled.manifest.hex().to_owned(),
             index: pulled.index.map(|index| index.hex().to_owned()),
-            pulled_at: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+            pulled_at: now(),
         };
-        let path = self.name_note(&named.reference, platform);
-        let new = path.with_extension("new");
-        let text = serde_json::to_vec(&named)
-            .map_err(|error| Error::new(Kind::Bug, format!("cannot note the name of an image: {error}")))?;
-        std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
-        std::fs::rename(&new, &path).map_err(|error| failed("rename to", &path, &error))?;
+        seal::write(&self.name_note(&named.reference, platform), &named)?;
         Ok(pulled.manifest)
     }
 
     /// A name can be longer than a file's: its digest stands for it.
-    fn name_note(&self, reference: &str, platform: Option<&str>) -> PathBuf {
+    pub(in crate::image) fn name_note(&self, reference: &str, platform: Option<&str>) -> PathBuf {
         let digest = Digest::of(format!("{reference} {}", platform.unwrap_or_default()).as_bytes());
         self.root().join("names").join(format!("{}.json", digest.hex()))
     }
+}
+
+/// Returns now as it stands in notes, RFC 3339.
+pub(in crate::image) fn now() -> String {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }

@@ -1,0 +1,244 @@
+//! Compares a tree with what is written of it: a layer with its list, a root with the trees of its layers. Every
+//! file of a layer is read. Nothing is changed, and no link of the tree is followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::image::digest::Digest;
+use crate::image::layer::{self, Described, Directory, Entry, FileKind, Node, What};
+use crate::image::mend::hash;
+use crate::image::tree::Ownership;
+use crate::sys::file::{self, Access, Errno};
+
+/// What is wrong in a tree: where, from its root, and what.
+pub(super) type Fault = (String, String);
+
+/// As many of one tree as a person reads.
+const ENOUGH: usize = 100;
+
+/// Compares the tree of a layer with its list.
+///
+/// # Errors
+/// A tree that cannot be read.
+pub(super) fn layer(root: &Path, entries: &[Entry], ownership: Ownership) -> Result<Vec<Fault>> {
+    compare((root, ownership), &layer::alone(entries)?.root, Truth::List(entries))
+}
+
+/// Compares a root with the trees and lists of its layers, the lowest first.
+///
+/// # Errors
+/// A tree that cannot be read.
+pub(super) fn root(
+    root: &Path,
+    ownership: Ownership,
+    layers: Vec<(Vec<Entry>, OwnedFd)>,
+) -> Result<Vec<Fault>> {
+    let (lists, trees): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
+    let merged = layer::merge(lists.into_iter().map(Ok))?;
+    compare((root, ownership), &merged.root, Truth::Trees(trees))
+}
+
+fn compare((path, ownership): (&Path, Ownership), node: &Node, truth: Truth<'_>) -> Result<Vec<Fault>> {
+    let top = match file::open(path, Access::Directory) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::from([("/".to_owned(), "is missing".to_owned())])),
+        other => other.map_err(|errno| unread(path.display(), errno))?,
+    };
+    let mut check = Check { path: Vec::new(), ownership, truth, faults: Vec::new() };
+    if let Node::Directory { directory, children } = node {
+        check.directory(&top, directory)?;
+        check.children(&top, children)?;
+    }
+    Ok(check.faults)
+}
+
+/// What a tree is compared with.
+enum Truth<'a> {
+    List(&'a [Entry]),
+    Trees(Vec<OwnedFd>),
+}
+
+struct Check<'a> {
+    path: Vec<u8>,
+    ownership: Ownership,
+    truth: Truth<'a>,
+    faults: Vec<Fault>,
+}
+
+impl Check<'_> {
+    /// As deep as [`layer::merge`] lets directories lie.
+    fn children(&mut self, directory: &OwnedFd, expected: &BTreeMap<Box<[u8]>, Node>) -> Result<()> {
+        let names = file::names(directory.as_fd()).map_err(|errno| self.unread(errno))?;
+        let found: BTreeSet<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+        for name in found.iter().filter(|name| !expected.contains_key(**name)) {
+            self.at(name, |check| {
+                check.fault("is not in the list");
+                Ok(())
+            })?;
+        }
+        for (name, node) in expected {
+            if self.faults.len() >= ENOUGH {
+                return Ok(());
+            }
+            let there = found.contains(&**name);
+            self.at(name, |check| match there {
+                true => check.node((directory, OsStr::from_bytes(name)), node),
+                false => {
+                    check.fault("is missing");
+                    Ok(())
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn at(&mut self, name: &[u8], run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let length = self.path.len();
+        self.path.push(b'/');
+        self.path.extend_from_slice(name);
+        let done = run(self);
+        self.path.truncate(length);
+        done
+    }
+
+    fn node(&mut self, spot: (&OwnedFd, &OsStr), node: &Node) -> Result<()> {
+        let found = file::stat_at(spot.0, spot.1).map_err(|errno| self.unread(errno))?;
+        match node {
+            Node::Directory { directory, children } => {
+                if found.kind != file::FileType::Directory {
+                    self.fault("is not a directory");
+                    return Ok(());
+                }
+                let opened = file::open_at(spot.0, spot.1, Access::Directory).map_err(|errno| self.unread(errno))?;
+                self.directory(&opened, directory)?;
+                self.children(&opened, children)
+            }
+            Node::File { layer, entry, path, .. } => {
+                let entry = match &self.truth {
+                    Truth::List(entries) => entries.get(*entry).cloned(),
+                    Truth::Trees(trees) => {
+                        // What cannot be found in the layer is not the same.
+                        let same = trees.get(*layer).is_some_and(|tree| is_same((tree, path), spot).unwrap_or(false));
+                        if !same {
+                            self.fault("is not the file of its layer");
+                        }
+                        return Ok(());
+                    }
+                };
+                match entry.map(|entry| entry.what) {
+                    Some(What::File(file)) => self.file(spot, &file),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn directory(&mut self, opened: &OwnedFd, expected: &Directory) -> Result<()> {
+        // Where the list says nothing of the root, nobody has set it.
+        if self.path.is_empty() && expected.described == Described::No {
+            return Ok(());
+        }
+        let found = self.metadata(opened)?;
+        self.mode(found.mode() & 0o5777, expected.mode & 0o1777);
+        self.owner(&found, (expected.owner.uid, expected.owner.gid));
+        Ok(())
+    }
+
+    fn file(&mut self, (parent, name): (&OwnedFd, &OsStr), expected: &layer::File) -> Result<()> {
+        let place = file::open_at(parent, name, Access::Place).map_err(|errno| self.unread(errno))?;
+        let found = self.metadata(&place)?;
+        self.owner(&found, (expected.owner.uid, expected.owner.gid));
+        let kind = found.file_type();
+        match &expected.kind {
+            FileKind::Symlink { target } => {
+                let leads = if kind.is_symlink() { file::read_link_at(parent, name).ok() } else { None };
+                match leads {
+                    None => self.fault("is not a symbolic link"),
+                    Some(leads) if leads.as_bytes() != target.as_slice() => {
+                        self.fault(&format!("leads to `{}`", leads.as_bytes().escape_ascii()));
+                    }
+                    Some(_) => {}
+                }
+                return Ok(());
+            }
+            FileKind::Fifo if std::os::unix::fs::FileTypeExt::is_fifo(&kind) => {}
+            FileKind::Fifo => self.fault("is not a FIFO"),
+            FileKind::Regular { .. } if !kind.is_file() => self.fault("is not a regular file"),
+            FileKind::Regular { size, .. } if *size != found.len() => {
+                self.fault(&format!("has {} bytes, not {size}", found.len()));
+            }
+            FileKind::Regular { sha256, .. } => {
+                let opened = file::open_at(parent, name, Access::Read).map_err(|errno| self.unread(errno))?;
+                let read = hash(File::from(opened));
+                let read = read.map_err(|error| Error::io(format_args!("cannot read `{}`", self.shown()), &error))?;
+                let is = sha2::Digest::finalize(read.clone());
+                if is.as_slice() != sha256 {
+                    self.fault(&format!("its contents have the digest `{}`", Digest::finish(read)));
+                }
+            }
+        }
+        self.mode(found.mode() & 0o7777, expected.mode & 0o1777);
+        Ok(())
+    }
+
+    fn mode(&mut self, found: u32, expected: u32) {
+        if found != expected {
+            self.fault(&format!("has the mode {found:04o}, not {expected:04o}"));
+        }
+    }
+
+    fn owner(&mut self, found: &Metadata, (uid, gid): (u32, u32)) {
+        if self.ownership == Ownership::Archive && (found.uid(), found.gid()) != (uid, gid) {
+            self.fault(&format!("belongs to {}:{}, not to {uid}:{gid}", found.uid(), found.gid()));
+        }
+    }
+
+    fn metadata(&self, opened: &OwnedFd) -> Result<Metadata> {
+        let found = opened.try_clone().and_then(|opened| File::from(opened).metadata());
+        found.map_err(|error| Error::io(format_args!("cannot look at `{}`", self.shown()), &error))
+    }
+
+    fn fault(&mut self, reason: &str) {
+        let path = if self.path.is_empty() { "/".to_owned() } else { self.shown() };
+        self.faults.push((path, reason.to_owned()));
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.path).into_owned()
+    }
+
+    fn unread(&self, errno: Errno) -> Error {
+        unread(self.shown(), errno)
+    }
+}
+
+/// Returns whether a file of a root is that of its layer: by its inode, or by its contents where it had so many
+/// names that it was copied.
+fn is_same((tree, path): (&OwnedFd, &[u8]), spot: (&OwnedFd, &OsStr)) -> std::io::Result<bool> {
+    let (above, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&path[..at], OsStr::from_bytes(&path[at + 1..])),
+        None => (&b"."[..], OsStr::from_bytes(path)),
+    };
+    let parent = file::open_in_root(tree, OsStr::from_bytes(above), Access::DirectoryPlace)?;
+    let (own, found) = (file::stat_at(&parent, name)?, file::stat_at(spot.0, spot.1)?);
+    if (own.device, own.inode) == (found.device, found.inode) {
+        return Ok(true);
+    }
+    if (own.kind, own.size) != (found.kind, found.size) || found.kind != file::FileType::Regular {
+        return Ok(false);
+    }
+    let digest = |(parent, name): (&OwnedFd, &OsStr)| {
+        let opened = file::open_at(parent, name, Access::Read)?;
+        hash(File::from(opened)).map(Digest::finish)
+    };
+    Ok(digest((&parent, name))? == digest(spot)?)
+}
+
+fn unread(what: impl std::fmt::Display, errno: Errno) -> Error {
+    Error::io(format_args!("cannot read `{what}` of the store"), &errno.into())
+}
