@@ -84,6 +84,12 @@ impl Yard {
     /// # Errors
     /// What cannot be removed.
     pub(crate) fn clear(&self) -> Result<(), Fault> {
+        // The process that writes a store back puts a mark into it when it is done.
+        if Path::new(&self.store()).exists() {
+            self.settle()?;
+            let store = self.store();
+            tool(&self.program(), &["settle-store", "--store", &store])?;
+        }
         for made in [self.store(), self.path("out")] {
             match fs::remove_dir_all(&made) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

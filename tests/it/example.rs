@@ -176,7 +176,6 @@ pub(crate) fn plan() -> Plan {
         limits: vec![limit("memory", "512M", 512 << 20, "memory.max"), limit("pids", "256", 256, "pids.max")],
         weakened: vec![Weakened { feature: "cpuset", why: "controller not delegated".to_owned() }],
         warnings: vec!["the spec is world-writable".to_owned()],
-        harvest: None,
     }
 }
 
