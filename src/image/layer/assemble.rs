@@ -37,7 +37,8 @@ pub(in crate::image) fn assemble(
         .map_err(|errno| Error::io(format_args!("cannot open `{}`", root.display()), &errno.into()))?;
     let Node::Directory { directory, children } = &merged.root else { return Ok(()) };
     trees.fill((&top, &mut Vec::new()), children)?;
-    trees.settle(&top, directory).map_err(|errno| failed(&[], errno))
+    trees.settle(&top, directory).map_err(|errno| failed(&[], errno))?;
+    file::sync_file_system(&top).map_err(|errno| failed(&[], errno))
 }
 
 impl Trees {
