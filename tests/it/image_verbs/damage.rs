@@ -113,7 +113,10 @@ fn whatever_changes_in_a_tree_is_found() {
             ("rm \"$f/d/two\"", ["`/d/two` is missing"]),
             ("echo > \"$f/d/three\"", ["`/d/three` is not in the list"]),
             ("rm \"$f/d/two\"; ln -s / \"$f/d/two\"", ["`/d/two` is not a regular file"]),
-            ("rm \"$f/d/two\"; mkdir \"$f/d/two\"", ["`/d/two` is not a regular file"]),
+            (
+                "rm \"$f/d/two\"; mkdir \"$f/d/two\"; chown --reference \"$f\" \"$f/d/two\"",
+                ["`/d/two` is not a regular file"],
+            ),
             ("chmod 0700 \"$f/d\"", ["`/d` has the mode 0700, not 0755"]),
             ("rm -r \"$f\"", ["`/` is missing"]),
         ] {
