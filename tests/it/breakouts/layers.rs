@@ -278,23 +278,27 @@ fn what_is_not_what_its_digest_says_is_refused_by_name() {
     }
 }
 
-/// A layer that never ends, or that holds more than anybody asked for.
+/// A layer that says it holds more than anybody asked for; what only turns out to is in `archives`.
 #[test]
 fn cve_2017_14992_cve_2023_25153_a_layer_that_is_a_bomb() {
     if !has_rootfs() {
         return;
     }
-    // An archive that ends with 1 GiB of zeros, in members of a gzip file of 16 MiB each.
-    let zeros = crate::image::formats::gzip(&vec![0; 16 << 20]).repeat(64);
     let good = tar(&[file("a", "1")]);
-    let diff_id = Digest::of(b"whatever it is").to_string();
-    let bad = Layer { packed: [crate::image::formats::gzip(&good), zeros].concat(), diff_id, ..Layer::gzip(&good) };
-    let sbx = Sbx::new(Who::Nobody).spec(SPEC);
-    write_layout(&sbx.path("image"), &[Layer::gzip(&good), bad]);
-    let (ran, sbx) = shell(sbx, "echo ran");
-    refused(&ran, &sbx, "it unpacks to more than 200 times its size");
-    assert!(ran.stderr.contains("layer 2 of 2"), "{ran:?}");
-    assert_eq!(kept(&sbx, "layers"), Vec::<String>::new());
+    let cases = [
+        (Entry::new(b'0', "bomb").size(1 << 35).bytes(), "it unpacks to more than"),
+        (Entry::new(b'x', "header").size(2 << 20).bytes(), "a header of 2097152 bytes, more than 1048576"),
+    ];
+    for who in Who::all() {
+        for (bomb, words) in &cases {
+            let sbx = Sbx::new(who).spec(SPEC);
+            write_layout(&sbx.path("image"), &[Layer::gzip(&good), Layer::gzip(bomb)]);
+            let (ran, sbx) = shell(sbx, "echo ran");
+            refused(&ran, &sbx, words);
+            assert!(ran.stderr.contains("layer 2 of 2"), "{ran:?}");
+            assert_eq!(kept(&sbx, "layers"), Vec::<String>::new());
+        }
+    }
 }
 
 fn edit(sbx: &Sbx, change: impl FnOnce(&mut Value)) {
