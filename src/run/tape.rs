@@ -237,7 +237,6 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
     let around = (exposed, opened.look);
     let freeze_step = |step: &Step| freeze_step(plan, &step.op, around).map_err(|error| error.at(step.origin));
-    let acts = plan.steps.iter().map(freeze_step);
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
         candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
@@ -259,7 +258,7 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     };
     Ok(Tape {
         kept,
-        acts: acts.collect::<Result<_>>()?,
+        acts: plan.steps.iter().map(freeze_step).collect::<Result<_>>()?,
         trees: opened.trees,
         start,
         caller: memory::caller_strings(start::argument_count()),
@@ -362,8 +361,7 @@ fn freeze_locks(plan: &Plan, namespaces: &[Namespace]) -> Result<Act> {
 }
 
 fn map_lines(ranges: &[IdRange]) -> Result<CString> {
-    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
-    text(&ranges.iter().map(line).collect::<String>())
+    text(&ranges.iter().map(|it| format!("{} {} {}\n", it.inside, it.outside, it.count)).collect::<String>())
 }
 
 fn freeze_maps(plan: &Plan) -> Result<Act> {

@@ -22,7 +22,7 @@ const CHANGE: &str = "rm -r /gone /swap /was-dir /was-file /del && mkdir /swap /
 
 /// Prints everything that a layer keeps, but for what sbx itself makes.
 const LIST: &str = "cd /; busybox find . -xdev ! -path './bin/*' ! -path './closed/*' ! -path ./proc ! -path ./dev ! -path ./tmp ! -path ./run \
-    ! -path . | sort | while read -r n; do if test -h $n; then echo $n $(readlink $n); elif test -d $n; then stat -c '%n %F %u %g' $n; \
+    ! -path . 2>/dev/null | sort | while read -r n; do if test -h $n; then echo $n $(readlink $n); elif test -d $n; then stat -c '%n %F %u %g' $n; \
     else stat -c '%n %F %a %u %g %s' $n; fi; done; cat /mod /moded /swap/both /keep/deep/f; test /h1 -ef /h2 && echo linked";
 
 fn run(sbx: Sbx, rootfs: &str, layer: &str, script: &str) -> (Sbx, String) {
