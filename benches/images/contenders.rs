@@ -99,7 +99,8 @@ fn shared(yard: &Yard) -> Result<Group, Fault> {
     let first = yard.sbx("layout", &format!("oci:{}:all", yard.path("layout")))?;
     let second = yard.sbx("other", &format!("oci:{}:other", yard.path("layout")))?;
     let import = |spec: &str| vec![yard.program(), "run".to_owned(), spec.to_owned()];
-    let again = Contender { label: "sbx, nine layers of ten there", before: vec![import(&first)], argv: import(&second) };
+    let again =
+        Contender { label: "sbx, nine layers of ten there", before: vec![import(&first)], argv: import(&second) };
     let warm = Contender { label: "sbx, all there", before: vec![import(&second)], argv: import(&second) };
     let one = yard.sbx("one", &format!("oci:{}:one", yard.path("layout")))?;
     Ok(Group {

@@ -91,7 +91,11 @@ pub(crate) fn shim(argv: &[&str]) -> Result<(), Fault> {
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    crate::say(&format!("{wall} {} {}", std::time::Duration::from_micros(cpu.try_into()?).as_secs_f64(), usage.max_rss()));
+    crate::say(&format!(
+        "{wall} {} {}",
+        std::time::Duration::from_micros(cpu.try_into()?).as_secs_f64(),
+        usage.max_rss()
+    ));
     Ok(())
 }
 

@@ -66,7 +66,8 @@ fn start(yard: &Yard, spec: &str) -> Result<f64, Fault> {
 fn syncs(yard: &Yard, spec: &str) -> Result<String, Fault> {
     let trace = yard.path("out/trace");
     let program = yard.program();
-    let argv = ["-f", "-o", &trace, "-e", "trace=sync,syncfs,fsync,fdatasync,msync,sync_file_range", &program, "run", spec];
+    let argv =
+        ["-f", "-o", &trace, "-e", "trace=sync,syncfs,fsync,fdatasync,msync,sync_file_range", &program, "run", spec];
     let mut command = Command::new("strace");
     match command.args(argv).env("SBX_STORE", yard.store()).status() {
         Ok(status) if status.success() => {

@@ -86,7 +86,9 @@ impl Yard {
     pub(crate) fn clear(&self) -> Result<(), Fault> {
         for made in [self.store(), self.path("out")] {
             match fs::remove_dir_all(&made) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(format!("{made}: {error}").into()),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(format!("{made}: {error}").into());
+                }
                 _ => {}
             }
         }
@@ -112,7 +114,11 @@ impl Yard {
         }
         say(&format!("making {name}"));
         let path = PathBuf::from(self.path(name));
-        if path.is_dir() { fs::remove_dir_all(&path)? } else if path.exists() { fs::remove_file(&path)? }
+        if path.is_dir() {
+            fs::remove_dir_all(&path)?
+        } else if path.exists() {
+            fs::remove_file(&path)?
+        }
         make()?;
         Ok(fs::write(done, "")?)
     }
@@ -189,7 +195,10 @@ fn split(dir: &Path) -> Result<Vec<String>, Fault> {
             written = 0;
         }
         let header = entry.header().clone();
-        extended = matches!(header.entry_type(), tar::EntryType::XHeader | tar::EntryType::GNULongName | tar::EntryType::GNULongLink);
+        extended = matches!(
+            header.entry_type(),
+            tar::EntryType::XHeader | tar::EntryType::GNULongName | tar::EntryType::GNULongLink
+        );
         let (_, part) = parts.last_mut().ok_or("no layers")?;
         part.append(&header, &mut entry)?;
         written += 512 + entry.size().next_multiple_of(512);

@@ -99,12 +99,7 @@ fn hold(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Optio
 ///
 /// # Errors
 /// An image that cannot be had.
-pub fn located(
-    spec: &Spec,
-    invocation: &Invocation,
-    held: Option<&OwnedFd>,
-    place: &Place,
-) -> Result<Option<Image>> {
+pub fn located(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>, place: &Place) -> Result<Option<Image>> {
     let Some(rootfs) = spec.rootfs.as_ref().map(|rootfs| &rootfs.value) else { return Ok(None) };
     let path = rootfs.source.path().map(|path| invocation.absolute(path)).unwrap_or_default();
     let reference;

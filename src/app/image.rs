@@ -97,7 +97,8 @@ fn pull((source, platform): (&str, Option<&str>), arguments: &cli::Image) -> Res
     let invocation = Invocation { base: here()?, home, ..Invocation::default() };
     let found = gather::located(&spec, &invocation, None, &arguments.store)?;
     let image = found.filter(|image| image.kind != image::Kind::Directory);
-    let image = image.ok_or_else(|| wrong(source, "is a directory, which is run as it is and not imported".to_owned()))?;
+    let image =
+        image.ok_or_else(|| wrong(source, "is a directory, which is run as it is and not imported".to_owned()))?;
     let digest = image.digest.map(|digest| digest.to_string());
     let row = json::Pulled { source: source.to_owned(), digest, layers: image.layers };
     shown(arguments, json::to_line(&row), || row.digest.iter().fold(String::new(), |text, digest| text + digest + "\n"))
@@ -184,9 +185,11 @@ fn verify(store: &Store, words: &[String], arguments: &cli::Image) -> Result<(Ve
     let status = if problems.is_empty() { 0 } else { DAMAGED };
     let hint = match problems.is_empty() {
         true => String::new(),
-        false => "sbx: the store is damaged\n  hint: `sbx image verify --repair` removes what is damaged; the next run \
+        false => {
+            "sbx: the store is damaged\n  hint: `sbx image verify --repair` removes what is damaged; the next run \
                   imports it again\n"
-            .to_owned(),
+                .to_owned()
+        }
     };
     let row = json::Verified { problems, removed: Vec::new() };
     let bytes = shown(arguments, json::to_line(&row), || text::problems(&row.problems))?;

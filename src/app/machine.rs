@@ -57,7 +57,9 @@ pub fn gc(place: &Place) -> Result<(Vec<u8>, String), Refusal> {
     }
     let (store, note) = match store::chosen(place) {
         // Nothing can have been kept without a place: what is left of the groups is removed all the same.
-        Err(error) if std::env::var_os("SBX_STORE").is_none() && place.store.is_none() => (None, format!("sbx: warning: {}\n", error.message)),
+        Err(error) if std::env::var_os("SBX_STORE").is_none() && place.store.is_none() => {
+            (None, format!("sbx: warning: {}\n", error.message))
+        }
         store => (Some(store.map_err(|error| Refusal::new(&error, None))?), String::new()),
     };
     let leftovers = store.map_or_else(|| Ok(Vec::new()), |store| store.collect());

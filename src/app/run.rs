@@ -40,16 +40,15 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let mut stages = Stages::start(if arguments.verbose { Laps::Taken } else { Laps::Ignored });
     let text = Text::read(&arguments.request.spec).map_err(|error| Refusal::new(&error, None))?;
     stages.lap("read");
-    let mut account =
-        Account {
-            arguments,
-            text: &text,
-            sha256: None,
-            source: None,
-            digest: None,
-            rootfs: RootfsMember::default(),
-            in_use: InUse::default(),
-        };
+    let mut account = Account {
+        arguments,
+        text: &text,
+        sha256: None,
+        source: None,
+        digest: None,
+        rootfs: RootfsMember::default(),
+        in_use: InUse::default(),
+    };
     let spec = match request::spec(&text, &arguments.request) {
         Ok(spec) => spec,
         Err(mistake) => return Err(account.mistaken(&mistake)),

@@ -4,7 +4,6 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::{InUse, Progress, seal};
 use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::Extracted;
@@ -12,6 +11,7 @@ use crate::image::import::{Import, Job};
 use crate::image::layer::{self, Entry, LAYERS};
 use crate::image::store::{Kept, Name, Store, failed};
 use crate::image::tree::{Ownership, Whiteouts};
+use crate::image::{InUse, Progress, seal};
 use crate::sys::file;
 
 /// One layer of an image, as its manifest and its configuration describe it.

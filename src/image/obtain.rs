@@ -147,9 +147,7 @@ fn record(kind: Kind, manifest: &Manifest, places: Vec<Place>) -> Record {
         digest: manifest.digest.clone(),
         kind: kind.as_str().to_owned(),
         places,
-        layers: layers
-            .map(|layer| RecordLayer { blob: layer.blob.clone(), diff_id: layer.diff_id.clone() })
-            .collect(),
+        layers: layers.map(|layer| RecordLayer { blob: layer.blob.clone(), diff_id: layer.diff_id.clone() }).collect(),
         documents: Vec::new(),
         config: Some(manifest.config.clone()),
     }

@@ -34,11 +34,7 @@ pub(super) fn layer(root: &Path, entries: &[Entry], ownership: Ownership) -> Res
 ///
 /// # Errors
 /// A tree that cannot be read.
-pub(super) fn root(
-    root: &Path,
-    ownership: Ownership,
-    layers: Vec<(Vec<Entry>, OwnedFd)>,
-) -> Result<Vec<Fault>> {
+pub(super) fn root(root: &Path, ownership: Ownership, layers: Vec<(Vec<Entry>, OwnedFd)>) -> Result<Vec<Fault>> {
     let (lists, trees): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
     let merged = layer::merge(lists.into_iter().map(Ok))?;
     compare((root, ownership), &merged.root, Truth::Trees(trees))

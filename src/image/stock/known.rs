@@ -29,11 +29,15 @@ pub fn known(store: &Store) -> Result<Vec<Known>> {
     for (_, name) in store.names()? {
         named.extend(name.whole());
     }
-    store.records()?.into_iter().map(|(path, record)| match record {
-        Sealed::Whole(record) => described(store, record, &named),
-        _ => Err(Error::new(Kind::Host, format!("`{}` is damaged", path.display()))
-            .with_hint("`sbx image verify --repair` removes what is damaged; the next run imports it again")),
-    }).collect()
+    store
+        .records()?
+        .into_iter()
+        .map(|(path, record)| match record {
+            Sealed::Whole(record) => described(store, record, &named),
+            _ => Err(Error::new(Kind::Host, format!("`{}` is damaged", path.display()))
+                .with_hint("`sbx image verify --repair` removes what is damaged; the next run imports it again")),
+        })
+        .collect()
 }
 
 fn described(store: &Store, record: Record, named: &[Named]) -> Result<Known> {

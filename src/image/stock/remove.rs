@@ -166,7 +166,9 @@ fn litter(store: &Store, needed: &Needed, removed: &mut Vec<Removed>) -> Result<
     let mut paths = Vec::new();
     for section in ["images", "names", "seen"] {
         let names = store.list(section)?;
-        paths.extend(names.iter().filter(|name| name.ends_with(".new")).map(|name| store.root().join(section).join(name)));
+        paths.extend(
+            names.iter().filter(|name| name.ends_with(".new")).map(|name| store.root().join(section).join(name)),
+        );
     }
     paths.extend(store.list("partial")?.iter().map(|name| store.root().join("partial").join(name)));
     for (path, named) in store.names()? {

@@ -44,9 +44,7 @@ pub fn repair(store: &Store, problems: &[Problem]) -> Result<(Vec<Removed>, Vec<
 }
 
 fn apply(store: &Store, problem: &Problem, (removed, failures): (&mut Vec<Removed>, &mut Vec<Error>)) {
-    let digest = || {
-        Digest::parse(&problem.name).map_err(|error| Error::new(Kind::Bug, error.message))
-    };
+    let digest = || Digest::parse(&problem.name).map_err(|error| Error::new(Kind::Bug, error.message));
     let done = match &problem.remedy {
         Remedy::Tree(place) if !place.exists() => return,
         Remedy::File(path) if !path.exists() => return,

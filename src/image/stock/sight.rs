@@ -11,7 +11,9 @@ pub(super) fn see_all() {
         return;
     }
     // Each is what it was before; a map is what makes the rights count.
-    for (file, text) in [("uid_map", format!("{uid} {uid} 1")), ("setgroups", "deny".to_owned()), ("gid_map", format!("{gid} {gid} 1"))] {
+    for (file, text) in
+        [("uid_map", format!("{uid} {uid} 1")), ("setgroups", "deny".to_owned()), ("gid_map", format!("{gid} {gid} 1"))]
+    {
         std::fs::write(format!("/proc/self/{file}"), text).ok();
     }
 }

@@ -68,7 +68,8 @@ fn walk(path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<(u64, u64)> {
             };
             let kind = file::stat(&place).map_err(|errno| failed(&below, errno))?.kind;
             let found = File::from(place).metadata();
-            let found = found.map_err(|error| failed(&below, Errno::from_raw(error.raw_os_error().unwrap_or_default())))?;
+            let found =
+                found.map_err(|error| failed(&below, Errno::from_raw(error.raw_os_error().unwrap_or_default())))?;
             if kind == FileType::Directory {
                 ahead.push(below);
             } else if found.nlink() > 1 && !seen.insert((found.dev(), found.ino())) {

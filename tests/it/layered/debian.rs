@@ -29,8 +29,9 @@ fn make(at: &Path) -> bool {
     };
     // Only what is run below: no documentation, no lists of packages.
     let base = format!("rm -rf \"$1\"/var/lib/apt/lists/*_*; cp -ax \"$1\" {}", text("base"));
-    let output = Command::new("mmdebstrap")
-        .args(["--quiet", "--variant=apt", "--aptopt=APT::Install-Recommends \"false\""])
+    // What it mounts for its chroot is nobody else's to see.
+    let output = Command::new("unshare")
+        .args(["--mount", "mmdebstrap", "--quiet", "--variant=apt", "--aptopt=APT::Install-Recommends \"false\""])
         .args(["doc", "man", "locale", "info"].map(|name| format!("--dpkgopt=path-exclude=/usr/share/{name}/*")))
         .arg(format!("--customize-hook={base}"))
         .arg(
