@@ -94,3 +94,4 @@ pub mod report;
 
 pub mod app;
 pub mod cli;
+pub mod cli_image;

@@ -416,7 +416,13 @@ fn cve_2019_14271_nothing_of_an_image_runs_outside() {
             let sbx = sbx.through(&format!("exec strace -f -qq -o {trace} -e trace=execve,execveat \"$@\""));
             sbx.run().ok();
             let trace = sbx.read("canary/trace");
-            let calls: Vec<_> = trace.lines().filter(|line| line.contains("exec")).collect();
+            let mut calls: Vec<_> = trace.lines().filter(|line| line.contains(" exec")).collect();
+            // An archive is unpacked by sbx itself, which starts itself twice for that.
+            if source != "img" {
+                assert!(calls.len() == 4 && calls[1].contains("/proc/self/exe\", \"extract-layers\""), "{trace}");
+                assert!(["execve(0x", "\"/sbx\", \"place-layers\""].iter().any(|it| calls[2].contains(it)), "{trace}");
+                calls.drain(1..3);
+            }
             assert_eq!(calls.len(), 2, "{who:?} {source}: {trace}");
             // What a process that cannot be dumped executes is not shown.
             assert!(
