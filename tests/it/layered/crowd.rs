@@ -55,9 +55,9 @@ fn of_two_hundred_first_runs_half_are_killed() {
             let sbx = &sbx;
             let runs: Vec<_> = (0..RUNS)
                 .map(|number| {
-                    // A fraction of a second, other in each run of the test; the first ones are the ones that extract.
+                    // Before most runs are over, wherever this is; other in each run of the test.
                     let noise = (seed + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-                    let pause = (number % 2 == 0).then(|| Duration::from_millis(noise % (50 + 10 * number)));
+                    let pause = (number % 2 == 0).then(|| Duration::from_millis(noise % 80));
                     scope.spawn(move || (number, run(sbx, pause)))
                 })
                 .collect();
@@ -69,7 +69,7 @@ fn of_two_hundred_first_runs_half_are_killed() {
             assert_eq!(said.0, "123400\n", "{who:?} {number}: {said:?}");
         }
         let killed = outputs.iter().filter(|(_, output)| output.status.code().is_none()).count();
-        assert!(killed > 20, "{who:?}: only {killed} were killed before their end");
+        assert!(killed > 5, "{who:?}: only {killed} were killed before their end");
         assert_eq!((kept(&sbx, "layers").len(), kept(&sbx, "roots").len()), (3, 1), "{who:?}");
 
         let collected = command(&sbx, &["gc"]).output().unwrap();
