@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::app::progress::Bar;
+use crate::app::source;
 use crate::cli::Append;
 use crate::error::{Error, Kind, Result};
 use crate::image::append::{self, Changed};
-use crate::image::oci::Form;
-use crate::image::registry::{Reference, SCHEME};
-use crate::image::{Asked, Pull, Source, Store};
+use crate::image::{Asked, Store};
 use crate::plan::facts::Invocation;
-use crate::spec::{RootfsSource, value_rootfs};
+use crate::spec::{Pull, RootfsSource, value_rootfs};
 use crate::units::Origin;
 
 /// The tag of an image that is given none, as everywhere.
@@ -35,22 +34,9 @@ pub fn append(arguments: &Append, store: &Store) -> Result<Vec<u8>> {
         return Err(wrong(&arguments.target, "an image is written as `oci:DIRECTORY[:TAG]`"));
     };
     let path = base.path().map(|path| invocation.absolute(path)).unwrap_or_default();
-    let reference;
-    let source = match &base {
-        RootfsSource::Host | RootfsSource::Scratch => {
-            return Err(wrong(&arguments.base, "it is no image; a directory of that name is `./NAME`"));
-        }
-        RootfsSource::Path(_) => Source::Path(&path),
-        RootfsSource::Directory(_) => Source::Directory(&path),
-        RootfsSource::Tar(_) => Source::Tar(&path),
-        RootfsSource::OciLayout(_) => Source::Images(Form::Layout, &path),
-        RootfsSource::OciArchive(_) => Source::Images(Form::OciArchive, &path),
-        RootfsSource::DockerArchive(_) => Source::Images(Form::DockerArchive, &path),
-        RootfsSource::Registry(name) => {
-            reference = Reference::parse(&format!("{SCHEME}{name}"))?;
-            Source::Registry(&reference, Pull::Missing)
-        }
-    };
+    let named = source::reference(&base)?;
+    let source = source::asked(&base, &path, (named.as_ref(), Pull::Missing))
+        .ok_or_else(|| wrong(&arguments.base, "it is no image; a directory of that name is `./NAME`"))?;
     let pair = |word: &String, what: &str| match word.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(wrong(word, what)),

@@ -4,7 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::Config;
 use crate::image::{self, Image};
-use crate::spec::{Command, Ids, Mount, RootfsSource, Spec, User, Variable, Who, Writable};
+use crate::spec::{Command, Ids, Mount, Spec, User, Variable, Who, Writable};
 use crate::units::{AbsPath, Origin, Spanned, visible};
 
 /// Returns the spec with what its image says where it says nothing.
@@ -78,10 +78,4 @@ fn workdir(spec: &mut Spec, (image, config): (&Image, &Config)) {
         spec.mounts.insert(0, Spanned::new(mount, Origin::Image));
     }
     spec.workdir = Some(Spanned::new(path, Origin::Image));
-}
-
-/// Returns whether a source has layers and a configuration, or may have.
-#[must_use]
-pub fn may_be_configured(source: &RootfsSource) -> bool {
-    !matches!(source, RootfsSource::Host | RootfsSource::Scratch | RootfsSource::Directory(_) | RootfsSource::Tar(_))
 }

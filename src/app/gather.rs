@@ -10,15 +10,14 @@ use crate::app::configure::configured;
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
+use crate::app::source;
 use crate::app::store;
 use crate::app::trusted;
 use crate::cli::Place;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host, subordinate};
-use crate::image::oci::Form;
-use crate::image::registry::{Reference, SCHEME};
-use crate::image::{self, Asked, Found, Image, Lookup, Source};
+use crate::image::{self, Asked, Found, Image, Lookup};
 use crate::plan::facts::{
     Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
     Subordinate,
@@ -102,28 +101,9 @@ fn hold(spec: &Spec, invocation: &Invocation, exposed: &Exposed) -> Result<Optio
 pub fn located(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>, place: &Place) -> Result<Option<Image>> {
     let Some(rootfs) = spec.rootfs.as_ref().map(|rootfs| &rootfs.value) else { return Ok(None) };
     let path = rootfs.source.path().map(|path| invocation.absolute(path)).unwrap_or_default();
-    let reference;
-    let source = match &rootfs.source {
-        RootfsSource::Host | RootfsSource::Scratch => return Ok(None),
-        RootfsSource::Path(_) => Source::Path(&path),
-        RootfsSource::Directory(_) => Source::Directory(&path),
-        RootfsSource::Tar(_) => Source::Tar(&path),
-        RootfsSource::OciLayout(_) => Source::Images(Form::Layout, &path),
-        RootfsSource::OciArchive(_) => Source::Images(Form::OciArchive, &path),
-        RootfsSource::DockerArchive(_) => Source::Images(Form::DockerArchive, &path),
-        RootfsSource::Registry(name) => {
-            reference = Reference::parse(&format!("{SCHEME}{name}"))?;
-            let pull = rootfs.pull.as_ref().map_or(Pull::Missing, |pull| pull.value);
-            Source::Registry(
-                &reference,
-                match pull {
-                    Pull::Missing => image::Pull::Missing,
-                    Pull::Always => image::Pull::Always,
-                    Pull::Never => image::Pull::Never,
-                },
-            )
-        }
-    };
+    let named = source::reference(&rootfs.source)?;
+    let pull = rootfs.pull.as_ref().map_or(Pull::Missing, |pull| pull.value);
+    let Some(source) = source::asked(&rootfs.source, &path, (named.as_ref(), pull)) else { return Ok(None) };
     let asked = Asked {
         source,
         held,

@@ -20,6 +20,7 @@ pub mod reenter;
 pub mod request;
 pub mod run;
 pub mod script;
+pub mod source;
 pub mod stages;
 pub mod store;
 pub mod trusted;

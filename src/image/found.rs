@@ -59,14 +59,8 @@ pub struct Image {
 
 /// A lock on a tree of the store that lives as long as the last copy of this. Nothing else of it counts.
 #[derive(Debug, Clone, Default)]
-pub struct InUse(pub(super) Option<Arc<OwnedFd>>);
-
-impl InUse {
-    /// Returns whether there is anything to hold: a directory of the host is not the store's.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.0.is_some()
-    }
+pub struct InUse {
+    pub(super) _lock: Option<Arc<OwnedFd>>,
 }
 
 impl PartialEq for InUse {

@@ -98,13 +98,6 @@ pub fn duplicate(source: Fd, target: Fd) -> Sys<()> {
     check(returned).map(drop)
 }
 
-/// Makes `target` a copy of `source` that is closed by execve(2). The two differ.
-pub fn duplicate_cloexec(source: Fd, target: Fd) -> Sys<()> {
-    // SAFETY: dup3(2) touches no memory.
-    let returned = unsafe { libc::syscall(libc::SYS_dup3, source.0, target.0, libc::O_CLOEXEC) };
-    check(returned).map(drop)
-}
-
 /// Returns how many bytes of a pipe have not been read (FIONREAD of pipe(7)).
 pub fn waiting(fd: Fd) -> Sys<u64> {
     let mut count: libc::c_int = 0;

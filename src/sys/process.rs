@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 
-use super::{Errno, Fd, Sys, check, check_fd};
+use super::{Errno, Fd, Sys, check};
 
 /// A process id as this process sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,10 +343,4 @@ pub fn set_hostname(name: &CStr) -> Sys<()> {
 pub fn unshare(namespaces: u64) -> Sys<()> {
     // SAFETY: unshare(2) touches no memory.
     check(unsafe { libc::syscall(libc::SYS_unshare, namespaces) }).map(drop)
-}
-
-/// Returns a pidfd of `pid` (pidfd_open(2), Linux 5.3).
-pub fn open_pidfd(pid: Pid) -> Sys<Fd> {
-    // SAFETY: pidfd_open(2) takes integers only.
-    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })
 }

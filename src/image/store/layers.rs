@@ -70,7 +70,7 @@ impl Store {
             // Only `sbx image prune --older-than` asks for it.
             file.set_modified(now).ok();
         }
-        let in_use = InUse(Some(Arc::new(file.into())));
+        let in_use = InUse { _lock: Some(Arc::new(file.into())) };
         Ok(Some(Kept { root: path.join("rootfs"), skipped, below, in_use }))
     }
 
