@@ -22,6 +22,12 @@ Exit status:
   137  the memory or the output limit ended the run
 A command can return any of these itself; the member `outcome` of the report says what happened.";
 
+/// What changes a run and not its spec, so that no file can show it.
+const FLAGS_OF_A_RUN: [&str; 17] = [
+    "json", "command", "env", "pass_env", "bind", "tmpfs", "memory", "cpu", "pids", "wall", "cpu_time", "output",
+    "network", "tty", "interactive", "hostname", "workdir",
+];
+
 /// Run commands in a sandbox that one readable file describes
 #[derive(Debug, Parser)]
 #[command(name = "sbx", version, max_term_width = 100, after_help = EXIT_CODES, infer_subcommands = false)]
@@ -41,6 +47,9 @@ pub enum Verb {
         /// Specs to read; `-` is standard input
         #[arg(required = true, value_name = "SPEC")]
         specs: Vec<PathBuf>,
+        /// Set a parameter of the specs (can be repeated)
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
     },
     /// Show what a run would do, one operation a line, with the line that asked for it
     Plan {
@@ -49,6 +58,9 @@ pub enum Verb {
         /// Write JSON
         #[arg(long)]
         json: bool,
+        /// Write the spec instead, as one that extends nothing and has no parameters
+        #[arg(long, conflicts_with_all = FLAGS_OF_A_RUN)]
+        flat: bool,
     },
     /// List what the runs of a spec have changed in its root, where `upper` keeps it: added, modified, deleted
     Diff {
@@ -135,6 +147,9 @@ pub struct Request {
     /// The command instead of the spec's, or the arguments of its script
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+    /// Set a parameter of the spec (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// Set a variable of the command's environment (can be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,

@@ -33,8 +33,9 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
     app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
-        Verb::Check { specs } => app::check::check(specs).map(|text| Done { text, status: 0 }),
-        Verb::Plan { request, json } => {
+        Verb::Check { specs, set } => app::check::check(specs, set).map(|text| Done { text, status: 0 }),
+        Verb::Plan { request, flat: true, .. } => print(&app::inspect::flat(request)?),
+        Verb::Plan { request, json, flat: false } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
         }
         Verb::Diff { spec, json, store } => {

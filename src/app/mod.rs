@@ -7,6 +7,7 @@ pub mod configure;
 pub mod deliver;
 pub mod diff;
 pub mod edit;
+pub mod extended;
 pub mod extract;
 pub mod gather;
 pub mod image;
@@ -38,7 +39,7 @@ pub struct Refusal {
 impl Refusal {
     /// Returns a refusal that says `error` and where it comes from.
     #[must_use]
-    pub fn new(error: &Error, source: Option<crate::report::SpecText<'_>>) -> Self {
+    pub fn new(error: &Error, source: Option<crate::units::SpecText<'_>>) -> Self {
         let text = crate::report::text::text(error, source, colour());
         Self { text, status: crate::report::exit::error_status(error) }
     }

@@ -2,6 +2,7 @@
 //! remembers where it was written. Nothing here has looked at the machine.
 
 mod agree;
+mod assemble;
 mod capability;
 pub mod carried;
 mod character;
@@ -12,13 +13,17 @@ mod decode_mounts;
 mod decode_process;
 mod decode_seccomp;
 pub mod diagnostic;
+pub mod extend;
+mod flat;
 mod landlock;
 mod limits;
 mod literal;
 #[cfg(test)]
 mod oracle;
+pub mod param;
 pub mod parse;
 mod read;
+pub mod relocate;
 mod rootfs;
 mod scan;
 mod seccomp;

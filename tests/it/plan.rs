@@ -4,6 +4,7 @@
 use sbx::host::Host;
 use sbx::plan::show;
 use sbx::spec::parse::parse;
+use sbx::units::SpecText;
 
 use crate::machines::{no_cgroups, plan, root_hybrid, rootless_v2};
 
@@ -18,11 +19,11 @@ fn every_spec_has_a_plan_or_a_reason_on_every_machine() {
         for (machine, host) in &machines {
             shown.extend(["== ", machine, "\n"]);
             match plan(&spec, host) {
-                Ok(plan) => shown.push_str(&show::show(&plan, name, &text)),
+                Ok(plan) => shown.push_str(&show::show(&plan, SpecText::new(name, &text))),
                 Err(error) => {
                     shown.push_str(&sbx::report::text::text(
                         &error,
-                        Some(sbx::report::SpecText { name, text: &text }),
+                        Some(SpecText::new(name, &text)),
                         sbx::report::text::Colour::Plain,
                     ));
                 }
