@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use crate::cli_image::{Append, Image, ImageVerb, Place};
+pub use crate::cli_spec::{Fmt, Init, Purpose};
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -21,12 +22,6 @@ Exit status:
   128+N  signal N ended the command
   137  the memory or the output limit ended the run
 A command can return any of these itself; the member `outcome` of the report says what happened.";
-
-/// What changes a run and not its spec, so that no file can show it.
-const FLAGS_OF_A_RUN: [&str; 17] = [
-    "json", "command", "env", "pass_env", "bind", "tmpfs", "memory", "cpu", "pids", "wall", "cpu_time", "output",
-    "network", "tty", "interactive", "hostname", "workdir",
-];
 
 /// Run commands in a sandbox that one readable file describes
 #[derive(Debug, Parser)]
@@ -59,9 +54,13 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
         /// Write the spec instead, as one that extends nothing and has no parameters
-        #[arg(long, conflicts_with_all = FLAGS_OF_A_RUN)]
+        #[arg(long, conflicts_with_all = crate::cli_spec::OF_A_RUN)]
         flat: bool,
     },
+    /// Write a small spec to begin with
+    Init(Init),
+    /// Put specs into good form; comments, strings and empty lines stay
+    Fmt(Fmt),
     /// List what the runs of a spec have changed in its root, where `upper` keeps it: added, modified, deleted
     Diff {
         /// The spec; `-` is standard input

@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::io::Write;
 
+use sbx::app::fmt::Action;
 use sbx::app::inspect::Rendering;
+use sbx::app::replace::Existing;
 use sbx::app::run::Done;
 use sbx::app::{self, Refusal};
 use sbx::cli::{self, Cli, Form, Verb};
@@ -37,6 +39,15 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         Verb::Plan { request, flat: true, .. } => print(&app::inspect::flat(request)?),
         Verb::Plan { request, json, flat: false } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
+        }
+        Verb::Init(cli::Init { purpose, path, force }) => {
+            let existing = if *force { Existing::Replaced } else { Existing::Refused };
+            let (bytes, done) = app::init::init(*purpose, path.as_deref(), existing)?;
+            print(&bytes).map(|_| done)
+        }
+        Verb::Fmt(cli::Fmt { paths, check }) => {
+            let (bytes, done) = app::fmt::fmt(paths, if *check { Action::Check } else { Action::Write })?;
+            print(&bytes).map(|_| done)
         }
         Verb::Diff { spec, json, store } => {
             print(&app::diff::diff((spec, store), if *json { Rendering::Json } else { Rendering::Text })?)

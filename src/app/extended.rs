@@ -63,7 +63,8 @@ struct Walk<'t> {
 pub fn follow(text: &Text, spec: &[u8]) -> Chain {
     let Some(mut next) = extend::named(spec) else { return Chain::default() };
     let own = std::fs::metadata(&text.path);
-    let own = own.map(|found| (std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)));
+    let own =
+        own.map(|found| (std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)));
     let mut walk = Walk { text, chain: Chain::default(), ids: own.into_iter().collect(), named: Vec::new() };
     let mut start = 0;
     loop {
@@ -108,9 +109,11 @@ impl Walk<'_> {
             let message = format!("`{}` is a script", shown.display());
             return Err(self.refused(extends, &message, "carries a spec for itself"));
         }
-        let end = self.chain.shown.last().map_or(self.text.text.len().max(self.text.bytes.len()), |last| {
-            last.start + last.text.len()
-        });
+        let end = self
+            .chain
+            .shown
+            .last()
+            .map_or(self.text.text.len().max(self.text.bytes.len()), |last| last.start + last.text.len());
         let text = String::from_utf8_lossy(&bytes).into_owned();
         self.chain.shown.push(Extended { name: shown.to_string_lossy().into_owned(), text, start: end + 1 });
         self.chain.bases.push(Base { path, directory: relocate::directory(&seen), bytes });
@@ -123,7 +126,9 @@ impl Walk<'_> {
         let failed = |errno: Errno| {
             let finding = self.refused(extends, &format!("cannot read `{}`", path.display()), errno.desc());
             match errno {
-                Errno::ENOENT if extends.path.contains("${") => finding.help("parameters are not replaced in `extends`"),
+                Errno::ENOENT if extends.path.contains("${") => {
+                    finding.help("parameters are not replaced in `extends`")
+                }
                 Errno::ENOENT => finding.help("the path begins at the directory of the file that names it"),
                 _ => finding,
             }

@@ -44,8 +44,7 @@ mod tests {
     use crate::error::{Error, Kind};
     use crate::units::{Extended, Origin, Span, SpecText};
 
-    const SPEC: SpecText<'_> =
-        SpecText { name: "a\u{1b}[2J.kdl", text: "rootfs \"host\"\nmounts\n", extended: &[] };
+    const SPEC: SpecText<'_> = SpecText { name: "a\u{1b}[2J.kdl", text: "rootfs \"host\"\nmounts\n", extended: &[] };
 
     #[test]
     fn an_error_says_what_where_and_what_to_change() {

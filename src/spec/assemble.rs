@@ -6,7 +6,6 @@ use crate::spec::extend::{self, Override};
 use crate::spec::param::{self, By, Given, Replacer, Use};
 use crate::spec::parse::{File, Input};
 use crate::spec::read::shorten;
-use crate::spec::scan::MAX_TEXT;
 use crate::spec::tree::Node;
 use crate::spec::{relocate, scan, tree};
 use crate::units::Span;
@@ -52,7 +51,7 @@ pub(crate) fn parts<'t>(input: Input<'t>, out: &mut Findings) -> (Vec<Part<'t>>,
 /// Returns what the grammar makes of one file.
 fn nodes<'t>(file: &File<'t>, out: &mut Findings) -> Vec<Node<'t>> {
     let mut found = Findings::default();
-    let mut nodes = match text(file.text) {
+    let mut nodes = match scan::text(file.text) {
         Ok(text) => {
             let tokens = scan::scan(text, &mut found);
             tree::grow(text, &tokens, &mut found)
@@ -67,19 +66,6 @@ fn nodes<'t>(file: &File<'t>, out: &mut Findings) -> Vec<Node<'t>> {
         tree::shift(&mut nodes, file.start);
     }
     nodes
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Finding> {
-    if bytes.len() > MAX_TEXT {
-        let finding = Finding::new(Span { start: MAX_TEXT, end: MAX_TEXT }, "the spec is larger than 1 MiB");
-        return Err(finding.label("not read from here on"));
-    }
-    std::str::from_utf8(bytes).map_err(|error| {
-        let start = error.valid_up_to();
-        let end = start + error.error_len().unwrap_or(bytes.len() - start);
-        let finding = Finding::new(Span { start, end }, "the spec is not UTF-8").label("not a character");
-        finding.help("save the file as UTF-8")
-    })
 }
 
 /// Reports a file that is extended and not there.

@@ -17,6 +17,7 @@ pub(crate) fn write(assembled: &Assembled<'_>, names: SpecText<'_>) -> String {
             By::Default => writer.place(given.span),
             By::CommandLine => "--set".to_owned(),
         };
+        let by = instead(by, given.instead.iter().map(|span| writer.place(*span)));
         writer.out.push_str(&format!("// param {} {}, {by}\n", given.name, text(value)));
     }
     for node in &assembled.nodes {
@@ -82,17 +83,19 @@ impl Writer<'_, '_> {
         }
         let within = |span: &Span| node.span.start <= span.start && span.end <= node.span.end;
         let replaced = self.assembled.overrides.iter().filter(|(by, _)| within(by));
-        let replaced: Vec<String> = replaced.map(|(_, other)| self.place(*other)).collect();
-        match replaced.as_slice() {
-            [] => format!(" // {}", self.place(node.span)),
-            places => format!(" // {}, instead of {}", self.place(node.span), places.join(", ")),
-        }
+        format!(" // {}", instead(self.place(node.span), replaced.map(|(_, other)| self.place(*other))))
     }
 
     fn place(&self, span: Span) -> String {
         let (name, (line, _)) = self.names.place(span);
         format!("{}:{line}", visible(name))
     }
+}
+
+/// Returns who says something, and the places that would have.
+fn instead(by: String, places: impl Iterator<Item = String>) -> String {
+    let places: Vec<String> = places.collect();
+    if places.is_empty() { by } else { format!("{by}, instead of {}", places.join(", ")) }
 }
 
 /// Returns a name as KDL has it: in quotes where it could be taken for something else.

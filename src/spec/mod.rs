@@ -15,7 +15,9 @@ mod decode_seccomp;
 pub mod diagnostic;
 pub mod extend;
 mod flat;
+pub mod format;
 mod landlock;
+mod layout;
 mod limits;
 mod literal;
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub(crate) struct Given {
     pub(crate) by: By,
     /// Of the default, or of the declaration.
     pub(crate) span: Span,
+    /// Of the defaults that therefore do not count.
+    pub(crate) instead: Vec<Span>,
     /// The number of the last file that declares it: those that come after it know nothing of it.
     reach: usize,
 }
@@ -77,6 +79,7 @@ pub(crate) fn resolve(files: &[Vec<Param>], settings: &[Setting], out: &mut Find
     {
         if let Some(given) = givens.iter_mut().find(|given| given.name == param.name) {
             given.reach = number;
+            given.instead.extend(param.default.as_ref().map(|(_, span)| *span));
             continue;
         }
         let set = settings.iter().find(|setting| setting.name == param.name);
@@ -89,7 +92,8 @@ pub(crate) fn resolve(files: &[Vec<Param>], settings: &[Setting], out: &mut Find
         if value.is_none() && param.default.is_none() {
             out.push(unset(param, &files[number + 1..]));
         }
-        givens.push(Given { name: param.name.clone(), value, by, span, reach: number });
+        let own = param.default.iter().map(|(_, span)| *span).filter(|_| by == By::CommandLine);
+        givens.push(Given { name: param.name.clone(), value, by, span, instead: own.collect(), reach: number });
     }
     for setting in settings.iter().filter(|setting| givens.iter().all(|given| given.name != setting.name)) {
         out.push(undeclared(setting, &givens));
@@ -103,7 +107,9 @@ fn unset(param: &Param, extended: &[Vec<Param>]) -> Finding {
     let finding = finding.help(format!("give it a value: `--set {name}=…`"));
     let hidden = extended.iter().flatten().find(|other| other.name == *name && other.default.is_some());
     match hidden.and_then(|other| other.default.as_ref()) {
-        Some((_, span)) => finding.related(*span, "this default does not count: the file that extends declares it anew"),
+        Some((_, span)) => {
+            finding.related(*span, "this default does not count: the file that extends declares it anew")
+        }
         None => finding,
     }
 }
@@ -114,7 +120,8 @@ fn undeclared(setting: &Setting, givens: &[Given]) -> Finding {
     let names = || givens.iter().map(|given| given.name.as_str());
     let finding = unknown(Span::default(), message, &setting.name, names());
     // Best shown where the one is declared that may have been meant.
-    let span = givens.iter().find(|given| finding.label.contains(&format!("mean `{}`?", given.name))).or(givens.first());
+    let span =
+        givens.iter().find(|given| finding.label.contains(&format!("mean `{}`?", given.name))).or(givens.first());
     Finding { span: span.map_or(Span::default(), |given| given.span), ..finding }
 }
 
@@ -276,7 +283,8 @@ mod tests {
 
     #[test]
     fn what_names_nothing_is_told_up_to_its_end() {
-        for (text, part) in [("a${B}c", "${B}"), ("${", "${"), ("${x\ny}", "${x"), ("$$${}", "${}"), ("${A:-1}", "${A:-1}")]
+        for (text, part) in
+            [("a${B}c", "${B}"), ("${", "${"), ("${x\ny}", "${x"), ("$$${}", "${}"), ("${A:-1}", "${A:-1}")]
         {
             assert_eq!(replaced(text, |name| (name == "A").then_some("1")), Err(part), "{text}");
         }
