@@ -1,13 +1,13 @@
 //! Reads the files that a spec extends, one after the other. What prevents it is told with the lines that name
 //! them; nothing that is no regular file is read, as it could block or never end.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::app::request::Text;
 use crate::run::c_text::path_text;
 use crate::spec::diagnostic::Finding;
 use crate::spec::extend::{self, Extends};
-use crate::spec::parse::File;
+use crate::spec::input::File;
 use crate::spec::{carried, relocate};
 use crate::sys::entry::{self, Kind};
 use crate::sys::{Errno, fd, watch};
@@ -48,9 +48,21 @@ impl Chain {
     }
 }
 
+/// The spec itself.
+#[derive(Debug, Clone, Copy)]
+pub struct First<'f> {
+    /// As the caller gave it.
+    pub name: &'f str,
+    pub path: &'f Path,
+    /// The directory of its relative paths.
+    pub base: &'f Path,
+    /// Of its text, in bytes.
+    pub length: usize,
+}
+
 /// Who named a file, and what is known of the files so far.
 struct Walk<'t> {
-    text: &'t Text,
+    first: First<'t>,
     chain: Chain,
     /// Of each file so far, the spec first.
     ids: Vec<(u64, u64)>,
@@ -58,14 +70,12 @@ struct Walk<'t> {
     named: Vec<Span>,
 }
 
-/// Reads what `spec`, the spec of `text`, extends.
+/// Reads what `spec`, the text of `first`, extends.
 #[must_use]
-pub fn follow(text: &Text, spec: &[u8]) -> Chain {
+pub fn follow(first: First<'_>, spec: &[u8]) -> Chain {
     let Some(mut next) = extend::named(spec) else { return Chain::default() };
-    let own = std::fs::metadata(&text.path);
-    let own =
-        own.map(|found| (std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)));
-    let mut walk = Walk { text, chain: Chain::default(), ids: own.into_iter().collect(), named: Vec::new() };
+    let own = std::fs::metadata(first.path).map(|found| (found.dev(), found.ino()));
+    let mut walk = Walk { first, chain: Chain::default(), ids: own.into_iter().collect(), named: Vec::new() };
     let mut start = 0;
     loop {
         next.span = Span { start: next.span.start + start, end: next.span.end + start };
@@ -93,9 +103,9 @@ impl Walk<'_> {
         let seen = relocate::joined(above, &extends.path);
         let path = match (seen.strip_prefix("~/"), std::env::var_os("HOME")) {
             (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
-            _ => self.text.base.join(&seen),
+            _ => self.first.base.join(&seen),
         };
-        let shown = match Path::new(&self.text.name).parent() {
+        let shown = match Path::new(self.first.name).parent() {
             Some(parent) if !seen.starts_with("~/") => parent.join(&seen).components().collect(),
             _ => PathBuf::from(&seen),
         };
@@ -104,16 +114,11 @@ impl Walk<'_> {
             let message = format!("`{}` extends itself", shown.display());
             return Err(self.refused(extends, &message, "leads back to a file that leads here"));
         }
-        if let Ok(None) = carried::carried(&bytes) {
-        } else {
+        if !matches!(carried::carried(&bytes), Ok(None)) {
             let message = format!("`{}` is a script", shown.display());
             return Err(self.refused(extends, &message, "carries a spec for itself"));
         }
-        let end = self
-            .chain
-            .shown
-            .last()
-            .map_or(self.text.text.len().max(self.text.bytes.len()), |last| last.start + last.text.len());
+        let end = self.chain.shown.last().map_or(self.first.length, |last| last.start + last.text.len());
         let text = String::from_utf8_lossy(&bytes).into_owned();
         self.chain.shown.push(Extended { name: shown.to_string_lossy().into_owned(), text, start: end + 1 });
         self.chain.bases.push(Base { path, directory: relocate::directory(&seen), bytes });

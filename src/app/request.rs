@@ -3,14 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::extended::{self, Chain};
+use crate::app::extended::{self, Chain, First};
 use crate::app::{edit, script};
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::run::c_text::path_text;
 use crate::spec::diagnostic::{self, Finding};
+use crate::spec::input::{File, Input};
 use crate::spec::param::Setting;
-use crate::spec::parse::{self, File, Input};
+use crate::spec::parse;
 use crate::spec::{Spec, carried};
 use crate::sys::{Errno, Fd, fd, watch};
 use crate::units::{Origin, SpecText};
@@ -68,7 +69,9 @@ impl Text {
         let carried = carried::carried(&bytes).transpose();
         let mut read = Self { name, path, base, bytes, carried, text, chain: Chain::default() };
         if let Ok(spec) = read.spec() {
-            read.chain = extended::follow(&read, spec);
+            let length = read.text.len().max(read.bytes.len());
+            let first = First { name: &read.name, path: &read.path, base: &read.base, length };
+            read.chain = extended::follow(first, spec);
         }
         Ok(read)
     }

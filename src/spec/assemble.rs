@@ -3,8 +3,8 @@
 
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::spec::extend::{self, Override};
+use crate::spec::input::{File, Input};
 use crate::spec::param::{self, By, Given, Replacer, Use};
-use crate::spec::parse::{File, Input};
 use crate::spec::read::shorten;
 use crate::spec::tree::Node;
 use crate::spec::{relocate, scan, tree};

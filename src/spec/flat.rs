@@ -18,7 +18,7 @@ pub(crate) fn write(assembled: &Assembled<'_>, names: SpecText<'_>) -> String {
             By::CommandLine => "--set".to_owned(),
         };
         let by = instead(by, given.instead.iter().map(|span| writer.place(*span)));
-        writer.out.push_str(&format!("// param {} {}, {by}\n", given.name, text(value)));
+        writer.out.extend(["// param ", &given.name, " ", &text(value), ", ", &by, "\n"]);
     }
     for node in &assembled.nodes {
         writer.node(node, 0);
@@ -68,7 +68,7 @@ impl Writer<'_, '_> {
             Value::Float(number) if number.is_infinite() => {
                 self.out.push_str(if *number > 0.0 { "#inf" } else { "#-inf" });
             }
-            Value::Float(number) => self.out.push_str(&format!("{number:?}")),
+            Value::Float(number) => self.out.extend([format!("{number:?}")]),
             Value::Bool(true) => self.out.push_str("#true"),
             Value::Bool(false) => self.out.push_str("#false"),
             // A value that cannot be read is not here: it has been reported.
@@ -121,7 +121,7 @@ fn text(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             character if shows_itself(character) => out.push(character),
-            character => out.push_str(&format!("\\u{{{:x}}}", u32::from(character))),
+            character => out.extend(character.escape_unicode()),
         }
     }
     out.push('"');

@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod extend;
 mod flat;
 pub mod format;
+pub mod input;
 mod landlock;
 mod layout;
 mod limits;

@@ -3,29 +3,9 @@
 
 use crate::spec::assemble::{self, Assembled, Part};
 use crate::spec::diagnostic::{Finding, Findings};
-use crate::spec::param::Setting;
+use crate::spec::input::{File, Input};
 use crate::spec::{Spec, agree, decode, flat};
 use crate::units::SpecText;
-
-/// A spec, or a file that it extends.
-#[derive(Debug, Clone, Copy)]
-pub struct File<'t> {
-    pub text: &'t [u8],
-    /// The place of its first byte, see [`SpecText`].
-    pub start: usize,
-    /// Where its relative paths begin, as seen from the spec, see [`relocate`](crate::spec::relocate).
-    pub directory: &'t str,
-}
-
-/// All that a spec is made of.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Input<'t> {
-    /// The spec itself, what it extends, what that extends.
-    pub files: &'t [File<'t>],
-    pub settings: &'t [Setting],
-    /// Why a file that the last one extends is not there.
-    pub missing: Option<&'t Finding>,
-}
 
 /// Returns the spec that `text` describes. A first line that begins with `#!` is for
 /// the kernel and skipped. Any text of up to 1 MiB is judged in well under a second.

@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use sbx::app::request::Text;
+use sbx::spec::input::{File, Input};
 use sbx::spec::param::Setting;
-use sbx::spec::parse::{File, Input, parse, parse_files};
+use sbx::spec::parse::{parse, parse_files};
 use sbx::spec::{Spec, format};
 
 use crate::harness::{Sbx, Who};
@@ -290,7 +291,7 @@ fn all_relative_paths_of_a_base_are_moved() {
 
 /// Returns the good specs of the package, and some that extend.
 fn fixtures(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = [crate::spec::specs("specs"), crate::spec::specs("src/app/purposes")].concat();
+    let mut paths = [crate::spec::specs("specs"), crate::spec::specs("src/app/purposes")].concat();
     std::fs::create_dir(directory.join("common")).unwrap();
     for (name, text) in [
         ("common/base.kdl", BASE),
@@ -316,10 +317,10 @@ fn the_flat_spec_says_the_same() {
     for path in fixtures(directory.path()) {
         let text = Text::read(&path).unwrap();
         let greeting = [Setting { name: "GREETING".to_owned(), value: "a \"b\" ${c}\n d".to_owned() }];
-        let settings =
-            if text.text.contains("GREETING") || path.ends_with("replaces.kdl") { &greeting[..] } else { &[] };
-        let flat = text.flatten(settings).unwrap_or_else(|findings| panic!("{}", text.draw(&findings)));
-        let spec = text.parse(settings).unwrap();
+        let greets = text.text.contains("GREETING") || path.ends_with("replaces.kdl");
+        let settings = [if greets { greeting.as_slice() } else { &[] }, &crate::spec::settings(&text)].concat();
+        let flat = text.flatten(&settings).unwrap_or_else(|findings| panic!("{}", text.draw(&findings)));
+        let spec = text.parse(&settings).unwrap();
         let again =
             parse(flat.as_bytes()).unwrap_or_else(|findings| panic!("{}: {findings:?}\n{flat}", path.display()));
         assert_eq!(placeless(&again), placeless(&spec), "{}\n{flat}", path.display());

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use crate::harness::{Sbx, Who, skip};
 
-/// What a spec of `sbx init` is tried on: the tool that has to be there, files, and what the run says.
-const PROJECTS: [(&str, &str, &[(&str, &str)], &str); 6] = [
+/// What a spec of `sbx init` is tried on: its purpose, the tool that has to be there, files, and what the run says.
+type Project = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const PROJECTS: [Project; 6] = [
     (
         "python",
         "/usr/bin/python3",
