@@ -69,6 +69,9 @@ pub enum Verb {
         /// Write JSON
         #[arg(long)]
         json: bool,
+        /// Set a parameter of the spec (can be repeated)
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
         #[command(flatten)]
         store: Place,
     },

@@ -49,8 +49,10 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
             let (bytes, done) = app::fmt::fmt(paths, if *check { Action::Check } else { Action::Write })?;
             print(&bytes).map(|_| done)
         }
-        Verb::Diff { spec, json, store } => {
-            print(&app::diff::diff((spec, store), if *json { Rendering::Json } else { Rendering::Text })?)
+        Verb::Diff { spec, json, set, store } => {
+            let request =
+                cli::Request { spec: spec.clone(), set: set.clone(), place: store.clone(), ..cli::Request::default() };
+            print(&app::diff::diff(&request, if *json { Rendering::Json } else { Rendering::Text })?)
         }
         Verb::Doctor { json: true } => print(&app::machine::doctor_json()?),
         Verb::Doctor { json: false } => print(&app::machine::doctor_text()),

@@ -22,15 +22,14 @@ use crate::units::{Origin, Spanned};
 ///
 /// # Errors
 /// A spec that keeps nothing, or what cannot be read.
-pub fn diff((path, place): (&Path, &Place), rendering: Rendering) -> std::result::Result<Vec<u8>, Refusal> {
-    let text = Text::read(path).map_err(|error| Refusal::new(&error, None))?;
-    let request = Request { spec: path.to_owned(), place: place.clone(), ..Request::default() };
+pub fn diff(request: &Request, rendering: Rendering) -> std::result::Result<Vec<u8>, Refusal> {
+    let (text, place) = (Text::read(&request.spec).map_err(|error| Refusal::new(&error, None))?, &request.place);
     let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
-    let spec = request::spec(&text, &request).map_err(|mistake| match mistake {
+    let spec = request::spec(&text, request).map_err(|mistake| match mistake {
         Mistake::Findings(findings) => Refusal::of_text(text.draw(&findings)),
         Mistake::Error(error) => refuse(&error),
     })?;
-    let mut invocation = run::invocation(&spec, &request, &text, (Capture::No, Accounting::NotWanted));
+    let mut invocation = run::invocation(&spec, request, &text, (Capture::No, Accounting::NotWanted));
     invocation.volumes = run::volumes(&spec, place).map_err(|error| refuse(&error))?;
     let changes = changes(spec, &invocation, place).map_err(|error| refuse(&error))?;
     match rendering {

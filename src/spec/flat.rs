@@ -147,3 +147,31 @@ fn lines(text: &str, depth: usize) -> Option<String> {
     out.extend([indent.as_str(), "\"\"\"", &hashes]);
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::spec::assemble::Assembled;
+    use crate::spec::format::{alike, format, read};
+    use crate::spec::oracle::document;
+    use crate::units::SpecText;
+
+    #[test]
+    fn what_is_written_reads_as_it_was() {
+        let mut tried = 0;
+        let property = |u: &mut arbtest::arbitrary::Unstructured<'_>| {
+            let text = document(u)?;
+            let Ok((nodes, _)) = read(&text) else { return Ok(()) };
+            tried += 1;
+            let mut assembled = Assembled::default();
+            assembled.join(std::iter::once(nodes));
+            let flat = write(&assembled, SpecText::new("it.kdl", &text));
+            let again = read(&flat).unwrap_or_else(|findings| panic!("{text:?}\n{flat}\n{findings:?}"));
+            assert!(alike(&assembled.nodes, &again.0), "{text:?}\n{flat}");
+            assert_eq!(format(flat.as_bytes()).as_ref(), Ok(&flat), "{text:?}");
+            Ok(())
+        };
+        arbtest::arbtest(property).budget_ms(1000).run();
+        assert!(tried > 20, "only {tried} documents were right");
+    }
+}

@@ -26,7 +26,8 @@ pub fn format(text: &[u8]) -> Result<String, Vec<Finding>> {
     Err(vec![finding.help("this is a mistake of sbx: please report it with the spec")])
 }
 
-fn read(text: &str) -> Result<(Vec<Node<'_>>, Layout<'_>), Vec<Finding>> {
+/// Returns what the grammar makes of `text`, and its pieces.
+pub(crate) fn read(text: &str) -> Result<(Vec<Node<'_>>, Layout<'_>), Vec<Finding>> {
     let mut out = Findings::default();
     let tokens = scan::scan(text, &mut out);
     let nodes = tree::grow(text, &tokens, &mut out);
@@ -34,7 +35,7 @@ fn read(text: &str) -> Result<(Vec<Node<'_>>, Layout<'_>), Vec<Finding>> {
 }
 
 /// Returns whether two lists of nodes say the same, wherever it stands.
-fn alike(some: &[Node<'_>], others: &[Node<'_>]) -> bool {
+pub(crate) fn alike(some: &[Node<'_>], others: &[Node<'_>]) -> bool {
     let same = |(node, other): (&Node<'_>, &Node<'_>)| {
         let entries = node.entries.len() == other.entries.len()
             && node.entries.iter().zip(&other.entries).all(|(entry, other)| {
