@@ -52,6 +52,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::ExtractLayers => app::extract::confine(),
         Verb::PlaceLayers => app::extract::place(),
+        Verb::TendStore => print(&app::tend::tend()?),
         Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

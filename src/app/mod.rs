@@ -20,9 +20,11 @@ pub mod reenter;
 pub mod request;
 pub mod run;
 pub mod script;
+pub mod sight;
 pub mod source;
 pub mod stages;
 pub mod store;
+pub mod tend;
 pub mod trusted;
 
 use crate::error::{Error, Kind, exit};

@@ -62,9 +62,8 @@ impl Tree {
 
     fn settle(&self, inode: u64, pending: &Pending) -> Result<()> {
         let directory = self.open_again(inode, pending)?;
-        if self.ownership == Ownership::Archive {
-            file::set_owner(&directory, pending.owner)
-                .map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
+        if let Some(owner) = self.ownership.on_disk(pending.owner) {
+            file::set_owner(&directory, owner).map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
         }
         file::set_mode(&directory, pending.mode)
             .and_then(|()| pending.time.map_or(Ok(()), |time| file::set_time(&directory, time)))

@@ -1,6 +1,8 @@
 //! The root of an image of layers: those that are not in the store yet are extracted, side by side, and several
 //! are put together once. Layers and roots are shared by all images that have them.
 
+use std::path::PathBuf;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
@@ -8,10 +10,10 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::Extracted;
 use crate::image::import::{Import, Job};
-use crate::image::layer::{self, Entry, LAYERS};
-use crate::image::store::{Kept, Name, Store, failed};
+use crate::image::layer::{self, Entry, LAYERS, Merged};
+use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::{Ownership, Whiteouts};
-use crate::image::{InUse, Progress, seal};
+use crate::image::{Extractor, InUse, Progress, seal, tend};
 use crate::sys::file;
 
 /// One layer of an image, as its manifest and its configuration describe it.
@@ -144,19 +146,21 @@ fn put_together(
     let lists = trees.iter_mut().map(|kept| read_list(store, kept));
     let merged = layer::merge(lists).map_err(|error| super::import::about(what, error))?;
     let temporary = store.temporary()?;
-    let made = temporary.make("root")?;
-    let (names, text) = (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
-    std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
-    let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
-    let assembled = layer::assemble(&merged, (&made.join("rootfs"), ownership), &paths).and_then(|()| {
+    let assembled = assemble((&temporary, &merged), trees, (store, ownership)).and_then(|made| {
+        let (names, text) =
+            (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
+        std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
         let written = file::open(&made, file::Access::Directory).and_then(file::sync_file_system);
-        written.map_err(|errno| failed("write back", &made, &errno.into()))
+        written.map(|()| made.clone()).map_err(|errno| failed("write back", &made, &errno.into()))
     });
-    if let Err(error) = assembled {
-        // The first failure is the one to tell; what stays behind is a leftover.
-        drop(temporary.discard());
-        return Err(error);
-    }
+    let made = match assembled {
+        Ok(made) => made,
+        Err(error) => {
+            // The first failure is the one to tell; what stays behind is a leftover.
+            drop(temporary.discard());
+            return Err(error);
+        }
+    };
     let mut all = trees[0].clone();
     for other in &trees[1..] {
         all.skipped.devices += other.skipped.devices;
@@ -166,4 +170,30 @@ fn put_together(
     all.below = 0;
     store.keep(&made, (Name::Root(chain), ownership), (&all.skipped, all.below))?;
     temporary.discard()
+}
+
+/// Puts trees together in a new directory, which is returned: by a process that has all rights over them where this
+/// one has not.
+fn assemble(
+    (temporary, merged): (&Temporary, &Merged),
+    trees: &[Kept],
+    (store, ownership): (&Store, Ownership),
+) -> Result<PathBuf> {
+    let range = match ownership {
+        Ownership::Range(range) => Some(range),
+        Ownership::Archive | Ownership::Caller => {
+            let made = temporary.make("root")?;
+            let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
+            match layer::assemble(merged, (&made.join("rootfs"), ownership), &paths) {
+                Err(error) if tend::is_denied(&error) && ownership == Ownership::Caller => None,
+                other => return other.map(|()| made),
+            }
+        }
+    };
+    let Extractor::Program(program) = store.extractor() else {
+        return Err(Error::new(Kind::Host, "the layers hold a directory that is closed to its owner"));
+    };
+    let made = temporary.make("again")?;
+    let layers = trees.iter().map(|kept| kept.root.with_file_name("")).collect();
+    tend::ask(program, &tend::Request::Assemble { root: made.join("rootfs"), layers, range }).map(|()| made)
 }

@@ -32,6 +32,7 @@ mod remove;
 mod seal;
 pub mod stock;
 mod store;
+pub mod tend;
 mod tree;
 pub mod worker;
 
@@ -40,7 +41,7 @@ use std::path::PathBuf;
 use crate::units::AbsPath;
 
 pub use account::account;
-pub use ask::{Asked, Pull, Source};
+pub use ask::{Asked, Ids, Pull, Range, Source};
 pub use found::{Image, InUse, Kind};
 pub use locate::locate;
 pub use look::{Above, Found, above, look};

@@ -12,13 +12,19 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::layered::{self, Layer, layered};
 use crate::image::oci::{self, At, Config, Form, Manifest, Part, Scratch, Selection};
-use crate::image::owners::ownership;
 use crate::image::remember::Stamp;
 use crate::image::seal::{self, Sealed};
 use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, Temporary, failed, now};
 use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, Pull, mend, registry};
 use crate::units::visible;
+
+/// Where trees are kept, and whose their files are.
+#[derive(Clone, Copy)]
+pub(super) struct Trees<'a> {
+    pub(super) store: &'a Store,
+    pub(super) ownership: Ownership,
+}
 
 /// Returns the image that is stored at a place.
 ///
@@ -27,10 +33,9 @@ use crate::units::visible;
 pub(super) fn stored(
     (form, at): (Form, At<'_>),
     (selection, wanted): (&Selection, Option<&Digest>),
-    store: &Store,
+    Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let ownership = ownership()?;
     let stamp = match form {
         Form::Layout => None,
         _ => Some(Stamp::of(&oci::open_archive(at)?, at.path)?),
@@ -96,10 +101,9 @@ fn in_archive(
 pub(super) fn of_registry(
     (reference, pull): (&registry::Reference, Pull),
     (platform, wanted): (Option<&str>, Option<&Digest>),
-    store: &Store,
+    Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let ownership = ownership()?;
     let what = format!("the image `{}`", visible(&reference.to_string()));
     let known = match pull {
         Pull::Always => None,

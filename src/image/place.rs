@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::{Entry, File, FileKind, What, Whiteout, Writer, whiteout};
 use crate::image::members::{Member, MemberKind, Members};
-use crate::image::tree::{Directories, Ownership, PATH, Target, Tree, Whiteouts, relative};
+use crate::image::tree::{Directories, PATH, Target, Tree, Whiteouts, relative};
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{self, Access, Errno, FileType, Owner};
 
@@ -139,8 +139,8 @@ impl Tree {
         self.note(spot.full.clone(), of_member(member, kind))?;
         self.attributes(&target, &member.attributes, &spot.full)?;
         let mode = self.without_set_id(member.mode);
-        if self.ownership == Ownership::Archive {
-            file::set_owner(&target, member.owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
+        if let Some(owner) = self.ownership.on_disk(member.owner) {
+            file::set_owner(&target, owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
         }
         file::set_mode(&target, mode)
             .and_then(|()| file::set_time(&target, member.time))
@@ -201,8 +201,8 @@ impl Tree {
             other => other,
         };
         made.map_err(|errno| self.failed("create", &spot.full, errno))?;
-        if self.ownership == Ownership::Archive {
-            file::set_owner_at(spot.parent, spot.name, member.owner)
+        if let Some(owner) = self.ownership.on_disk(member.owner) {
+            file::set_owner_at(spot.parent, spot.name, owner)
                 .map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
         }
         let kind = match member.kind {

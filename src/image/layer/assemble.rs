@@ -102,7 +102,7 @@ impl Trees {
         let mut to = std::fs::File::from(file::create_at(directory, name)?);
         std::io::copy(&mut from, &mut to).map_err(|error| errno(&error))?;
         use std::os::unix::fs::MetadataExt as _;
-        if self.ownership == Ownership::Archive {
+        if self.ownership != Ownership::Caller {
             file::set_owner(&to, Owner { uid: metadata.uid(), gid: metadata.gid() })?;
         }
         file::set_mode(&to, metadata.mode() & 0o1777)?;
@@ -111,8 +111,8 @@ impl Trees {
     }
 
     fn settle(&self, directory: &OwnedFd, metadata: &Directory) -> file::Result<()> {
-        if self.ownership == Ownership::Archive {
-            file::set_owner(directory, metadata.owner)?;
+        if let Some(owner) = self.ownership.on_disk(metadata.owner) {
+            file::set_owner(directory, owner)?;
         }
         for (name, value) in &metadata.attributes {
             match file::set_attribute(directory, OsStr::from_bytes(name), value) {

@@ -14,7 +14,7 @@ use crate::image::digest::Digest;
 use crate::image::layer::{self, Described, Directory, Entry, FileKind, Node, What};
 use crate::image::mend::hash;
 use crate::image::tree::Ownership;
-use crate::sys::file::{self, Access, Errno};
+use crate::sys::file::{self, Access, Errno, Owner};
 
 /// What is wrong in a tree: where, from its root, and what.
 pub(super) type Fault = (String, String);
@@ -189,7 +189,8 @@ impl Check<'_> {
     }
 
     fn owner(&mut self, found: &Metadata, (uid, gid): (u32, u32)) {
-        if self.ownership == Ownership::Archive && (found.uid(), found.gid()) != (uid, gid) {
+        let wanted = self.ownership.on_disk(Owner { uid, gid });
+        if let Some(Owner { uid, gid }) = wanted.filter(|it| (found.uid(), found.gid()) != (it.uid, it.gid)) {
             self.fault(&format!("belongs to {}:{}, not to {uid}:{gid}", found.uid(), found.gid()));
         }
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
 use crate::image::seal;
 use crate::image::stock::verify::trees;
-use crate::image::stock::{FLAVOURS, Known, Match, Removed, known};
+use crate::image::stock::{Known, Match, Removed, known};
 use crate::image::store::{Name, Record, Store, failed};
 
 /// Removes images by what [`crate::image::stock::find`] found: a name goes alone while the image has others, and
@@ -120,7 +120,8 @@ fn used(store: &Store, image: &Known) -> Option<Duration> {
 fn marks(store: &Store, image: &Known) -> Vec<std::path::PathBuf> {
     let Some(chain) = &image.chain_id else { return Vec::new() };
     let name = if image.layers.len() == 1 { Name::Layer(chain) } else { Name::Root(chain) };
-    FLAVOURS.into_iter().map(|ownership| store.place_of(name, ownership).join("skipped")).collect()
+    let flavours = store.flavours(name).unwrap_or_default();
+    flavours.into_iter().map(|ownership| store.place_of(name, ownership).join("skipped")).collect()
 }
 
 /// Removes what no image needs: of everything, or of what was needed by those that are `gone`.

@@ -16,6 +16,8 @@ pub(super) const SAID: &str = "of the second layer\n";
 pub(super) struct Shop {
     place: tempfile::TempDir,
     who: Who,
+    /// Lends the caller subordinate ids and becomes the caller, in a mount namespace of its own.
+    lender: Option<String>,
 }
 
 /// What sbx said.
@@ -39,13 +41,28 @@ impl Shop {
         }
         let place = tempfile::Builder::new().prefix("sbx-verbs-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let shop = Self { place, who };
+        let shop = Self { place, who, lender: None };
         shop.image();
         std::fs::create_dir(shop.path("own")).unwrap();
         if nix::unistd::geteuid().is_root() {
             chown(shop.path("own"), Some(who.uid()), Some(who.gid())).unwrap();
         }
         Some(shop)
+    }
+
+    /// Gives the caller, who is not root, the 65536 ids from 100000 on. Only root can.
+    pub(super) fn lend(mut self) -> Option<Self> {
+        if Who::root().is_none() || !Path::new("/usr/bin/newuidmap").exists() {
+            skip("no root or no newuidmap: apt-get install uidmap");
+            return None;
+        }
+        let (sub, uid, gid) = (self.text("sub"), self.who.uid(), self.who.gid());
+        std::fs::write(&sub, format!("{uid}:100000:65536\n")).unwrap();
+        self.lender = Some(format!(
+            "mount --bind {sub} /etc/subuid && mount --bind {sub} /etc/subgid && \
+             exec setpriv --reuid {uid} --regid {gid} --clear-groups \"$@\""
+        ));
+        Some(self)
     }
 
     /// Layers with whiteouts, links within and below, a closed file, a set-id file, a FIFO.
@@ -85,10 +102,17 @@ impl Shop {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(fixture::binary());
+        let mut command = match &self.lender {
+            None => Command::new(fixture::binary()),
+            Some(script) => {
+                let mut command = Command::new("/usr/bin/unshare");
+                command.args(["-m", "sh", "-c", script, "sh"]).arg(fixture::binary());
+                command
+            }
+        };
         command.args(words).env_clear().env("PATH", "/usr/bin:/bin").env("SBX_STORE", self.store(""));
         command.env("HOME", self.path("own")).current_dir(self.place.path()).stdin(Stdio::null());
-        if nix::unistd::geteuid().is_root() && self.who.uid() != 0 {
+        if nix::unistd::geteuid().is_root() && self.who.uid() != 0 && self.lender.is_none() {
             command.uid(self.who.uid()).gid(self.who.gid());
         }
         command
