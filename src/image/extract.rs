@@ -47,6 +47,10 @@ pub(super) fn extract(
     let read = Arc::new(AtomicU64::new(0));
     let (giver, taker) = queue(PIECES);
     let (answer, answered) = queue(1);
+    let ending = match whiteouts {
+        Whiteouts::Hide => Ending::Any,
+        Whiteouts::AreFiles => Ending::Marked,
+    };
     let decoder = {
         // A thread of its own may outlive what is borrowed here.
         let (file, read) = (source.file.try_clone(), read.clone());
@@ -55,12 +59,12 @@ pub(super) fn extract(
         spawn(Box::new(move || {
             let source = Packed { file: &file, offset, length };
             // The one who waits for it is there until the thread has ended.
-            answer.give(unpack(&source, &read, &bounds, giver)).ok();
+            answer.give(unpack((&source, ending), &read, &bounds, giver)).ok();
         }))
     };
     let decoder = decoder.map_err(|errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host))?;
     let mut pieces = Pieces { taker, piece: Vec::new(), at: 0, hash: Sha256::new(), read: &read, progress };
-    let placed = place(&mut pieces, target, whiteouts, bounds);
+    let placed = place((&mut pieces, ending), target, whiteouts, bounds);
     let diff_id = Digest::finish(pieces.hash.clone());
     // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
     drop(pieces);
@@ -91,12 +95,16 @@ pub(super) fn digest(source: &Packed<'_>, progress: &mut dyn FnMut(u64)) -> Resu
 /// Sends the bytes of the tar in `source`, or why they end, and returns the digest of all that was read: none
 /// where that was not all.
 fn unpack(
-    source: &Packed<'_>,
+    (source, ending): (&Packed<'_>, Ending),
     read: &AtomicU64,
     bounds: &Bounds,
     giver: Giver<io::Result<Vec<u8>>>,
 ) -> Result<Option<Digest>> {
     let mut packed = decode::buffered(source.reader(read));
+    if source.length == 0 && ending == Ending::Any {
+        // What no tar begins with is no tar, but for a layer that adds nothing: so does GNU tar, and umoci.
+        return Ok(Some(packed.into_inner().digest()));
+    }
     let mut unpacked = decode::unpacked(&mut packed, read, bounds)?;
     loop {
         let mut piece = vec![0; PIECE];
@@ -134,11 +142,12 @@ fn unpack(
     }
 }
 
-fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<(Skipped, u64)> {
-    let ending = match whiteouts {
-        Whiteouts::Hide => Ending::Any,
-        Whiteouts::AreFiles => Ending::Marked,
-    };
+fn place(
+    (pieces, ending): (&mut Pieces<'_>, Ending),
+    target: Target,
+    whiteouts: Whiteouts,
+    bounds: &Bounds,
+) -> Result<(Skipped, u64)> {
     let mut members = Members::ending(pieces, ending);
     let mut tree = Tree::new(target, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {

@@ -30,6 +30,7 @@ pub mod registry;
 mod remember;
 mod remove;
 mod seal;
+mod sparse;
 pub mod stock;
 mod store;
 pub mod tend;

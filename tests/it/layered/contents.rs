@@ -73,6 +73,7 @@ fn changes() -> Vec<(&'static str, Layers)> {
         ("a mode of a directory", vec![base(), tar(&[Entry::new(b'5', "etc").mode(0o1777).bytes()])]),
         ("an empty layer between", vec![base(), tar(&[]), tar(&[file("top", "x")])]),
         ("a layer twice", vec![base(), tar(&[file("etc/.wh.a", "")]), base()]),
+        ("a layer without a byte", vec![base(), Vec::new(), tar(&[file("top", "x")])]),
         ("no end mark", vec![base(), file("top", "x")]),
         (
             "no padding either",
