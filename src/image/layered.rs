@@ -21,7 +21,8 @@ pub(super) struct Layer<'a> {
     /// Of the packed bytes; a `docker save` archive does not say.
     pub(super) blob: Option<&'a Digest>,
     pub(super) diff_id: &'a Digest,
-    pub(super) packed: Packed<'a>,
+    /// `None` where the layer is in the store, and it is known that these bytes are it.
+    pub(super) packed: Option<Packed<'a>>,
 }
 
 /// Returns the tree of `layers`, the lowest first; `what` names the image in messages.
@@ -71,23 +72,31 @@ fn trees(
     (store, ownership): (&Store, Ownership),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Kept>> {
-    let mut missing: Vec<(usize, &Layer<'_>)> = Vec::new();
+    let mut missing: Vec<(usize, &Layer<'_>, Packed<'_>)> = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
-        let repeated = missing.iter().any(|(_, other)| other.diff_id == layer.diff_id);
-        if !repeated && store.find(Name::Layer(layer.diff_id), ownership)?.is_none() {
-            missing.push((number, layer));
+        let Some(packed) = layer.packed else { continue };
+        // One that is packed in another way is read too: that it is the same is only what somebody says.
+        let same = |other: Packed<'_>, blob| match (layer.blob, blob) {
+            (None, None) => (other.offset, other.length) == (packed.offset, packed.length),
+            (own, other) => own == other,
+        };
+        let repeated = missing.iter().any(|(_, other, at)| other.diff_id == layer.diff_id && same(*at, other.blob));
+        if !repeated {
+            missing.push((number, layer, packed));
         }
     }
     let jobs: Vec<Job<'_>> = missing
         .iter()
-        .map(|(number, layer)| Job {
-            packed: layer.packed,
+        .map(|(number, layer, packed)| Job {
+            packed: *packed,
             shown: format!("{what}: layer {} of {}, {}", number + 1, layers.len(), layer.blob.unwrap_or(layer.diff_id)),
         })
         .collect();
     if !jobs.is_empty() {
         let mut judge = |job: usize, extracted: &Extracted| match missing.get(job) {
-            Some((_, layer)) => judge(layer, extracted).map_err(|error| super::import::about(&jobs[job].shown, error)),
+            Some((_, layer, _)) => {
+                judge(layer, extracted).map_err(|error| super::import::about(&jobs[job].shown, error))
+            }
             None => Ok(()),
         };
         Import { store, whiteouts: Whiteouts::Hide, ownership }.all(&jobs, &mut judge, progress)?;

@@ -12,6 +12,7 @@ use crate::image::digest::Digest;
 use crate::image::obtain::Trees;
 use crate::image::oci::{self, At, Form, Selection};
 use crate::image::owners::ownership;
+use crate::image::platform::Platform;
 use crate::image::store::Store;
 use crate::image::{Asked, Image, InUse, Kind, Progress, Skipped, Source, obtain, remember};
 
@@ -88,7 +89,7 @@ fn stored(
     store: &Store,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let platform = asked.platform.map(oci::Platform::parse).transpose()?;
+    let platform = asked.platform.map(Platform::parse).transpose()?;
     let selection = Selection { tag: asked.tag.map(str::to_owned), platform };
     let trees = Trees { store, ownership: ownership(asked.range)? };
     obtain::stored((form, At { path, held: asked.held }), (&selection, wanted), trees, progress)

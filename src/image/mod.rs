@@ -24,6 +24,7 @@ pub mod oci;
 mod owners;
 mod pax;
 mod place;
+mod platform;
 mod principal;
 mod queue;
 pub mod registry;
@@ -46,6 +47,7 @@ pub use ask::{Asked, Ids, Pull, Range, Source};
 pub use found::{Image, InUse, Kind};
 pub use locate::locate;
 pub use look::{Above, Found, above, look};
+pub use platform::Platform;
 pub use principal::principal;
 pub use store::Store;
 

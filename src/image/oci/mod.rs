@@ -13,7 +13,6 @@ mod json;
 mod media;
 mod open;
 mod place;
-mod platform;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::image::Progress;
 use crate::image::digest::Digest;
+use crate::image::platform::Platform;
 use crate::units::visible;
 
 pub use detect::detect;
@@ -35,7 +35,6 @@ pub use media::MediaType;
 pub(super) use open::file as open_archive;
 pub use open::{from_blobs, open};
 pub use place::{Part, Place};
-pub use platform::Platform;
 
 /// In which form a local image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

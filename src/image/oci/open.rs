@@ -14,10 +14,10 @@ use crate::image::oci::archive::Archive;
 use crate::image::oci::blobs::Blobs;
 use crate::image::oci::document::{Descriptor, Document, ImageManifest};
 use crate::image::oci::place::{self, Part};
-use crate::image::oci::platform::Platform;
 use crate::image::oci::{
     At, Config, Form, Layer, Manifest, Scratch, Selection, bad, choose, docker, json, shown, within,
 };
+use crate::image::platform::Platform;
 use crate::sys::file::{self, Access, FileType};
 
 /// Indexes in an index: one for the platforms is usual, `docker save` adds another.

@@ -289,3 +289,29 @@ fn a_sparse_file_stays_sparse() {
         assert!(found.len() == 1 << 20 && found.blocks() <= 16, "{who:?}: {} blocks", found.blocks());
     }
 }
+
+/// What a layer is said to be is not believed because the same was said of another, or because that is in the store.
+#[test]
+fn every_layer_is_read_before_it_counts() {
+    if !has(&[]) {
+        return;
+    }
+    for who in Who::all() {
+        let good = tar(&[file("a", "1"), file("b", "2")]);
+        let lie = |packed: &[u8]| Layer { diff_id: Layer::plain(&good).diff_id, ..Layer::plain(packed) };
+        let sbx = Sbx::new(who).spec(super::maker::SPEC);
+        write_layout(&sbx.path("image"), &[Layer::gzip(&good), lie(&tar(&[file("b", "other")]))]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        ran.refused("its unpacked digest is");
+        assert_eq!(kept(&sbx, "layers"), Vec::<String>::new(), "{who:?}");
+        // Packed in two ways it is one layer.
+        write_layout(&sbx.path("image"), &[Layer::gzip(&good), Layer::plain(&good)]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        assert_eq!(ran.ok(), "2", "{who:?}");
+        assert_eq!(kept(&sbx, "layers").len(), 1, "{who:?}");
+        write_layout(&sbx.path("image"), &[lie(b"no tar at all"), Layer::plain(&tar(&[file("c", "3")]))]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        ran.refused("layer 1 of 2");
+        assert_eq!(kept(&sbx, "layers").len(), 1, "{who:?}");
+    }
+}

@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sbx::error::{Error, Result};
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::registry::{Destination, Options, Platform, Progress, Pulled, Reference, pull};
+use sbx::image::registry::{Destination, Options, Progress, Pulled, Reference, pull};
 use serde_json::Value;
 
 use crate::harness::skip;
