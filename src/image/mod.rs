@@ -13,6 +13,7 @@ mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod import;
+mod inherit;
 mod layer;
 mod layered;
 mod locate;

@@ -104,6 +104,8 @@ pub struct Manifest {
     /// Digest of the manifest; an archive of `docker save` has none, and the config's stands for the image there.
     pub digest: Digest,
     pub config: Config,
+    /// What the config was read from.
+    pub document: Vec<u8>,
     /// From the lowest up, as many as `config.diff_ids`, at most 127.
     pub layers: Vec<Layer>,
 }

@@ -183,7 +183,7 @@ fn whole(blobs: &Blobs<'_>, digest: Digest, manifest: &ImageManifest, platform: 
         Ok(Layer { blob: Some(layer.digest.clone()), diff_id: diff_id.clone(), place })
     });
     let layers = layers.collect::<Result<_>>()?;
-    Ok(Manifest { digest, config, layers })
+    Ok(Manifest { digest, config, document: bytes, layers })
 }
 
 fn for_platform(config: &Config, wanted: Option<&Platform>) -> Result<()> {

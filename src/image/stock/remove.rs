@@ -126,7 +126,15 @@ fn marks(store: &Store, image: &Known) -> Vec<std::path::PathBuf> {
 
 /// Removes what no image needs: of everything, or of what was needed by those that are `gone`.
 fn sweep(store: &Store, gone: Option<&[Known]>, removed: &mut Vec<Removed>) -> Result<()> {
-    let needed = Needed::of(&known(store)?);
+    let images = known(store)?;
+    let mut needed = Needed::of(&images);
+    if gone.is_none() {
+        // What was extracted is needed no more: a pull would fetch it again.
+        let packed = images.iter().flat_map(|image| &image.layers).filter(|layer| layer.size.is_some());
+        for digest in packed.filter_map(|layer| layer.digest.as_ref()) {
+            needed.blobs.remove(digest);
+        }
+    }
     let gone = gone.map(Needed::of);
     let is_waste = |set: fn(&Needed) -> &BTreeSet<Digest>, digest: &Digest| {
         !set(&needed).contains(digest) && gone.as_ref().is_none_or(|gone| set(gone).contains(digest))

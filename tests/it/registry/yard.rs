@@ -43,6 +43,8 @@ pub(crate) enum Door<'a> {
     Token(u16, &'a Path),
     /// TLS with this certificate and key.
     Tls(&'a Path, &'a Path),
+    /// The same for those who have a certificate of this authority.
+    Known(&'a Path, &'a Path, &'a Path),
 }
 
 impl Drop for Server {
@@ -112,6 +114,12 @@ impl Yard {
             Door::Tls(certificate, key) => {
                 format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
             }
+            Door::Known(certificate, key, authority) => format!(
+                "  tls: {{certificate: {}, key: {}, clientcas: [{}]}}\n",
+                certificate.display(),
+                key.display(),
+                authority.display()
+            ),
         };
         let config = self.path(&format!("registry-{port}.yml"));
         std::fs::write(&config, text + &door).unwrap();
