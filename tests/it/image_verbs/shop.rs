@@ -13,6 +13,11 @@ use crate::harness::{Who, skip};
 /// What the command of the image prints.
 pub(super) const SAID: &str = "of the second layer\n";
 
+/// Sets an attribute of a file, or takes it away.
+const ATTRIBUTE: &str = r#"attribute() { python3 -c 'import os, sys
+_, file, name, *value = sys.argv
+os.setxattr(file, name, value[0].encode()) if value else os.removexattr(file, name)' "$@"; }"#;
+
 pub(super) struct Shop {
     place: tempfile::TempDir,
     who: Who,
@@ -31,9 +36,12 @@ pub(super) struct Said {
 impl Shop {
     /// Returns a shop, or says which program is missing.
     pub(super) fn new(who: Who) -> Option<Self> {
-        for (program, package) in
-            [("/usr/bin/skopeo", "skopeo"), ("/usr/bin/umoci", "umoci"), ("/bin/busybox", "busybox-static")]
-        {
+        for (program, package) in [
+            ("/usr/bin/skopeo", "skopeo"),
+            ("/usr/bin/umoci", "umoci"),
+            ("/usr/bin/python3", "python3"),
+            ("/bin/busybox", "busybox-static"),
+        ] {
             if !Path::new(program).exists() {
                 skip(&format!("no {program}, so there is no image: apt-get install {package}"));
                 return None;
@@ -73,18 +81,20 @@ impl Shop {
             cp /bin/busybox 1/bin/busybox; chmod 4755 1/bin/busybox; echo gone > 1/etc/gone; echo kept > 1/etc/kept
             ln 1/etc/kept 1/etc/again; ln -s kept 1/etc/link; echo closed > 1/etc/closed; chmod 0 1/etc/closed
             echo of the second layer > 2/d/two; touch 2/etc/.wh.gone; echo 3 > 3/e/three; mkfifo 3/e/fifo
+            attribute 1/etc/kept user.kept 1; attribute 1/etc user.kept 1
             umoci init --layout lay; umoci new --image lay:a
-            for n in 1 2 3; do tar -C $n -cf $n.tar .; umoci raw add-layer --image lay:a $n.tar; done
+            for n in 1 2 3; do tar --format=posix --xattrs -C $n -cf $n.tar .; umoci raw add-layer --image lay:a $n.tar; done
             umoci config --image lay:a --config.env A=b --config.cmd /bin/busybox --config.cmd cat --config.cmd /d/two
             skopeo copy -q oci:lay:a oci-archive:oci.tar:a; skopeo copy -q oci:lay:a docker-archive:docker.tar:x/y:z
-            tar -C 1 -cf root.tar .; chmod -R a+rX lay *.tar
+            cp 1.tar root.tar; chmod -R a+rX lay *.tar
             "#,
             &[&self.text("")],
         );
     }
 
     pub(super) fn script(&self, script: &str, words: &[&str]) {
-        let done = Command::new("sh").args(["-c", script, "sh"]).args(words).output().unwrap();
+        let script = format!("{ATTRIBUTE}\n{script}");
+        let done = Command::new("sh").args(["-c", &script, "sh"]).args(words).output().unwrap();
         assert!(done.status.success(), "{done:?}");
     }
 
