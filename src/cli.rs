@@ -93,6 +93,12 @@ pub enum Verb {
     PlaceLayers,
     #[command(hide = true)]
     TendStore,
+    // And with this one, see `image::Store::settle_later`.
+    #[command(hide = true)]
+    SettleStore {
+        #[command(flatten)]
+        store: Place,
+    },
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -14,7 +14,6 @@ use crate::image::layer::{self, Entry, LAYERS, Merged};
 use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::{Ownership, Whiteouts};
 use crate::image::{Extractor, InUse, Progress, seal, tend};
-use crate::sys::file;
 
 /// One layer of an image, as its manifest and its configuration describe it.
 pub(super) struct Layer<'a> {
@@ -57,6 +56,7 @@ pub(super) fn layered(
         let diff_ids: Vec<&Digest> = layers.iter().map(|layer| layer.diff_id).collect();
         put_together((what, &chain, &diff_ids), &mut trees, (store, ownership))?;
     }
+    store.settle_later()?;
     find()?.ok_or_else(|| Error::new(Kind::Bug, format!("the root of {what} vanished from the store")))
 }
 
@@ -159,8 +159,7 @@ fn put_together(
         let (names, text) =
             (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
         std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
-        let written = file::open(&made, file::Access::Directory).and_then(file::sync_file_system);
-        written.map(|()| made.clone()).map_err(|errno| failed("write back", &made, &errno.into()))
+        Ok(made)
     });
     let made = match assembled {
         Ok(made) => made,

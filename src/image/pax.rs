@@ -77,11 +77,11 @@ fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && name.len() <= 255 && !name.contains(&0)
 }
 
-/// Key and value of a record.
-type Pair<'a> = (&'a [u8], &'a [u8]);
+/// Records by their keys, and those that may come more than once.
+type Records<'a> = (BTreeMap<&'a [u8], &'a [u8]>, Vec<(&'a [u8], &'a [u8])>);
 
 /// Returns the records, and those of a sparse file that may come more than once, in order.
-fn records(mut data: &[u8]) -> Result<(BTreeMap<&[u8], &[u8]>, Vec<Pair<'_>>)> {
+fn records(mut data: &[u8]) -> Result<Records<'_>> {
     let (mut records, mut pieces) = (BTreeMap::new(), Vec::new());
     while !data.is_empty() {
         let (key, value, rest) = record(data).ok_or_else(|| bad("it holds a malformed PAX record"))?;

@@ -1,7 +1,7 @@
 //! Walks the writable layer of an overlay beside what lies below it and says what differs.
 //! By descriptors, following no link; it reads no content.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -128,7 +128,7 @@ impl Walk<'_> {
     fn top(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>) -> Result<(), Failure> {
         let details = entry::details(upper).map_err(|errno| self.failed(errno))?;
         let own = attributes(upper).map_err(|errno| self.failed(errno))?;
-        let below = lower.map_or(Ok(Vec::new()), attributes).map_err(|errno| self.failed(errno))?;
+        let below = lower.map_or(Ok(BTreeMap::new()), attributes).map_err(|errno| self.failed(errno))?;
         if details.mode & 0o1777 == MADE && (own.is_empty() || own == below) {
             return Ok(());
         }
@@ -289,15 +289,14 @@ fn found(directory: &OwnedFd, name: &OsStr) -> Sys<Option<Details>> {
 }
 
 /// Returns the attributes that a layer keeps of a directory, which need not be open but as a place.
-fn attributes(directory: &OwnedFd) -> Sys<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+fn attributes(directory: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     let here = match file::open_at(directory, OsStr::new("."), Access::Directory) {
         // A stranger's below: the command has not seen them either.
-        Err(Errno::EACCES) => return Ok(Vec::new()),
+        Err(Errno::EACCES) => return Ok(BTreeMap::new()),
         other => other?,
     };
     let mut names = entry::attribute_names(&here)?;
     names.retain(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
-    names.sort();
     names.into_iter().map(|name| Ok((name.clone(), entry::attribute(&here, &name)?))).collect()
 }
 
