@@ -1,7 +1,5 @@
 //! Volumes: directories of the store that outlive the sandboxes that name them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
-
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::{Sbx, Who};
