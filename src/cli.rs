@@ -100,11 +100,13 @@ pub enum Verb {
     },
     /// Print the man page, in the source of man(7)
     Man,
-    // sbx starts itself with the first two words, see `app::extract`.
+    // sbx starts itself with these three words, see `app::extract` and `app::tend`.
     #[command(hide = true)]
     ExtractLayers,
     #[command(hide = true)]
     PlaceLayers,
+    #[command(hide = true)]
+    TendStore,
     // And with this one, see `image::Store::settle_later`.
     #[command(hide = true)]
     SettleStore {

@@ -66,6 +66,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::ExtractLayers => app::extract::confine(),
         Verb::PlaceLayers => app::extract::place(),
+        Verb::TendStore => print(&app::tend::tend()?),
         Verb::SettleStore { store } => {
             let settled = app::store::chosen(store).and_then(|store| store.settle());
             settled.map(|()| done(0)).map_err(|error| Refusal::new(&error, None))

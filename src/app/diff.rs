@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::app::inspect::Rendering;
 use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
+use crate::app::sight::{self, Whose};
 use crate::app::{Refusal, gather, run};
 use crate::cli::{Place, Request};
 use crate::error::{Error, Kind, Result};
@@ -14,7 +15,7 @@ use crate::plan::{Capture, resolve};
 use crate::report::diff;
 use crate::run::harvest::record::{Failure, shown};
 use crate::run::harvest::upper::{self, Item, Layers, Sink, Sort};
-use crate::spec::{Command, HostPath, Spec};
+use crate::spec::{Command, HostPath, Ids, Spec};
 use crate::sys::Errno;
 use crate::units::{Origin, Spanned};
 
@@ -62,6 +63,9 @@ fn changes(mut spec: Spec, invocation: &Invocation, place: &Place) -> Result<Lis
     spec.command.get_or_insert_with(nothing);
     let plan = resolve::resolve(&spec, &gathered.facts, invocation)?;
     let made = plan.harvest.and_then(|harvest| harvest.changes).map(|changes| changes.made).unwrap_or_default();
+    // What a run kept may be closed to its owner, or belong to a subordinate id.
+    let range = spec.user.as_ref().is_some_and(|user| user.value.ids == Ids::Range);
+    sight::see_all(if range { Whose::Subordinates } else { Whose::Own });
     let path = invocation.absolute(&kept.value).join("upper");
     let failed = |path: &Path, errno: Errno| {
         Error::io(format_args!("cannot read the layer `{}`", path.display()), &errno.into()).at(kept.origin)

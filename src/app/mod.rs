@@ -24,9 +24,11 @@ pub mod replace;
 pub mod request;
 pub mod run;
 pub mod script;
+pub mod sight;
 pub mod source;
 pub mod stages;
 pub mod store;
+pub mod tend;
 pub mod trusted;
 
 use crate::error::{Error, Kind, exit};

@@ -57,6 +57,7 @@ mod truth;
 mod value;
 mod vm;
 mod written;
+mod volumes;
 
 /// Says loudly that something was not tried; with `SBX_MUST_RUN=1` that is a failure.
 #[expect(clippy::print_stderr, reason = "a skip that nobody sees is a lie")]
