@@ -56,8 +56,8 @@ mod trusted;
 mod truth;
 mod value;
 mod vm;
-mod written;
 mod volumes;
+mod written;
 
 /// Says loudly that something was not tried; with `SBX_MUST_RUN=1` that is a failure.
 #[expect(clippy::print_stderr, reason = "a skip that nobody sees is a lie")]
