@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
+use crate::plan::network::Family;
 use crate::plan::{Capture, Identity, Write};
 use crate::spec::{Capability, HostPath, Namespace, Spec};
 use crate::sys::file::Stat;
@@ -207,6 +208,8 @@ pub struct Facts {
     pub subordinate: Option<Subordinate>,
     pub seccomp: SeccompFacts,
     pub landlock: LandlockFacts,
+    /// What the kernel speaks, where the command is let out; at least one.
+    pub families: Vec<Family>,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
     /// By mount, a directory before what is below it.

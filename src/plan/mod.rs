@@ -12,6 +12,7 @@ pub mod landlock;
 pub mod layers;
 pub mod limits;
 pub mod mounts;
+pub mod network;
 pub mod posture;
 pub mod resolve;
 pub mod root;
@@ -27,6 +28,7 @@ pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
 pub use watch::{Capture, Counting, Watch};
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::spec::{Capability, Init, Namespace, Resource};
@@ -50,6 +52,8 @@ pub struct Plan {
     pub watch: Watch,
     /// What is taken out at the end.
     pub harvest: Option<harvest::Harvest>,
+    /// By which rules the command is let out.
+    pub way: Option<network::Way>,
     pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
@@ -194,6 +198,19 @@ pub enum Op {
         name: String,
     },
     LoopbackUp,
+    /// Makes every address one of `lo`'s own, so that whatever is sent anywhere arrives here.
+    AnyAddress {
+        families: Vec<network::Family>,
+    },
+    /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these.
+    Intercept {
+        besides: Vec<(IpAddr, u8)>,
+    },
+    /// Opens the inlets, and what sbx needs to reach the command, and hands them to sbx.
+    OpenInlets {
+        families: Vec<network::Family>,
+        published: network::Published,
+    },
     Rlimit {
         resource: Resource,
         value: u64,

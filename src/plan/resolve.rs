@@ -10,7 +10,7 @@ use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, harvest,
-    identity, landlock, limits, mounts, posture, seccomp, terminal,
+    identity, landlock, limits, mounts, network, posture, seccomp, terminal,
 };
 use crate::spec::{Init, Namespace, Network, Profile, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
@@ -77,6 +77,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         terminal: terminal.map(|(terminal, _)| terminal),
         watch: watch(spec, invocation),
         harvest,
+        way: network::way(inputs),
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
@@ -87,11 +88,11 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
 
 /// Returns the namespaces that are new.
 fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
-    let network = spec.network.as_ref().map_or(Network::None, |network| network.value);
+    let network = spec.network.as_ref().map_or(&Network::None, |network| &network.value);
     let Some(written) = &spec.namespaces else {
         let wanted = |kind: &Namespace| match kind {
             Namespace::Time => false,
-            Namespace::Net => network == Network::None,
+            Namespace::Net => *network != Network::Host,
             _ => true,
         };
         return Ok(Namespace::ALL.into_iter().filter(wanted).collect());
@@ -138,7 +139,9 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     }
     if namespaces.contains(&Namespace::Net) && inputs.over_mounts().is_none() {
         add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
+        steps.extend(network::steps(inputs));
     }
+    let mut add = |op, origin| steps.push(Step { op, origin });
     let origin = spec.user.as_ref().map_or(Origin::Default, |user| user.origin);
     if identity.writer != MapWriter::Nobody {
         add(Op::MapIds, origin);
@@ -187,8 +190,10 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
         add(Op::LockMounts { namespaces: own }, capability.origin);
         if network {
             add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
+            steps.extend(network::steps(inputs));
         }
     }
+    let mut add = |op, origin| steps.push(Step { op, origin });
     let keep = spec.capabilities.iter().map(|capability| capability.value).collect();
     add(Op::Capabilities { keep }, spec.capabilities.first().map_or(Origin::Default, |first| first.origin));
     add(Op::NoNewPrivileges, Origin::Default);

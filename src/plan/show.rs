@@ -8,7 +8,7 @@ use crate::host::{Preparation, Version};
 use crate::plan::identity::OWN;
 use crate::plan::{
     Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
-    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
+    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write, network,
 };
 use crate::spec;
 use crate::units::{Origin, Word, duration, position, visible};
@@ -82,6 +82,9 @@ impl Op {
             Self::UnshareTime { .. } => "unshare-time",
             Self::Hostname { .. } => "hostname",
             Self::LoopbackUp => "loopback-up",
+            Self::AnyAddress { .. } => "any-address",
+            Self::Intercept { .. } => "intercept",
+            Self::OpenInlets { .. } => "open-inlets",
             Self::Rlimit { .. } => "rlimit",
             Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
@@ -141,6 +144,13 @@ impl fmt::Display for Op {
                 write!(f, " monotonic={monotonic}ns boottime={boottime}ns")
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
+            Self::AnyAddress { families } => families.iter().try_for_each(|family| write!(f, " {}", family.everything())),
+            Self::Intercept { besides } => besides.iter().try_for_each(|block| write!(f, " besides={}", network::block(block))),
+            Self::OpenInlets { published, .. } => f.write_str(match published {
+                network::Published::Nothing => "",
+                network::Published::Tcp => " published=tcp",
+                network::Published::Udp => " published=udp",
+            }),
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
+use crate::plan::network::{Family, Published};
 use crate::plan::{
     Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write,
 };
@@ -13,6 +14,7 @@ use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
 use crate::run::landlock::{self, Ruleset};
+use crate::run::netlink::{self, Messages};
 use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::pty::{Look, Stdio};
 use crate::run::{fail, posture, secret};
@@ -188,6 +190,14 @@ pub enum Act {
         name: CString,
     },
     LoopbackUp,
+    AskKernel {
+        protocol: i32,
+        messages: Messages,
+    },
+    OpenInlets {
+        families: Vec<Family>,
+        published: Published,
+    },
     Rlimit {
         resource: u32,
         value: u64,
@@ -328,6 +338,15 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
         Op::LoopbackUp => Act::LoopbackUp,
+        Op::AnyAddress { families } => {
+            Act::AskKernel { protocol: libc::NETLINK_ROUTE, messages: netlink::any_address(families) }
+        }
+        Op::Intercept { besides } => {
+            Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages: netlink::intercept(besides) }
+        }
+        Op::OpenInlets { families, published } => {
+            Act::OpenInlets { families: families.clone(), published: *published }
+        }
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
         Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {

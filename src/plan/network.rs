@@ -1,0 +1,108 @@
+//! The network of a sandbox that is let out: what is made inside, so that whatever the command asks for arrives at
+//! sbx, and by which rules sbx lets it out. What those rules mean is the gateway's affair.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::Inputs;
+use crate::plan::{Op, Step};
+use crate::spec::{Mount, Network, Rules, Spec};
+use crate::units::{AbsPath, Origin, Spanned};
+
+/// Where the inlets listen inside. Nothing else is there that could, and nobody without capabilities can.
+pub const PORT: u16 = 1;
+
+/// What sbx marks its own packets with, so that they are not led to sbx again.
+pub const MARK: u32 = 0x0073_6278;
+
+/// Which address inside is named as that of the resolver: one that no host has (RFC 7600).
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Returns the route to everything.
+    #[must_use]
+    pub fn everything(self) -> &'static str {
+        match self {
+            Self::V4 => "0.0.0.0/0",
+            Self::V6 => "::/0",
+        }
+    }
+}
+
+/// Whether something of the host leads into the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    Nothing,
+    Tcp,
+    /// With sockets for datagrams.
+    Udp,
+}
+
+/// The way out of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    pub rules: Rules,
+    /// What the inlets were opened for.
+    pub families: Vec<Family>,
+    pub published: Published,
+}
+
+/// Returns the way out, if the spec has one.
+#[must_use]
+pub fn way(inputs: Inputs<'_>) -> Option<Way> {
+    let rules = inputs.spec.network.as_ref()?.value.rules()?;
+    let published = match rules.publish.iter().map(|it| it.value.protocol).max() {
+        None => Published::Nothing,
+        Some(crate::spec::Protocol::Tcp) => Published::Tcp,
+        Some(crate::spec::Protocol::Udp) => Published::Udp,
+    };
+    Some(Way { rules: rules.clone(), families: inputs.facts.families.clone(), published })
+}
+
+/// Returns what makes the way out, from inside: to be done when `lo` is up, with all capabilities.
+#[must_use]
+pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
+    let (Some(way), Some(network)) = (way(inputs), &inputs.spec.network) else { return Vec::new() };
+    let step = |op| Step { op, origin: network.origin };
+    vec![
+        step(Op::AnyAddress { families: way.families.clone() }),
+        step(Op::Intercept { besides: Vec::new() }),
+        step(Op::OpenInlets { families: way.families, published: way.published }),
+    ]
+}
+
+/// Adds the files by which the command finds the resolver, before the mounts that the spec names: one of these may
+/// lie over them. `resolv_conf` is where the system looks for the first, without a link on the way.
+pub fn add_files(spec: &mut Spec, resolv_conf: AbsPath) -> Result<()> {
+    let Some(network) = spec.network.as_ref().filter(|network| network.value.rules().is_some()) else { return Ok(()) };
+    let origin = network.origin;
+    let hosts = AbsPath::new("/etc/hosts").map_err(|_| Error::new(Kind::Bug, "a path that is none"))?;
+    let name = spec.hostname.as_ref().map_or("sbx", |name| name.value.as_str());
+    let files = [
+        (resolv_conf, format!("nameserver {RESOLVER}\n")),
+        (hosts, format!("127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback\n")),
+    ];
+    let own = |path: &AbsPath| spec.mounts.iter().any(|mount| mount.value.destination() == path);
+    let files: Vec<_> = files.into_iter().filter(|(path, _)| !own(path)).collect();
+    let file = |(destination, text)| Spanned::new(Mount::File { destination, text, mode: Some(0o644) }, origin);
+    spec.mounts.splice(0..0, files.into_iter().map(file));
+    Ok(())
+}
+
+/// Writes a block as `10.0.0.0/8`.
+#[must_use]
+pub fn block((address, prefix): &(IpAddr, u8)) -> String {
+    format!("{address}/{prefix}")
+}
+
+/// Returns where a run without a spec's own word on it stands: nowhere.
+#[must_use]
+pub fn origin(network: Option<&Spanned<Network>>) -> Origin {
+    network.map_or(Origin::Default, |network| network.origin)
+}
