@@ -11,6 +11,7 @@ mod decode_limits;
 mod decode_mounts;
 mod decode_process;
 mod decode_seccomp;
+pub mod destination;
 pub mod diagnostic;
 mod landlock;
 mod limits;
@@ -22,15 +23,18 @@ mod read;
 mod rootfs;
 mod scan;
 mod seccomp;
+pub mod shaping;
 mod syscall;
 mod tree;
 pub mod value;
 pub mod value_rootfs;
 
+pub use destination::{Destination, HostPattern, IpBlock, Ports};
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
 pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
+pub use shaping::{Bandwidth, Loss};
 pub use syscall::Syscall;
 
 use crate::units::{AbsPath, Bytes, Spanned};
