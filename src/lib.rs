@@ -25,7 +25,7 @@
 //! ties the verbs together.
 //!
 //! - **0** [`error`]: one struct for whatever prevents sbx from doing its part; its kind says who has to act. [`units`]:
-//!   sizes, times, paths, and where in a file something was written.
+//!   sizes, times, paths, and where in a file something was written. [`domain`]: the name of a host, with one reader.
 //! - **1** [`sys`]: the kernel, one system call a function, and the only unsafe code. It has no policy and no words for users.
 //! - **2** Three inputs that do not know each other. [`spec`]: what was written; `spec::parse` ties it together, and every
 //!   mistake comes out at once. [`host`]: what this machine and this caller can do; probing never fails, a fact that cannot be
@@ -77,6 +77,7 @@
 //! 12. **Speed is a feature of the design**: one clone, few system calls, a static binary, one teardown. `benches/` measures it
 //!     against a program that makes just those calls.
 
+pub mod domain;
 pub mod error;
 pub mod units;
 

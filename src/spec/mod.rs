@@ -25,17 +25,20 @@ mod read;
 mod rootfs;
 mod scan;
 mod seccomp;
+pub mod shaping;
 mod syscall;
 mod tree;
 pub mod value;
 pub mod value_network;
 pub mod value_rootfs;
 
+pub use destination::{Destination, HostPattern, IpBlock, Ports};
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
 pub use network::{Bridge, Network, Protocol, Publish, Rules};
 pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
+pub use shaping::{Bandwidth, Loss};
 pub use syscall::Syscall;
 
 use crate::units::{AbsPath, Bytes, Spanned};

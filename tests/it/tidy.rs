@@ -16,7 +16,7 @@ const FLOORS: [(&str, u8, &str); 11] = [
     ("host", 2, "what this machine and this caller can do"),
     ("image", 2, "what the root file system is"),
     ("sys", 1, "the kernel; the only unsafe code"),
-    ("error units", 0, "words and numbers that know nobody"),
+    ("domain error units", 0, "words and numbers that know nobody"),
 ];
 
 /// Words of the outside, and the only places that know them.
