@@ -138,12 +138,14 @@ fn network(spec: &mut Spec, mode: &str) -> Result<()> {
     let network = match mode {
         "none" => Network::None,
         "host" => Network::Host,
-        _ => return Err(wrong("network", mode, "must be `none` or `host`")),
+        "egress" => Network::Egress(spec.network.take().and_then(|it| it.value.rules().cloned()).unwrap_or_default()),
+        _ => return Err(wrong("network", mode, "must be `none`, `host` or `egress`")),
     };
+    let own = network != Network::Host;
     spec.network = Some(written(network));
     if let Some(namespaces) = &mut spec.namespaces {
         namespaces.value.new.retain(|namespace| *namespace != Namespace::Net);
-        if network == Network::None {
+        if own {
             namespaces.value.new.push(Namespace::Net);
             namespaces.value.new.sort();
         }

@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
-use crate::plan::network::Family;
 use crate::plan::{Capture, Identity, Write};
 use crate::spec::{Capability, HostPath, Namespace, Spec};
 use crate::sys::file::Stat;
+use crate::sys::net::Family;
 use crate::units::{AbsPath, Spanned};
 
 /// What this call of sbx adds to the spec.

@@ -32,6 +32,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::spec::{Capability, Init, Namespace, Resource};
+use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin};
 
 /// One run, decided.
@@ -200,7 +201,7 @@ pub enum Op {
     LoopbackUp,
     /// Makes every address one of `lo`'s own, so that whatever is sent anywhere arrives here.
     AnyAddress {
-        families: Vec<network::Family>,
+        families: Vec<Family>,
     },
     /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these.
     Intercept {
@@ -208,7 +209,7 @@ pub enum Op {
     },
     /// Opens the inlets, and what sbx needs to reach the command, and hands them to sbx.
     OpenInlets {
-        families: Vec<network::Family>,
+        families: Vec<Family>,
         published: network::Published,
     },
     Rlimit {

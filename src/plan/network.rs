@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Inputs;
 use crate::plan::{Op, Step};
-use crate::spec::{Mount, Network, Rules, Spec};
-use crate::units::{AbsPath, Origin, Spanned};
+use crate::spec::{Mount, Rules, Spec};
+use crate::sys::net::Family;
+use crate::units::{AbsPath, Spanned};
 
 /// Where the inlets listen inside. Nothing else is there that could, and nobody without capabilities can.
 pub const PORT: u16 = 1;
@@ -18,23 +19,6 @@ pub const MARK: u32 = 0x0073_6278;
 /// Which address inside is named as that of the resolver: one that no host has (RFC 7600).
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    /// Returns the route to everything.
-    #[must_use]
-    pub fn everything(self) -> &'static str {
-        match self {
-            Self::V4 => "0.0.0.0/0",
-            Self::V6 => "::/0",
-        }
-    }
-}
-
 /// Whether something of the host leads into the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -42,6 +26,18 @@ pub enum Published {
     Tcp,
     /// With sockets for datagrams.
     Udp,
+}
+
+impl Published {
+    /// Returns the word of the plan; `None` is nothing.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Tcp => Some("tcp"),
+            Self::Udp => Some("udp"),
+        }
+    }
 }
 
 /// The way out of one run.
@@ -95,14 +91,26 @@ pub fn add_files(spec: &mut Spec, resolv_conf: AbsPath) -> Result<()> {
     Ok(())
 }
 
+/// Returns the word of the plan for a family.
+#[must_use]
+pub fn word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
+/// Returns the block of all its addresses.
+#[must_use]
+pub fn everything(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "0.0.0.0/0",
+        Family::V6 => "::/0",
+    }
+}
+
 /// Writes a block as `10.0.0.0/8`.
 #[must_use]
 pub fn block((address, prefix): &(IpAddr, u8)) -> String {
     format!("{address}/{prefix}")
-}
-
-/// Returns where a run without a spec's own word on it stands: nowhere.
-#[must_use]
-pub fn origin(network: Option<&Spanned<Network>>) -> Origin {
-    network.map_or(Origin::Default, |network| network.origin)
 }

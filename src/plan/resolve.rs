@@ -66,6 +66,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
     }));
     let unfiltered = seccomp::resolve::weakened(spec, facts);
+    let way = network::way(inputs);
     Ok(Plan {
         steps: arrange(opening, steps, closing),
         identity,
@@ -77,7 +78,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         terminal: terminal.map(|(terminal, _)| terminal),
         watch: watch(spec, invocation),
         harvest,
-        way: network::way(inputs),
+        way,
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),

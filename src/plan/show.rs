@@ -144,13 +144,12 @@ impl fmt::Display for Op {
                 write!(f, " monotonic={monotonic}ns boottime={boottime}ns")
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
-            Self::AnyAddress { families } => families.iter().try_for_each(|family| write!(f, " {}", family.everything())),
+            Self::AnyAddress { families } => families.iter().try_for_each(|family| write!(f, " {}", network::everything(*family))),
             Self::Intercept { besides } => besides.iter().try_for_each(|block| write!(f, " besides={}", network::block(block))),
-            Self::OpenInlets { published, .. } => f.write_str(match published {
-                network::Published::Nothing => "",
-                network::Published::Tcp => " published=tcp",
-                network::Published::Udp => " published=udp",
-            }),
+            Self::OpenInlets { families, published } => {
+                families.iter().try_for_each(|family| write!(f, " {}", network::word(*family)))?;
+                published.as_str().map_or(Ok(()), |published| write!(f, " published={published}"))
+            }
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),

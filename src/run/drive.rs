@@ -20,8 +20,9 @@ use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Ties, freeze};
 use crate::run::terminal::Terminal;
+use crate::run::uplink::{Awaited, Uplink};
 use crate::run::verdict;
-use crate::run::watch::{self, Watched};
+use crate::run::watch::{self, Trouble, Watched};
 use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, orphans, stdio, traffic};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
@@ -30,12 +31,12 @@ use crate::sys::watch::{close_all, number, own, signals};
 use crate::sys::{Errno, Fd, fd, process};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
-/// signals are blocked already, so that none is lost.
+/// signals are blocked already, so that none is lost. What the plan lets out leaves by `uplink`.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
-pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
+pub fn run(plan: &Plan, clocks: Clocks, uplink: &mut (dyn Uplink + 'static)) -> Result<Outcome> {
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
@@ -64,7 +65,8 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         Ok(Cloned::Parent { child, pidfd }) => {
             let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
             let refusals = if asks { Refusals::of(plan) } else { None };
-            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets };
+            let uplink = plan.way.as_ref().map(|way| Awaited::new(way, uplink));
+            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets, uplink };
             let outcome = parent(plan, side, parts, clocks);
             // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
             // the process ends with its run.
@@ -105,6 +107,7 @@ struct Side<'a> {
     refusals: Option<Refusals<'a>>,
     /// Where what is taken out goes.
     targets: Targets,
+    uplink: Option<Awaited<'a>>,
 }
 
 impl Parts {
@@ -209,15 +212,19 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
         relays,
         terminal: parts.terminal.take(),
         refusals: side.refusals,
+        uplink: side.uplink,
         status: number(&side.ours),
         early: Vec::new(),
         hands: if plan.harvest.is_some() { Hands::Awaited } else { Hands::NotWanted },
         since: clocks.1,
     };
-    let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| {
+    let seen = watch::until_end(&plan.watch, &mut watched).map_err(|trouble| {
         process::signal_pidfd(watched.pidfd, libc::SIGKILL).ok();
         process::wait(Wait::For(side.child)).ok();
-        host("cannot wait for the command", errno)
+        match trouble {
+            Trouble::Wait(errno) => host("cannot wait for the command", errno),
+            Trouble::Uplink(error) => error,
+        }
     })?;
     // Given back before anything is said.
     drop(watched.terminal.take());

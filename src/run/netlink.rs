@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::plan::network::{Family, MARK, PORT};
+use crate::plan::network::{MARK, PORT};
+use crate::sys::net::Family;
 
 /// Messages, one behind the other.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::network::{Family, Published};
+use crate::plan::network::Published;
 use crate::plan::{
     Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write,
 };
@@ -20,6 +20,7 @@ use crate::run::pty::{Look, Stdio};
 use crate::run::{fail, posture, secret};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
+use crate::sys::net::Family;
 use crate::sys::process::{self, Memory, Pid, Pointers};
 use crate::sys::{Fd, memory, start};
 

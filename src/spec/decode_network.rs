@@ -3,6 +3,7 @@
 use crate::spec::destination::{self, Destination};
 use crate::spec::diagnostic::Finding;
 use crate::spec::read::{Children, Reader, shorten, unknown};
+use crate::spec::shaping::{self, Bandwidth, Loss};
 use crate::spec::tree::Entry;
 use crate::spec::value;
 use crate::spec::value_network::{self, form};
@@ -80,7 +81,7 @@ fn child(reader: &mut Reader<'_, '_>, rules: &mut Rules) {
             }
         }
         "bandwidth" => {
-            let rate = reader.argument_read("a bandwidth", value_network::bandwidth, form::BANDWIDTH);
+            let rate = reader.argument_read("a bandwidth", Bandwidth::parse, shaping::BANDWIDTH);
             rules.bandwidth = rate.map(|it| reader.spanned(it));
         }
         "latency" => {
@@ -88,7 +89,7 @@ fn child(reader: &mut Reader<'_, '_>, rules: &mut Rules) {
             rules.latency = time.map(|it| reader.spanned(it));
         }
         "loss" => {
-            let share = reader.argument_read("a share", value_network::loss, form::LOSS);
+            let share = reader.argument_read("a share", Loss::parse, shaping::LOSS);
             rules.loss = share.map(|it| reader.spanned(it));
         }
         _ => {

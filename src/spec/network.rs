@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::spec::destination::Destination;
+use crate::spec::shaping::{Bandwidth, Loss};
 use crate::units::Spanned;
 
 /// `network none`, `host`, `egress { … }`, `bridge NAME address= { … }`.
@@ -55,12 +56,12 @@ pub struct Rules {
     /// Beats `allow`.
     pub deny: Vec<Spanned<Destination>>,
     pub publish: Vec<Spanned<Publish>>,
-    /// Bits a second, in each direction.
-    pub bandwidth: Option<Spanned<u64>>,
+    /// In each direction.
+    pub bandwidth: Option<Spanned<Bandwidth>>,
     /// Added to each direction.
     pub latency: Option<Spanned<Duration>>,
-    /// Parts of a million, in each direction.
-    pub loss: Option<Spanned<u32>>,
+    /// In each direction.
+    pub loss: Option<Spanned<Loss>>,
     /// Resolvers of the host's side; none is the host's own.
     pub dns: Vec<Spanned<SocketAddr>>,
 }

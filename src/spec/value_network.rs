@@ -1,58 +1,14 @@
-//! Reads the values of `network` that are written as text: rates, losses, addresses. The flags of the command line
+//! Reads the values of `network` that are written as text: addresses and names. The flags of the command line
 //! are read by the same functions. It knows no node and no span.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What stands at the caret under a value that cannot be read.
 pub mod form {
-    pub const BANDWIDTH: &str = "bits a second: `10mbit`, `1gbit`, `512kbit`";
-    pub const LOSS: &str = "a share of what is sent: `0.5%`";
     pub const OUTSIDE: &str = "an address and a port of the host: `127.0.0.1:8080`, `[::1]:8080`; `8080` is on 127.0.0.1";
     pub const RESOLVER: &str = "the address of a resolver: `10.0.0.2`, `[2001:db8::1]:5353`";
     pub const BRIDGE: &str = "a name of up to 11 letters, digits, `-` and `_`, a letter first";
     pub const ADDRESS: &str = "an address and the length of its prefix: `10.88.0.2/24`";
-}
-
-/// Reads bits a second, as tc(8) writes them: `bit kbit mbit gbit tbit`, powers of 1000.
-///
-/// # Errors
-/// What is wrong with `text`.
-pub fn bandwidth(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let units = [("kbit", 3), ("mbit", 6), ("gbit", 9), ("tbit", 12), ("bit", 0)];
-    let Some((digits, power)) = units.iter().find_map(|(unit, power)| Some((lower.strip_suffix(unit)?, *power))) else {
-        return Err(format!("the bandwidth `{text}` has no unit"));
-    };
-    match decimal(digits, power) {
-        Some(0) => Err("a bandwidth of zero would block for ever".to_owned()),
-        // Slower than that, one full packet would take more than a minute.
-        Some(bits) if bits < 1000 => Err(format!("the bandwidth `{text}` is below 1kbit")),
-        Some(bits) => Ok(bits),
-        None => Err(format!("`{text}` is not a bandwidth")),
-    }
-}
-
-/// Reads `digits` with or without a fraction, times a power of ten; exact, or nothing.
-fn decimal(digits: &str, power: usize) -> Option<u64> {
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > power || digits.ends_with('.') {
-        return None;
-    }
-    format!("{whole}{fraction:0<power$}").parse().ok()
-}
-
-/// Reads a share as parts of a million.
-///
-/// # Errors
-/// What is wrong with `text`; all of it would be no network.
-pub fn loss(text: &str) -> Result<u32, String> {
-    let Some(digits) = text.strip_suffix('%') else { return Err(format!("the loss `{text}` has no `%`")) };
-    match decimal(digits, 4).and_then(|parts| u32::try_from(parts).ok()) {
-        Some(parts @ 0..1_000_000) => Ok(parts),
-        Some(_) => Err(format!("the loss `{text}` leaves nothing")),
-        None => Err(format!("`{text}` is not a loss")),
-    }
 }
 
 /// Reads where something of the sandbox is reached on the host: on its loopback, unless an address is written.
@@ -118,23 +74,7 @@ pub fn address(text: &str) -> Result<(IpAddr, u8), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{address, bandwidth, bridge, loss, outside, resolver};
-
-    #[test]
-    fn rates_and_shares_are_exact() {
-        for (text, bits) in [("10mbit", 10_000_000), ("1.5gbit", 1_500_000_000), ("64kbit", 64_000), ("1000bit", 1000)] {
-            assert_eq!(bandwidth(text), Ok(bits), "{text}");
-        }
-        for text in ["10", "mbit", "0mbit", "-1mbit", "1.mbit", "0.0001kbit", "999bit", "10MB/s", "1e3mbit", "99999999tbit"] {
-            assert!(bandwidth(text).is_err(), "{text}");
-        }
-        for (text, parts) in [("0.5%", 5_000), ("10%", 100_000), ("0.0001%", 1), ("99.9%", 999_000), ("0%", 0)] {
-            assert_eq!(loss(text), Ok(parts), "{text}");
-        }
-        for text in ["1", "100%", "-1%", "0.00001%", "%", "1e1%"] {
-            assert!(loss(text).is_err(), "{text}");
-        }
-    }
+    use super::{address, bridge, outside, resolver};
 
     #[test]
     fn addresses_are_the_hosts_own_loopback_unless_written() {
