@@ -32,6 +32,8 @@
 //!   had says why. [`image`]: what the root file system is; archives are unpacked once, into a store, and
 //!   [`image::registry`] is the one place that speaks to the network, with threads that end before anything is run.
 //! - **3** [`plan`]: the decision. `plan::resolve` reads nothing and changes nothing; its result has no options left.
+//!   [`gateway`]: what may leave the sandbox; it judges what a sandbox connects to, relays and counts, on a thread that starts
+//!   after the clone.
 //! - **4** [`run`]: the deed. `run::drive` is the parent's side, `run::child` and `run::init` are the child's.
 //! - **5** [`report`]: the only types that are written as JSON, the hints, the exit status.
 //! - **7** [`app`]: one verb of the command line a file. [`cli`]: the command line itself. `main`: the one printer.
@@ -87,6 +89,7 @@ pub mod host;
 pub mod image;
 pub mod spec;
 
+pub mod gateway;
 pub mod plan;
 
 pub mod run;

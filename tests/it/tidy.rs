@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room with its floor. A file imports its own room and lower floors only.
-const FLOORS: [(&str, u8, &str); 11] = [
+const FLOORS: [(&str, u8, &str); 12] = [
     ("main", 7, "the one printer"),
     ("app", 7, "the wiring, one verb a file"),
     ("cli cli_image", 7, "the command line"),
     ("report", 5, "the only serialisable types: JSON, hints, exit status"),
     ("run", 4, "the deed: parent side, child side, cgroups, the watch"),
     ("plan", 3, "the decision; pure"),
+    ("gateway", 3, "what may leave the sandbox: verdicts, names, relay"),
     ("spec", 2, "what was written"),
     ("host", 2, "what this machine and this caller can do"),
     ("image", 2, "what the root file system is"),
