@@ -13,6 +13,7 @@ pub mod image;
 pub mod image_text;
 pub mod inspect;
 pub mod machine;
+pub mod network;
 pub mod prepare;
 pub mod profile;
 pub mod progress;

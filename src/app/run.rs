@@ -19,7 +19,6 @@ use crate::report::build::error_member;
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
 use crate::run::anchor::Exposed;
 use crate::run::conclude::unstarted;
-use crate::run::uplink::Nowhere;
 use crate::run::{Ended, Outcome, drive, stdio};
 use crate::spec::{Mount, ReportTarget, RootfsSource, Secret, Spec, Writable, value};
 use crate::sys::process;
@@ -77,7 +76,7 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
         .map_err(|errno| Error::new(Kind::Host, "cannot block signals").with_errno(errno as i32));
     let decided = blocked.and_then(|_| decide(&spec, (&invocation, &exposed), &mut account, &mut stages));
     let happened = match decided {
-        Ok(plan) => drive::run(&plan, stages.started(), &mut Nowhere).map(|outcome| (Some(plan), outcome)),
+        Ok(plan) => drive::run(&plan, stages.started(), None).map(|outcome| (Some(plan), outcome)),
         Err(error) => match asked_to_end() {
             Some(signal) => Ok((None, unstarted(Ended::Canceled { signal }, stages.started(), None))),
             None => Err(error),

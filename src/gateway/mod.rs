@@ -2,6 +2,7 @@
 //! take the connections that a sandbox makes, judge them, dial from the host's side, relay and count. It knows no
 //! plan and makes no namespace: the sockets that lead into one are handed over.
 
+pub mod publish;
 pub mod start;
 
 pub use start::{Gateway, start};

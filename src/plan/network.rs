@@ -43,6 +43,8 @@ impl Published {
 /// The way out of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
+    /// The word of the language for it.
+    pub mode: &'static str,
     pub rules: Rules,
     /// What the inlets were opened for.
     pub families: Vec<Family>,
@@ -52,13 +54,14 @@ pub struct Way {
 /// Returns the way out, if the spec has one.
 #[must_use]
 pub fn way(inputs: Inputs<'_>) -> Option<Way> {
-    let rules = inputs.spec.network.as_ref()?.value.rules()?;
+    let network = &inputs.spec.network.as_ref()?.value;
+    let rules = network.rules()?;
     let published = match rules.publish.iter().map(|it| it.value.protocol).max() {
         None => Published::Nothing,
         Some(crate::spec::Protocol::Tcp) => Published::Tcp,
         Some(crate::spec::Protocol::Udp) => Published::Udp,
     };
-    Some(Way { rules: rules.clone(), families: inputs.facts.families.clone(), published })
+    Some(Way { mode: network.as_str(), rules: rules.clone(), families: inputs.facts.families.clone(), published })
 }
 
 /// Returns what makes the way out, from inside: to be done when `lo` is up, with all capabilities.

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
+use crate::gateway::Watcher;
 use crate::plan::terminal::Lead;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
@@ -20,7 +21,7 @@ use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Ties, freeze};
 use crate::run::terminal::Terminal;
-use crate::run::uplink::{Awaited, Uplink};
+use crate::run::uplink::Uplink;
 use crate::run::verdict;
 use crate::run::watch::{self, Trouble, Watched};
 use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, orphans, stdio, traffic};
@@ -31,12 +32,13 @@ use crate::sys::watch::{close_all, number, own, signals};
 use crate::sys::{Errno, Fd, fd, process};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
-/// signals are blocked already, so that none is lost. What the plan lets out leaves by `uplink`.
+/// signals are blocked already, so that none is lost. `watcher` is told what
+/// leaves the sandbox and what may not.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
-pub fn run(plan: &Plan, clocks: Clocks, uplink: &mut (dyn Uplink + 'static)) -> Result<Outcome> {
+pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outcome> {
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
@@ -46,6 +48,7 @@ pub fn run(plan: &Plan, clocks: Clocks, uplink: &mut (dyn Uplink + 'static)) -> 
         Input::Open(standard) => standard,
         Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
     };
+    let uplink = plan.way.as_ref().map(|way| Uplink::new(way, watcher)).transpose()?;
     let parts = Parts::open(plan, groups, standard)?;
     let targets = Targets::open(plan, &exposed)?;
     let sources = match sources::open(plan, &exposed) {
@@ -65,7 +68,6 @@ pub fn run(plan: &Plan, clocks: Clocks, uplink: &mut (dyn Uplink + 'static)) -> 
         Ok(Cloned::Parent { child, pidfd }) => {
             let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
             let refusals = if asks { Refusals::of(plan) } else { None };
-            let uplink = plan.way.as_ref().map(|way| Awaited::new(way, uplink));
             let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets, uplink };
             let outcome = parent(plan, side, parts, clocks);
             // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
@@ -107,7 +109,7 @@ struct Side<'a> {
     refusals: Option<Refusals<'a>>,
     /// Where what is taken out goes.
     targets: Targets,
-    uplink: Option<Awaited<'a>>,
+    uplink: Option<Uplink<'a>>,
 }
 
 impl Parts {
@@ -228,9 +230,11 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
     })?;
     // Given back before anything is said.
     drop(watched.terminal.take());
+    let ledger = watched.uplink.take();
     let (relays, mut verdicts, hands) = (watched.relays, watched.early, watched.hands);
     let (refused, asked) = watched.refusals.and_then(Refusals::finish).unzip();
     let reaped = reap(side.child)?;
+    let ledger = ledger.and_then(Uplink::finish);
     let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
     let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
@@ -243,6 +247,7 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
     outcome.harvest(harvested);
     outcome.leftovers.extend(survivors);
     outcome.refused = refused;
+    outcome.ledger = ledger;
     Ok(outcome)
 }
 

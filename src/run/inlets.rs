@@ -39,7 +39,7 @@ pub fn open(families: &[Family], published: Published, status: Fd) -> Sys<()> {
         for place in &mut pool {
             *place = net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
         }
-        rights::send(status, &mut { verdict::POOL }, &pool)?;
+        rights::send(status, &mut { verdict::INLETS }, &pool)?;
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ pub mod watch;
 
 use std::time::{Duration, SystemTime};
 
+use crate::gateway::Ledger;
 use crate::host::Version;
 
 /// One run, ended. A sandbox that could not be built is an outcome too.
@@ -56,6 +57,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// Of the sandbox's own network namespace; `None` is not known, or the host's.
     pub interfaces: Option<Vec<Interface>>,
+    /// What left the sandbox through the gateway, and what did not; `None` where there is none.
+    pub ledger: Option<Ledger>,
     pub output: Output,
     /// The system calls that the filter refused, the most frequent first; `None` is not known.
     pub refused: Option<Vec<Refused>>,

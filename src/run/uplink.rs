@@ -1,124 +1,109 @@
-//! Where the sandbox's network leads to: what the child hands over of it goes to somebody who carries it on. Who
-//! that is, this room does not know.
+//! The parent's part in the sandbox's network: takes the sockets that the child opens and gives them to the gateway,
+//! with the rules of the plan. What becomes of a connection is decided there.
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 
 use crate::error::Result;
+use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
 use crate::plan::network::{Published, Way};
+use crate::spec::{Protocol, Rules};
 use crate::sys::net::Family;
 use crate::sys::rights::MOST;
 use crate::sys::watch::own;
 use crate::sys::{Fd, fd};
+use crate::units::Spanned;
 
-/// Who lets out what arrives.
-pub trait Uplink: fmt::Debug {
-    /// Begins to carry; called once, before the command starts or soon after.
-    ///
-    /// # Errors
-    /// What prevents it: the run ends then.
-    fn open(&mut self, inlets: Inlets) -> Result<()>;
-}
-
-/// The uplink of a sandbox that has none.
+/// The way out of one run, from before there is a sandbox until it is gone.
 #[derive(Debug)]
-pub struct Nowhere;
-
-impl Uplink for Nowhere {
-    fn open(&mut self, _: Inlets) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// The sockets of one family, all of the sandbox's namespace and non-blocking.
-#[derive(Debug)]
-pub struct Sockets {
-    pub family: Family,
-    /// It listens; the own address of what it accepts is where that was sent to.
-    pub connections: OwnedFd,
-    /// With IP_RECVORIGDSTADDR or IPV6_RECVORIGDSTADDR.
-    pub datagrams: OwnedFd,
-    /// IPPROTO_RAW: whole packets into the sandbox, from any address.
-    pub answers: OwnedFd,
-    /// Echo requests come in here; for IPv6 with IPV6_RECVPKTINFO.
-    pub pings: OwnedFd,
-}
-
-/// What the child has handed over.
-#[derive(Debug, Default)]
-pub struct Inlets {
-    pub sockets: Vec<Sockets>,
-    /// One that listens on the loopback inside, and one to connect to it.
-    pub factory: Option<(OwnedFd, OwnedFd)>,
-    /// Unbound, for datagrams.
-    pub pool: Vec<OwnedFd>,
-}
-
-/// What is still to come of the inlets of a way.
-#[derive(Debug)]
-pub struct Awaited<'a> {
+pub struct Uplink<'a> {
     way: &'a Way,
-    uplink: &'a mut (dyn Uplink + 'static),
-    inlets: Inlets,
+    watcher: Option<Said>,
     state: State,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who is told of each verdict.
+struct Said(Watcher);
+
+impl std::fmt::Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+#[derive(Debug)]
 enum State {
-    Inlets,
-    Pool,
-    Open,
+    /// The child opens the inlets.
+    Awaited(Inlets),
+    /// The child has still a pool to hand over.
+    Pool(Inlets),
+    Open(Gateway),
+    /// There was no sandbox.
     Never,
 }
 
-impl<'a> Awaited<'a> {
-    #[must_use]
-    pub fn new(way: &'a Way, uplink: &'a mut (dyn Uplink + 'static)) -> Self {
-        Self { way, uplink, inlets: Inlets::default(), state: State::Inlets }
+impl<'a> Uplink<'a> {
+    /// Takes the ports of the host that are published, so that one that is taken is an error before anything runs.
+    ///
+    /// # Errors
+    /// A port of the host that cannot be had, with the line that names it.
+    pub fn new(way: &'a Way, watcher: Option<Watcher>) -> Result<Self> {
+        let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
+        let inlets = Inlets { published, ..Inlets::default() };
+        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets) })
     }
 
     /// Returns whether the child has still something to hand over.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Inlets | State::Pool)
+        matches!(self.state, State::Awaited(_) | State::Pool(_))
     }
 
-    /// Gives up: the sandbox could not be built.
+    /// Gives up: there is no sandbox.
     pub fn abandon(&mut self) {
         if self.is_awaited() {
             self.state = State::Never;
         }
     }
 
-    /// Takes what the child opened first, in the order in which it did.
+    /// Takes what the child has opened, in the order in which it did. When that is all, the gateway starts.
     ///
     /// # Errors
-    /// Those of the uplink.
+    /// Those of the gateway.
     pub fn take(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
-        let mut handed = handed.into_iter().flatten().map(own);
-        let mut next = || handed.next();
-        for family in &self.way.families {
-            if let (Some(connections), Some(datagrams), Some(answers), Some(pings)) = (next(), next(), next(), next()) {
-                self.inlets.sockets.push(Sockets { family: *family, connections, datagrams, answers, pings });
+        match std::mem::replace(&mut self.state, State::Never) {
+            State::Awaited(mut inlets) => {
+                fill(&mut inlets, &self.way.families, handed);
+                if self.way.published == Published::Udp {
+                    self.state = State::Pool(inlets);
+                    return Ok(());
+                }
+                self.open(inlets)
+            }
+            State::Pool(mut inlets) => {
+                inlets.udp_pool = handed.into_iter().flatten().map(own).collect();
+                self.open(inlets)
+            }
+            other => {
+                self.state = other;
+                discard(handed);
+                Ok(())
             }
         }
-        self.inlets.factory = next().zip(next());
-        self.state = State::Pool;
-        if self.way.published == Published::Udp { Ok(()) } else { self.open() }
     }
 
-    /// Takes the pool.
-    ///
-    /// # Errors
-    /// Those of the uplink.
-    pub fn take_pool(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
-        self.inlets.pool = handed.into_iter().flatten().map(own).collect();
-        self.open()
+    fn open(&mut self, inlets: Inlets) -> Result<()> {
+        let watcher = self.watcher.take().map(|said| said.0);
+        self.state = State::Open(gateway::start(policy(&self.way.rules), inlets, watcher)?);
+        Ok(())
     }
 
-    fn open(&mut self) -> Result<()> {
-        self.state = State::Open;
-        self.uplink.open(std::mem::take(&mut self.inlets))
+    /// Ends the gateway when nothing of the sandbox is left; returns what went through it.
+    #[must_use]
+    pub fn finish(self) -> Option<Ledger> {
+        match self.state {
+            State::Open(gateway) => Some(gateway.finish()),
+            State::Awaited(_) | State::Pool(_) | State::Never => None,
+        }
     }
 }
 
@@ -126,5 +111,45 @@ impl<'a> Awaited<'a> {
 pub fn discard(handed: [Option<Fd>; MOST]) {
     for handed in handed.into_iter().flatten() {
         fd::close(handed).ok();
+    }
+}
+
+fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {
+    let transport = match publish.value.protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+    };
+    let wanted = gateway::Publish { outside: publish.value.outside, inside: publish.value.inside, transport };
+    gateway::publish::bind(wanted).map_err(|error| error.at(publish.origin))
+}
+
+fn fill(inlets: &mut Inlets, families: &[Family], handed: [Option<Fd>; MOST]) {
+    let mut handed = handed.into_iter().flatten().map(own);
+    let mut next = || -> Option<OwnedFd> { handed.next() };
+    for family in families {
+        inlets.tcp.extend(next());
+        inlets.udp.extend(next());
+        let place = match family {
+            Family::V4 => 0,
+            Family::V6 => 1,
+        };
+        inlets.raw[place] = next();
+        inlets.icmp[place] = next();
+    }
+    inlets.factory = next().zip(next()).map(|(listener, spare)| Factory { listener, spare });
+}
+
+fn policy(rules: &Rules) -> Policy {
+    let values = |list: &[Spanned<crate::spec::Destination>]| list.iter().map(|it| it.value.clone()).collect();
+    Policy {
+        allow: values(&rules.allow),
+        deny: values(&rules.deny),
+        resolvers: rules.dns.iter().map(|it| it.value).collect(),
+        shaping: Shaping {
+            bandwidth: rules.bandwidth.as_ref().map(|it| it.value),
+            latency: rules.latency.as_ref().map(|it| it.value),
+            loss: rules.loss.as_ref().map(|it| it.value),
+        },
+        neighbours: None,
     }
 }

@@ -16,9 +16,8 @@ pub const SILENT: [u8; SIZE] = [0; SIZE];
 /// A message that says nothing either; with it goes what is needed after the run.
 pub const SANDBOX: [u8; SIZE] = [6; SIZE];
 
-/// Nor do these: with them go the inlets of the sandbox's network, and a pool of sockets for datagrams.
+/// Nor does this: with it go the inlets of the sandbox's network, then the pool of sockets for datagrams.
 pub const INLETS: [u8; SIZE] = [7; SIZE];
-pub const POOL: [u8; SIZE] = [8; SIZE];
 
 /// A message.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +182,6 @@ pub enum Handed {
     Sandbox([Option<Fd>; rights::MOST]),
     /// The sockets of the sandbox's network, as `inlets::open` has them.
     Inlets([Option<Fd>; rights::MOST]),
-    Pool([Option<Fd>; rights::MOST]),
 }
 
 /// Reads what is there, without waiting, with what was handed over; no message at all is the end.
@@ -197,7 +195,6 @@ pub fn receive_handed(status: Fd) -> Result<(Vec<Verdict>, Handed), Errno> {
     let handed = match descriptors {
         all if last == Some(&SANDBOX) => Handed::Sandbox(all),
         all if last == Some(&INLETS) => Handed::Inlets(all),
-        all if last == Some(&POOL) => Handed::Pool(all),
         [Some(relay), Some(command), None, ..] => Handed::Terminal(Pair { relay, command }),
         [Some(asked), None, ..] => Handed::Asked(asked),
         [None, ..] => Handed::Nothing,

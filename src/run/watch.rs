@@ -11,7 +11,7 @@ use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
 use crate::run::seen::{Seen, Stop};
 use crate::run::terminal::{News, Terminal};
-use crate::run::uplink::{Awaited, discard};
+use crate::run::uplink::{Uplink, discard};
 use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
@@ -33,7 +33,7 @@ pub struct Watched<'a> {
     /// Where they are counted.
     pub refusals: Option<Refusals<'a>>,
     /// Who waits for the inlets of the sandbox's network.
-    pub uplink: Option<Awaited<'a>>,
+    pub uplink: Option<Uplink<'a>>,
     /// Where the child says that the command starts.
     pub status: Fd,
     /// What was read from there already.
@@ -160,7 +160,7 @@ impl Loop<'_, '_> {
         self.watched.terminal.as_ref().is_some_and(Terminal::is_awaited)
             || self.watched.refusals.as_ref().is_some_and(Refusals::is_awaited)
             || matches!(self.watched.hands, Hands::Awaited)
-            || self.watched.uplink.as_ref().is_some_and(Awaited::is_awaited)
+            || self.watched.uplink.as_ref().is_some_and(Uplink::is_awaited)
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -325,8 +325,7 @@ impl Loop<'_, '_> {
         let Watched { terminal, refusals, relays, early, hands, uplink, .. } = &mut *self.watched;
         match (handed, uplink.as_mut().filter(|uplink| uplink.is_awaited())) {
             (Handed::Inlets(handed), Some(uplink)) => return uplink.take(handed).map_err(Trouble::Uplink),
-            (Handed::Pool(handed), Some(uplink)) => return uplink.take_pool(handed).map_err(Trouble::Uplink),
-            (Handed::Inlets(handed) | Handed::Pool(handed), None) => {
+            (Handed::Inlets(handed), None) => {
                 discard(handed);
                 return Ok(());
             }
@@ -347,7 +346,7 @@ impl Loop<'_, '_> {
             (_, terminal, refusals) => {
                 terminal.into_iter().for_each(Terminal::hang_up);
                 refusals.iter_mut().for_each(|refusals| refusals.attach(None));
-                uplink.iter_mut().for_each(Awaited::abandon);
+                uplink.iter_mut().for_each(Uplink::abandon);
                 // It comes first of all, or not at all.
                 if matches!(hands, Hands::Awaited) {
                     *hands = Hands::Never;
