@@ -25,6 +25,7 @@ pub mod source;
 pub mod stages;
 pub mod store;
 pub mod trusted;
+pub mod watch_network;
 
 use crate::error::{Error, Kind, exit};
 

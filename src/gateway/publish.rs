@@ -14,7 +14,8 @@ pub fn bind(publish: Publish) -> Result<Bound> {
         Transport::Tcp => TcpListener::bind(publish.outside).map(Into::into),
         Transport::Udp => UdpSocket::bind(publish.outside).map(Into::into),
     };
-    let socket = socket
-        .map_err(|source| Error::io(format_args!("cannot publish at `{}`", publish.outside), &source).with_kind(Kind::Host))?;
+    let socket = socket.map_err(|source| {
+        Error::io(format_args!("cannot publish at `{}`", publish.outside), &source).with_kind(Kind::Host)
+    })?;
     Ok(Bound { publish, socket })
 }

@@ -144,8 +144,12 @@ impl fmt::Display for Op {
                 write!(f, " monotonic={monotonic}ns boottime={boottime}ns")
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
-            Self::AnyAddress { families } => families.iter().try_for_each(|family| write!(f, " {}", network::everything(*family))),
-            Self::Intercept { besides } => besides.iter().try_for_each(|block| write!(f, " besides={}", network::block(block))),
+            Self::AnyAddress { families } => {
+                families.iter().try_for_each(|family| write!(f, " {}", network::everything(*family)))
+            }
+            Self::Intercept { besides } => {
+                besides.iter().try_for_each(|block| write!(f, " besides={}", network::block(block)))
+            }
             Self::OpenInlets { families, published } => {
                 families.iter().try_for_each(|family| write!(f, " {}", network::word(*family)))?;
                 published.as_str().map_or(Ok(()), |published| write!(f, " published={published}"))

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::host::{Preparation, Version};
 use crate::plan::landlock::{Act, Right, Rights};
-use crate::plan::posture::Deed;
 use crate::plan::network;
+use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
@@ -185,7 +185,9 @@ fn fields(op: &Op) -> Value {
             json!({"namespaces": namespaces.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()})
         }
         Op::Capabilities { keep } => json!({"keep": keep.iter().map(|it| it.name).collect::<Vec<_>>()}),
-        Op::AnyAddress { families } => json!({"routes": families.iter().map(|it| network::everything(*it)).collect::<Vec<_>>()}),
+        Op::AnyAddress { families } => {
+            json!({"routes": families.iter().map(|it| network::everything(*it)).collect::<Vec<_>>()})
+        }
         Op::Intercept { besides } => json!({"besides": besides.iter().map(network::block).collect::<Vec<_>>()}),
         Op::OpenInlets { families, published } => json!({
             "families": families.iter().map(|it| network::word(*it)).collect::<Vec<_>>(), "published": published.as_str(),

@@ -100,9 +100,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
         Act::UnshareTime { offsets } => unshare_time(offsets),
         Act::Hostname { name } => process::set_hostname(name),
         Act::LoopbackUp => net::loopback_up(),
-        Act::AskKernel { protocol, messages } => {
-            net::ask_kernel(*protocol, &messages.bytes, messages.acknowledgements)
-        }
+        Act::AskKernel { protocol, messages } => net::ask_kernel(*protocol, &messages.bytes),
         Act::OpenInlets { families, published } => inlets::open(families, *published, ties.status),
         Act::Rlimit { resource, value } => process::set_rlimit(*resource, *value),
         Act::LockMounts { flags, maps: [uids, gids] } => {

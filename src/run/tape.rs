@@ -345,9 +345,7 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         Op::Intercept { besides } => {
             Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages: netlink::intercept(besides) }
         }
-        Op::OpenInlets { families, published } => {
-            Act::OpenInlets { families: families.clone(), published: *published }
-        }
+        Op::OpenInlets { families, published } => Act::OpenInlets { families: families.clone(), published: *published },
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
         Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {

@@ -7,8 +7,8 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
-    Ids, Init, Namespace, Namespaces, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who,
-    Writable, decode_landlock, decode_limits, decode_mounts, decode_network, decode_process, decode_seccomp, value_rootfs,
+    Ids, Init, Namespace, Namespaces, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
+    decode_landlock, decode_limits, decode_mounts, decode_network, decode_process, decode_seccomp, value_rootfs,
 };
 
 /// All nodes of the language, in the order of the reference.

@@ -25,8 +25,7 @@ enum Mode {
 
 /// Returns what the node says, and whether somebody has read its block.
 pub(crate) fn network(reader: &mut Reader<'_, '_>) -> (Option<Network>, Children) {
-    let modes =
-        [("none", Mode::None), ("host", Mode::Host), ("egress", Mode::Egress), ("bridge", Mode::Bridge)];
+    let modes = [("none", Mode::None), ("host", Mode::Host), ("egress", Mode::Egress), ("bridge", Mode::Bridge)];
     let mode = reader.argument("`none`, `host`, `egress` or `bridge`").and_then(|it| reader.choice(it, &modes));
     match mode {
         None => {
@@ -60,7 +59,9 @@ fn rules(reader: &mut Reader<'_, '_>) -> Rules {
             continue;
         }
         if seen.contains(&name) && SINGLE.contains(&name) {
-            reader.out.push(Finding::new(node.name_span, format!("the node `{name}` comes twice")).label("the second one"));
+            reader
+                .out
+                .push(Finding::new(node.name_span, format!("the node `{name}` comes twice")).label("the second one"));
             continue;
         }
         seen.push(name);

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What stands at the caret under a value that cannot be read.
 pub mod form {
-    pub const OUTSIDE: &str = "an address and a port of the host: `127.0.0.1:8080`, `[::1]:8080`; `8080` is on 127.0.0.1";
+    pub const OUTSIDE: &str =
+        "an address and a port of the host: `127.0.0.1:8080`, `[::1]:8080`; `8080` is on 127.0.0.1";
     pub const RESOLVER: &str = "the address of a resolver: `10.0.0.2`, `[2001:db8::1]:5353`";
     pub const BRIDGE: &str = "a name of up to 11 letters, digits, `-` and `_`, a letter first";
     pub const ADDRESS: &str = "an address and the length of its prefix: `10.88.0.2/24`";
@@ -46,7 +47,11 @@ pub fn resolver(text: &str) -> Result<SocketAddr, String> {
 pub fn bridge(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let letter = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    if plain && letter && text.len() <= 11 { Ok(text.to_owned()) } else { Err(format!("`{text}` is not the name of a bridge")) }
+    if plain && letter && text.len() <= 11 {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not the name of a bridge"))
+    }
 }
 
 /// Reads an address with the length of its prefix. An IPv4 address that a host can have: not that of the block

@@ -84,68 +84,49 @@ pub fn listen(socket: Fd, backlog: i32) -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_listen, socket.0, backlog) }).map(drop)
 }
 
-/// Sends `messages` to the kernel as one datagram over a new netlink socket (netlink(7)) and reads what it says
-/// of each that asks for an acknowledgement: all answers are there when the send is done. The socket stays open.
-/// The errno of the first message that failed; EPROTONOSUPPORT where the kernel does not have `protocol`.
-pub fn ask_kernel(protocol: i32, messages: &[u8], acknowledgements: usize) -> Sys<()> {
+/// Sends `messages` to the kernel as one datagram over a new netlink socket (netlink(7)) and reads its first answer,
+/// which is there when the send is done: that of the first message that failed, or of one that asks for it. The
+/// socket stays open. EPROTONOSUPPORT where the kernel does not have `protocol`.
+pub fn ask_kernel(protocol: i32, messages: &[u8]) -> Sys<()> {
     let socket = socket(libc::AF_NETLINK, libc::SOCK_RAW, protocol)?;
     let (pointer, length) = (messages.as_ptr(), messages.len());
     // SAFETY: sendto(2) reads `length` bytes at `pointer`, which is borrowed; a null address is the kernel's.
     let sent = unsafe { libc::syscall(libc::SYS_sendto, socket.0, pointer, length, libc::MSG_NOSIGNAL, 0, 0) };
     check(sent)?;
-    let mut outstanding = acknowledgements;
-    while outstanding > 0 {
-        let mut answer = [0u8; 4096];
-        let count = super::fd::read(socket, &mut answer)?;
-        let mut rest = answer.get(..count).unwrap_or_default();
-        while let Some((said, next)) = answer_of(rest) {
-            if said != 0 {
-                return Err(Errno::from_raw(said));
-            }
-            outstanding = outstanding.saturating_sub(1);
-            rest = next;
-        }
+    let mut answer = [0u8; 256];
+    let count = super::fd::read(socket, &mut answer)?;
+    match answer.get(..count).and_then(said) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(Errno::from_raw(errno)),
+        None => Err(Errno::EBADMSG),
     }
-    Ok(())
 }
 
-/// Returns the errno in the first message of `bytes`, 0 being an acknowledgement, and the messages behind it.
-fn answer_of(bytes: &[u8]) -> Option<(i32, &[u8])> {
-    let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
-    // struct nlmsghdr, then struct nlmsgerr, whose first member is the errno, negative.
-    let length = usize::try_from(word(0)?).ok()?.max(20);
-    let errno = i32::try_from(-i64::from(word(16)?.cast_signed())).ok()?;
-    Some((errno, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+/// Returns the errno in an answer, 0 being an acknowledgement: struct nlmsghdr, then struct nlmsgerr, whose first
+/// member is the errno, negative.
+fn said(answer: &[u8]) -> Option<i32> {
+    i32::from_ne_bytes(*answer.get(16..)?.first_chunk()?).checked_neg()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{answer_of, ask_kernel};
+    use super::{ask_kernel, said};
     use crate::sys::Errno;
 
-    fn error(errno: i32) -> Vec<u8> {
-        let head = [36u32, 2, 0, 0];
-        let mut bytes: Vec<u8> = head.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        bytes.extend((-errno).to_ne_bytes());
-        bytes.extend([0; 16]);
-        bytes
-    }
-
     #[test]
-    fn answers_are_read_one_after_the_other() {
-        let bytes = [error(0), error(libc::EPERM)].concat();
-        let (first, rest) = answer_of(&bytes).unwrap();
-        let (second, rest) = answer_of(rest).unwrap();
-        assert_eq!((first, second), (0, libc::EPERM));
-        assert!(answer_of(rest).is_none());
-        assert!(answer_of(&bytes[..10]).is_none(), "a cut answer");
+    fn an_answer_is_an_errno() {
+        let mut answer = [0u8; 36];
+        assert_eq!(said(&answer), Some(0));
+        answer[16..20].copy_from_slice(&(-libc::EPERM).to_ne_bytes());
+        assert_eq!(said(&answer), Some(libc::EPERM));
+        assert_eq!(said(&answer[..19]), None, "a cut answer");
     }
 
     #[test]
     fn the_kernel_says_what_it_does_not_know() {
         // A message of a type that routing does not have, with a request for an acknowledgement.
-        let message = [20u32, 0x0005_0000 | 0x3ff, 7, 0, 0];
+        let message = [20u32, 0x0005_03ff, 7, 0, 0];
         let bytes: Vec<u8> = message.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        assert_eq!(ask_kernel(libc::NETLINK_ROUTE, &bytes, 1), Err(Errno::EOPNOTSUPP));
+        assert_eq!(ask_kernel(libc::NETLINK_ROUTE, &bytes), Err(Errno::EOPNOTSUPP));
     }
 }
