@@ -18,6 +18,7 @@ pub mod resolve;
 pub mod root;
 pub mod seccomp;
 pub mod show;
+pub mod show_network;
 pub mod steps;
 pub mod terminal;
 pub mod view;

@@ -8,7 +8,7 @@ use crate::host::{Preparation, Version};
 use crate::plan::identity::OWN;
 use crate::plan::{
     Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
-    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write, network,
+    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write, network, show_network,
 };
 use crate::spec;
 use crate::units::{Origin, Word, duration, position, visible};
@@ -22,6 +22,8 @@ const COLUMN_MAX: usize = 72;
 pub fn show(plan: &Plan, name: &str, text: &str) -> String {
     let mut rows = head(plan);
     rows.extend(plan.cgroup.iter().flat_map(|cgroup| &cgroup.groups).flat_map(group));
+    let rules = plan.way.iter().flat_map(show_network::rows);
+    rows.extend(rules.map(|it| (format!("{} {}", it.word, Word(&it.value)), Some(it.origin))));
     rows.extend(plan.steps.iter().map(|step| (with_tree(&step.op), Some(step.origin))));
     rows.extend(tail(plan).into_iter().map(|row| (row, None)));
     let length = |row: &(String, Option<Origin>)| row.0.chars().count();

@@ -10,6 +10,7 @@ use crate::host::{Preparation, Version};
 use crate::plan::landlock::{Act, Right, Rights};
 use crate::plan::network;
 use crate::plan::posture::Deed;
+use crate::plan::show_network;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
@@ -57,6 +58,7 @@ struct Document<'a> {
     namespaces: Vec<&'static str>,
     identity: Value,
     cgroup: Vec<Value>,
+    network: Value,
     steps: Vec<StepMember<'a>>,
     exec: Value,
     init: &'static str,
@@ -80,6 +82,7 @@ impl<'a> Document<'a> {
                 "uid_map": ranges(&identity.uid_map), "gid_map": ranges(&identity.gid_map),
                 "maps_by": identity.writer.as_str(),
             }),
+            network: plan.way.as_ref().map_or(Value::Null, |it| way(it, spec)),
             cgroup: groups.map(|it| group(it, spec)).collect(),
             steps: plan.steps.iter().map(|it| step(it, spec)).collect(),
             exec: exec(&plan.exec),
@@ -205,6 +208,12 @@ fn fields(op: &Op) -> Value {
         | Op::LoopbackUp
         | Op::NoNewPrivileges => Value::Null,
     }
+}
+
+fn way(way: &network::Way, spec: SpecText<'_>) -> Value {
+    let rules = show_network::rows(way).into_iter();
+    let rules = rules.map(|it| json!({"rule": it.word, "value": it.value, "origin": origin(it.origin, spec)}));
+    json!({"mode": way.mode, "rules": rules.collect::<Vec<_>>()})
 }
 
 fn landlock(act: &Act) -> Value {

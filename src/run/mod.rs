@@ -12,6 +12,7 @@ pub mod drive;
 pub mod fail;
 pub mod fifo;
 pub mod filter;
+pub mod frozen;
 pub mod garbage;
 pub mod group_name;
 pub mod harvest;

@@ -5,19 +5,18 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::network::Published;
-use crate::plan::{
-    Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write,
-};
+use crate::plan::{Attributes, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Write};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
+use crate::run::frozen::{content_bytes, map_lines, offsets, variable};
 use crate::run::landlock::{self, Ruleset};
 use crate::run::netlink::{self, Messages};
 use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::pty::{Look, Stdio};
-use crate::run::{fail, posture, secret};
+use crate::run::{fail, posture};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
 use crate::sys::net::Family;
@@ -378,10 +377,6 @@ fn freeze_locks(plan: &Plan, namespaces: &[Namespace]) -> Result<Act> {
     Ok(Act::LockMounts { flags: namespace_flags(namespaces), maps })
 }
 
-fn map_lines(ranges: &[IdRange]) -> Result<CString> {
-    text(&ranges.iter().map(|it| format!("{} {} {}\n", it.inside, it.outside, it.count)).collect::<String>())
-}
-
 fn freeze_maps(plan: &Plan) -> Result<Act> {
     Ok(match plan.identity.writer {
         MapWriter::Nobody => Act::Nothing,
@@ -389,30 +384,5 @@ fn freeze_maps(plan: &Plan) -> Result<Act> {
             Act::WriteMaps { uid_map: map_lines(&plan.identity.uid_map)?, gid_map: map_lines(&plan.identity.gid_map)? }
         }
         MapWriter::Parent | MapWriter::Helpers => Act::AwaitMaps,
-    })
-}
-
-fn content_bytes(content: &Content, exposed: &Exposed) -> Result<Vec<u8>> {
-    match content {
-        Content::Empty => Ok(Vec::new()),
-        Content::Text(text) => Ok(text.clone().into_bytes()),
-        Content::Secret(path) => secret::read(path, exposed),
-    }
-}
-
-/// `timens_offsets` of time_namespaces(7): seconds, which may be negative, and nanoseconds, which may not.
-fn offsets(monotonic: i64, boottime: i64) -> Result<CString> {
-    let line = |clock: &str, nanoseconds: i64| {
-        let (seconds, rest) = (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000));
-        format!("{clock} {seconds} {rest}\n")
-    };
-    text(&[line("monotonic", monotonic), line("boottime", boottime)].concat())
-}
-
-fn variable(variable: &Variable) -> Result<CString> {
-    let (VariableValue::Plain(value) | VariableValue::Secret(value)) = &variable.value;
-    // The value may be a secret: the error names the variable only.
-    CString::new(format!("{}={value}", variable.name)).map_err(|_| {
-        Error::new(Kind::Spec, format!("the variable `{}` contains a NUL character", variable.name.escape_debug()))
     })
 }

@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
 use crate::plan::network::{Published, Way};
 use crate::spec::{Protocol, Rules};
+use crate::sys::Fd;
 use crate::sys::net::Family;
 use crate::sys::rights::MOST;
 use crate::sys::watch::own;
-use crate::sys::{Fd, fd};
 use crate::units::Spanned;
 
 /// The way out of one run, from before there is a sandbox until it is gone.
@@ -69,7 +69,7 @@ impl<'a> Uplink<'a> {
     ///
     /// # Errors
     /// Those of the gateway.
-    pub fn take(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
+    fn take(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Never) {
             State::Awaited(mut inlets) => {
                 fill(&mut inlets, &self.way.families, handed);
@@ -107,11 +107,22 @@ impl<'a> Uplink<'a> {
     }
 }
 
-/// Closes what nobody awaits.
-pub fn discard(handed: [Option<Fd>; MOST]) {
-    for handed in handed.into_iter().flatten() {
-        fd::close(handed).ok();
+/// Gives to `uplink` what the child has handed over; closes what nobody awaits.
+///
+/// # Errors
+/// Those of the gateway.
+pub fn take(uplink: Option<&mut Uplink<'_>>, handed: [Option<Fd>; MOST]) -> Result<()> {
+    match uplink {
+        Some(uplink) => uplink.take(handed),
+        None => {
+            discard(handed);
+            Ok(())
+        }
     }
+}
+
+fn discard(handed: [Option<Fd>; MOST]) {
+    handed.into_iter().flatten().for_each(|handed| drop(own(handed)));
 }
 
 fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {

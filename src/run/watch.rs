@@ -1,7 +1,6 @@
 //! The parent while the command runs: one loop over the child, signals, output and
 //! clocks. It decides when the run has to end; it never looks at why it ended.
 
-use crate::error::Error;
 use crate::plan::{Capture, Watch};
 use crate::run::cgroup::Groups;
 use crate::run::harvest::Hands;
@@ -9,9 +8,9 @@ use crate::run::init::END;
 use crate::run::meter::Meter;
 use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
-use crate::run::seen::{Seen, Stop};
+use crate::run::seen::{Seen, Stop, Trouble};
 use crate::run::terminal::{News, Terminal};
-use crate::run::uplink::{Uplink, discard};
+use crate::run::uplink::{self, Uplink};
 use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
@@ -42,19 +41,6 @@ pub struct Watched<'a> {
     pub hands: Hands,
     /// Some time before the command can have started, on CLOCK_MONOTONIC.
     pub since: u64,
-}
-
-/// Why a run cannot be watched to its end.
-#[derive(Debug)]
-pub enum Trouble {
-    Wait(Errno),
-    Uplink(Error),
-}
-
-impl From<Errno> for Trouble {
-    fn from(errno: Errno) -> Self {
-        Self::Wait(errno)
-    }
 }
 
 /// What the loop waits for.
@@ -323,13 +309,8 @@ impl Loop<'_, '_> {
             other => other?,
         };
         let Watched { terminal, refusals, relays, early, hands, uplink, .. } = &mut *self.watched;
-        match (handed, uplink.as_mut().filter(|uplink| uplink.is_awaited())) {
-            (Handed::Inlets(handed), Some(uplink)) => return uplink.take(handed).map_err(Trouble::Uplink),
-            (Handed::Inlets(handed), None) => {
-                discard(handed);
-                return Ok(());
-            }
-            _ => {}
+        if let Handed::Inlets(handed) = handed {
+            return uplink::take(uplink.as_mut(), handed).map_err(Trouble::Uplink);
         }
         if let Handed::Sandbox(handed) = handed {
             *hands = Hands::of(handed);
