@@ -208,6 +208,11 @@ pub enum Op {
     Intercept {
         besides: Vec<(IpAddr, u8)>,
     },
+    /// Makes ready the interface by which the sandbox is on a bridge, which sbx has made.
+    JoinBridge {
+        name: String,
+        address: Option<(IpAddr, u8)>,
+    },
     /// Opens the inlets, and what sbx needs to reach the command, and hands them to sbx.
     OpenInlets {
         families: Vec<Family>,

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Inputs;
-use crate::plan::{Op, Step};
-use crate::spec::{Mount, Rules, Spec};
+use crate::plan::{MapWriter, Op, Step};
+use crate::spec::{Mount, Network, Rules, Spec};
 use crate::sys::net::Family;
-use crate::units::{AbsPath, Spanned};
+use crate::units::{AbsPath, Origin, Spanned};
 
 /// Where the inlets listen inside. Nothing else is there that could, and nobody without capabilities can.
 pub const PORT: u16 = 1;
@@ -49,6 +49,18 @@ pub struct Way {
     /// What the inlets were opened for.
     pub families: Vec<Family>,
     pub published: Published,
+    pub bridge: Option<Bridge>,
+}
+
+/// A bridge that the sandbox is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    pub name: String,
+    /// `None` is picked when the run starts.
+    pub address: Option<(IpAddr, u8)>,
+    /// The name by which the others find the sandbox.
+    pub hostname: String,
+    pub origin: Origin,
 }
 
 /// Returns the way out, if the spec has one.
@@ -61,7 +73,14 @@ pub fn way(inputs: Inputs<'_>) -> Option<Way> {
         Some(crate::spec::Protocol::Tcp) => Published::Tcp,
         Some(crate::spec::Protocol::Udp) => Published::Udp,
     };
-    Some(Way { mode: network.as_str(), rules: rules.clone(), families: inputs.facts.families.clone(), published })
+    let bridge = bridge(inputs.spec);
+    Some(Way {
+        mode: network.as_str(),
+        rules: rules.clone(),
+        families: inputs.facts.families.clone(),
+        published,
+        bridge,
+    })
 }
 
 /// Returns what makes the way out, from inside: to be done when `lo` is up, with all capabilities.
@@ -71,9 +90,44 @@ pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
     let step = |op| Step { op, origin: network.origin };
     vec![
         step(Op::AnyAddress { families: way.families.clone() }),
-        step(Op::Intercept { besides: Vec::new() }),
+        step(Op::Intercept { besides: way.bridge.iter().filter_map(|bridge| bridge.address).collect() }),
         step(Op::OpenInlets { families: way.families, published: way.published }),
     ]
+}
+
+/// Returns the steps that make the interface to the bridge ready: when sbx has made it, which is before the child has
+/// its ids.
+///
+/// # Errors
+/// A bridge that this caller cannot have, or not with what else the spec says.
+pub fn bridge_steps(inputs: Inputs<'_>) -> Result<Vec<Step>> {
+    let Some(bridge) = bridge(inputs.spec) else { return Ok(Vec::new()) };
+    let refused = |message: &str, hint: &str| Err(Error::new(Kind::Spec, message).with_hint(hint).at(bridge.origin));
+    if !inputs.facts.host.caller.is_root() {
+        return refused(
+            "only root can connect a sandbox to a bridge",
+            "run sbx as root, or write `network \"egress\"`",
+        );
+    }
+    if inputs.identity.writer != MapWriter::Parent {
+        return refused("a bridge needs the namespace `user`", "add `user` to `namespaces`");
+    }
+    if inputs.over_mounts().is_some() {
+        let hint = "remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`";
+        return refused("a sandbox whose mounts are locked has a network that sbx cannot reach", hint);
+    }
+    Ok(vec![Step { op: Op::JoinBridge { name: bridge.name, address: bridge.address }, origin: bridge.origin }])
+}
+
+fn bridge(spec: &Spec) -> Option<Bridge> {
+    let network = spec.network.as_ref()?;
+    let Network::Bridge(bridge) = &network.value else { return None };
+    Some(Bridge {
+        name: bridge.name.clone(),
+        address: bridge.address.as_ref().map(|it| it.value),
+        hostname: spec.hostname.as_ref().map_or("sbx", |name| name.value.as_str()).to_ascii_lowercase(),
+        origin: network.origin,
+    })
 }
 
 /// Adds the files by which the command finds the resolver, before the mounts that the spec names: one of these may

@@ -28,7 +28,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let mut steps = Steps::new(privilege);
 
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
-    let opening = opening(inputs, &identity);
+    let opening = opening(inputs, &identity, network::bridge_steps(inputs)?);
     let terminal = terminal::resolve(inputs)?;
     let (mut exec_plan, mut uppers) = (None, Vec::new());
     if namespaces.contains(&Namespace::Mount) {
@@ -116,7 +116,7 @@ fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
 }
 
 /// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
-fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
+fn opening(inputs: Inputs<'_>, identity: &Identity, joining: Vec<Step>) -> Vec<Step> {
     let Inputs { spec, facts, namespaces, .. } = inputs;
     let mut steps = posture::opening(inputs);
     let mut add = |op, origin| steps.push(Step { op, origin });
@@ -147,6 +147,8 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     if identity.writer != MapWriter::Nobody {
         add(Op::MapIds, origin);
     }
+    steps.extend(joining);
+    let mut add = |op, origin| steps.push(Step { op, origin });
     // A child that mapped the caller's own id has it already, and may not change its groups.
     // Without a user namespace root becomes another, whether the spec names a user or not; nobody else can.
     let change = match identity.writer {

@@ -87,6 +87,7 @@ impl Op {
             Self::AnyAddress { .. } => "any-address",
             Self::Intercept { .. } => "intercept",
             Self::OpenInlets { .. } => "open-inlets",
+            Self::JoinBridge { .. } => "join-bridge",
             Self::Rlimit { .. } => "rlimit",
             Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
@@ -155,6 +156,10 @@ impl fmt::Display for Op {
             Self::OpenInlets { families, published } => {
                 families.iter().try_for_each(|family| write!(f, " {}", network::word(*family)))?;
                 published.as_str().map_or(Ok(()), |published| write!(f, " published={published}"))
+            }
+            Self::JoinBridge { name, address } => {
+                write!(f, " {name}")?;
+                address.as_ref().map_or(Ok(()), |address| write!(f, " {}", network::block(address)))
             }
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),

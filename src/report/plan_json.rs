@@ -195,6 +195,7 @@ fn fields(op: &Op) -> Value {
         Op::OpenInlets { families, published } => json!({
             "families": families.iter().map(|it| network::word(*it)).collect::<Vec<_>>(), "published": published.as_str(),
         }),
+        Op::JoinBridge { name, address } => json!({"name": name, "address": address.as_ref().map(network::block)}),
         Op::MapIds
         | Op::SetIds
         | Op::DieWithParent

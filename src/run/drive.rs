@@ -60,7 +60,9 @@ pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outc
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
     let (theirs, ours) = (own(theirs), own(ours));
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
-    let mut tape = freeze(plan, &exposed, parts.opened(plan, &sources, number(&theirs))?)?;
+    let mut opened = parts.opened(plan, &sources, number(&theirs))?;
+    opened.address = uplink.as_ref().and_then(Uplink::address);
+    let mut tape = freeze(plan, &exposed, opened)?;
     if !plan.namespaces.contains(&Namespace::Pid) {
         process::adopt_orphans().map_err(|errno| host("cannot look after orphans", errno))?;
     }
@@ -161,6 +163,7 @@ impl Parts {
                 terminal: None,
             },
             ignored,
+            address: None,
             streams: self.found(plan),
         })
     }
@@ -277,6 +280,10 @@ enum Refused {
 /// Does for the child what only the parent can, and lets it go on.
 fn prepare(plan: &Plan, side: &Side<'_>) -> std::result::Result<Prepared, Refused> {
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
+    if let Some(uplink) = &side.uplink {
+        let step = plan.steps.iter().position(|step| matches!(step.op, Op::JoinBridge { .. }));
+        uplink.connect(side.child).map_err(|errno| Refused::Step((step.unwrap_or(0), errno)))?;
+    }
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
     let unmapped = match plan.identity.writer {

@@ -2,6 +2,7 @@
 //! plan, clone, play, watch, reap and clean up.
 
 pub mod anchor;
+pub mod bridge;
 pub mod c_text;
 pub mod cgroup;
 pub mod child;
@@ -20,6 +21,7 @@ pub mod idmap;
 pub mod init;
 pub mod inlets;
 pub mod landlock;
+pub mod links;
 pub mod locks;
 pub mod meter;
 pub mod netlink;

@@ -36,7 +36,7 @@ impl Messages {
     }
 
     /// Has the last message say that it was done.
-    fn acknowledge(&mut self) {
+    pub fn acknowledge(&mut self) {
         if let Some(flags) = self.bytes.get_mut(self.last + if cfg!(target_endian = "little") { 6 } else { 7 }) {
             *flags |= ACKNOWLEDGE;
         }
@@ -67,8 +67,8 @@ impl Messages {
         self.attribute(kind, &value.to_be_bytes());
     }
 
-    /// An attribute that is a text of C.
-    fn name(&mut self, kind: u16, name: &str) {
+    /// Adds an attribute that is a text of C.
+    pub fn name(&mut self, kind: u16, name: &str) {
         self.nest(kind, |messages| {
             messages.bytes.extend(name.as_bytes());
             messages.bytes.push(0);

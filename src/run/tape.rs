@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::run::landlock::{self, Ruleset};
 use crate::run::netlink::{self, Messages};
 use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::pty::{Look, Stdio};
-use crate::run::{fail, posture};
+use crate::run::{fail, links, posture};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
 use crate::sys::net::Family;
@@ -225,6 +226,8 @@ pub struct Opened {
     pub look: Option<Look>,
     pub ties: Ties,
     pub ignored: Vec<i32>,
+    /// The address on the bridge.
+    pub address: Option<(Ipv4Addr, u8)>,
     /// What the standard streams are, where they are not sbx's own.
     pub streams: [Option<Stat>; 3],
 }
@@ -245,8 +248,8 @@ fn kept(opened: &Opened) -> Vec<Fd> {
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
 pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
-    let around = (exposed, opened.look);
-    let freeze_step = |step: &Step| freeze_step(plan, &step.op, around).map_err(|error| error.at(step.origin));
+    let around = Around { exposed, look: opened.look, address: opened.address };
+    let freeze_step = |step: &Step| freeze_step(plan, &step.op, &around).map_err(|error| error.at(step.origin));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
         candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
@@ -277,7 +280,15 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     })
 }
 
-fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) -> Result<Act> {
+/// What was found out for the run.
+struct Around<'a> {
+    exposed: &'a Exposed,
+    look: Option<Look>,
+    address: Option<(Ipv4Addr, u8)>,
+}
+
+fn freeze_step(plan: &Plan, op: &Op, around: &Around<'_>) -> Result<Act> {
+    let (exposed, look) = (around.exposed, around.look);
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
         Op::SetIds => {
@@ -342,8 +353,14 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
             Act::AskKernel { protocol: libc::NETLINK_ROUTE, messages: netlink::any_address(families) }
         }
         Op::Intercept { besides } => {
-            Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages: netlink::intercept(besides) }
+            let own = around.address.map(|(address, prefix)| (IpAddr::V4(address), prefix));
+            let besides = own.map_or_else(|| besides.clone(), |own| vec![own]);
+            Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages: netlink::intercept(&besides) }
         }
+        Op::JoinBridge { .. } => around.address.map_or(Act::Nothing, |address| Act::AskKernel {
+            protocol: libc::NETLINK_ROUTE,
+            messages: links::ready(address),
+        }),
         Op::OpenInlets { families, published } => Act::OpenInlets { families: families.clone(), published: *published },
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
         Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,

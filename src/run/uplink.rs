@@ -1,16 +1,21 @@
 //! The parent's part in the sandbox's network: takes the sockets that the child opens and gives them to the gateway,
 //! with the rules of the plan. What becomes of a connection is decided there.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
+use crate::domain::DomainName;
 use crate::error::Result;
 use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
 use crate::plan::network::{Published, Way};
+use crate::run::bridge::{self, Member};
 use crate::spec::{Protocol, Rules};
-use crate::sys::Fd;
 use crate::sys::net::Family;
+use crate::sys::process::Pid;
 use crate::sys::rights::MOST;
 use crate::sys::watch::own;
+use crate::sys::{Fd, Sys};
 use crate::units::Spanned;
 
 /// The way out of one run, from before there is a sandbox until it is gone.
@@ -19,6 +24,7 @@ pub struct Uplink<'a> {
     way: &'a Way,
     watcher: Option<Said>,
     state: State,
+    member: Option<Member>,
 }
 
 /// Who is told of each verdict.
@@ -49,7 +55,22 @@ impl<'a> Uplink<'a> {
     pub fn new(way: &'a Way, watcher: Option<Watcher>) -> Result<Self> {
         let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
         let inlets = Inlets { published, ..Inlets::default() };
-        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets) })
+        let member = way.bridge.as_ref().map(Member::join).transpose()?;
+        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets), member })
+    }
+
+    /// Returns the address of the sandbox on its bridge.
+    #[must_use]
+    pub fn address(&self) -> Option<(Ipv4Addr, u8)> {
+        self.member.as_ref().map(|member| member.address)
+    }
+
+    /// Connects the network of `child` to its bridge, if it has one.
+    ///
+    /// # Errors
+    /// The errno of the kernel.
+    pub fn connect(&self, child: Pid) -> Sys<()> {
+        self.member.as_ref().map_or(Ok(()), |member| member.connect(child))
     }
 
     /// Returns whether the child has still something to hand over.
@@ -93,17 +114,26 @@ impl<'a> Uplink<'a> {
 
     fn open(&mut self, inlets: Inlets) -> Result<()> {
         let watcher = self.watcher.take().map(|said| said.0);
-        self.state = State::Open(gateway::start(policy(&self.way.rules), inlets, watcher)?);
+        self.state = State::Open(gateway::start(self.policy(), inlets, watcher)?);
         Ok(())
+    }
+
+    fn policy(&self) -> Policy {
+        let neighbours = self.member.as_ref().map(|member| Neighbourhood(member.directory().to_owned()));
+        let neighbours = neighbours.map(|it| -> Box<dyn gateway::Neighbours> { Box::new(it) });
+        Policy { neighbours, ..policy(&self.way.rules) }
     }
 
     /// Ends the gateway when nothing of the sandbox is left; returns what went through it.
     #[must_use]
     pub fn finish(self) -> Option<Ledger> {
-        match self.state {
+        let Self { state, member, .. } = self;
+        let ledger = match state {
             State::Open(gateway) => Some(gateway.finish()),
             State::Awaited(_) | State::Pool(_) | State::Never => None,
-        }
+        };
+        member.into_iter().for_each(Member::leave);
+        ledger
     }
 }
 
@@ -123,6 +153,17 @@ pub fn take(uplink: Option<&mut Uplink<'_>>, handed: [Option<Fd>; MOST]) -> Resu
 
 fn discard(handed: [Option<Fd>; MOST]) {
     handed.into_iter().flatten().for_each(|handed| drop(own(handed)));
+}
+
+/// The directory of the bridge, in which the others are listed.
+#[derive(Debug)]
+struct Neighbourhood(PathBuf);
+
+impl gateway::Neighbours for Neighbourhood {
+    fn addresses(&mut self, name: &DomainName) -> Vec<IpAddr> {
+        let all = bridge::neighbours(&self.0).into_iter();
+        all.filter(|it| it.name == name.as_str()).map(|it| IpAddr::V4(it.address.0)).collect()
+    }
 }
 
 fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {

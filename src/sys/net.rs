@@ -88,7 +88,11 @@ pub fn listen(socket: Fd, backlog: i32) -> Sys<()> {
 /// which is there when the send is done: that of the first message that failed, or of one that asks for it. The
 /// socket stays open. EPROTONOSUPPORT where the kernel does not have `protocol`.
 pub fn ask_kernel(protocol: i32, messages: &[u8]) -> Sys<()> {
-    let socket = socket(libc::AF_NETLINK, libc::SOCK_RAW, protocol)?;
+    ask(socket(libc::AF_NETLINK, libc::SOCK_RAW, protocol)?, messages)
+}
+
+/// The same over a netlink socket that is there.
+pub fn ask(socket: Fd, messages: &[u8]) -> Sys<()> {
     let (pointer, length) = (messages.as_ptr(), messages.len());
     // SAFETY: sendto(2) reads `length` bytes at `pointer`, which is borrowed; a null address is the kernel's.
     let sent = unsafe { libc::syscall(libc::SYS_sendto, socket.0, pointer, length, libc::MSG_NOSIGNAL, 0, 0) };
@@ -100,6 +104,21 @@ pub fn ask_kernel(protocol: i32, messages: &[u8]) -> Sys<()> {
         Some(errno) => Err(Errno::from_raw(errno)),
         None => Err(Errno::EBADMSG),
     }
+}
+
+/// Returns the number of the interface with this name in the network namespace of `socket` (SIOCGIFINDEX of
+/// netdevice(7)); ENODEV if there is none.
+pub fn interface(socket: Fd, name: &str) -> Sys<u32> {
+    // SAFETY: ifreq is plain data, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let last = request.ifr_name.len() - 1;
+    for (place, byte) in request.ifr_name[..last].iter_mut().zip(name.bytes()) {
+        *place = libc::c_char::from_ne_bytes([byte]);
+    }
+    // SAFETY: SIOCGIFINDEX reads and writes one ifreq, which is live.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, socket.0, libc::SIOCGIFINDEX, &raw mut request) })?;
+    // SAFETY: SIOCGIFINDEX has written this member of the union.
+    u32::try_from(unsafe { request.ifr_ifru.ifru_ifindex }).map_err(|_| Errno::ENODEV)
 }
 
 /// Returns the errno in an answer, 0 being an acknowledgement: struct nlmsghdr, then struct nlmsgerr, whose first
