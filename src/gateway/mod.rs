@@ -2,6 +2,10 @@
 //! take the connections that a sandbox makes, judge them, dial from the host's side, relay and count. It knows no
 //! plan and makes no namespace: the sockets that lead into one are handed over.
 
+pub mod address;
+pub mod pins;
+pub mod record;
+pub mod rules;
 pub mod start;
 
 pub use start::{Gateway, start};
