@@ -3,8 +3,11 @@
 //! plan and makes no namespace: the sockets that lead into one are handed over.
 
 pub mod address;
+mod hello;
+pub mod opening;
 pub mod pins;
 pub mod record;
+mod request;
 pub mod rules;
 pub mod start;
 

@@ -54,7 +54,8 @@ pub fn connect(socket: impl AsFd, to: SocketAddr) -> Sys<()> {
     net::connect(socket, &to).map_err(errno)
 }
 
-/// Takes the peer, and with it the own address, from a socket (AF_UNSPEC of connect(2)).
+/// Takes the peer, and with it the own address, from a socket (AF_UNSPEC of connect(2)). What [`trouble`] says then is
+/// the reset that the peer got.
 pub fn disconnect(socket: impl AsFd) -> Sys<()> {
     net::connect_unspec(socket).map_err(errno)
 }
@@ -258,6 +259,7 @@ mod tests {
             let accepted = super::accept(&listener).unwrap();
             assert_eq!(super::peer_address(&accepted), super::own_address(&socket));
             super::disconnect(&socket).unwrap();
+            assert_eq!(super::trouble(&socket), Err(Errno::ECONNRESET));
             assert_eq!(super::trouble(&socket), Ok(()));
         }
     }
