@@ -3,12 +3,16 @@
 //! plan and makes no namespace: the sockets that lead into one are handed over.
 
 pub mod address;
-mod hello;
+pub mod flow;
+pub mod hello;
 pub mod opening;
 pub mod pins;
+pub mod publish;
 pub mod record;
-mod request;
+pub mod request;
 pub mod rules;
+pub mod shape;
+pub mod slab;
 pub mod start;
 
 pub use start::{Gateway, start};
@@ -84,7 +88,7 @@ pub struct Inlets {
     pub factory: Option<Factory>,
     /// Unbound UDP sockets (IPv4) of the namespace, for what is published.
     pub udp_pool: Vec<OwnedFd>,
-    /// The host's side of what is published, from [`publish::bind`](start).
+    /// The host's side of what is published, from [`publish::bind`].
     pub published: Vec<Bound>,
 }
 
