@@ -3,6 +3,7 @@
 //! plan and makes no namespace: the sockets that lead into one are handed over.
 
 pub mod address;
+pub mod admit;
 pub mod flow;
 pub mod hello;
 pub mod opening;
@@ -14,6 +15,11 @@ pub mod rules;
 pub mod shape;
 pub mod slab;
 pub mod start;
+pub mod state;
+pub mod stream;
+pub mod timers;
+pub mod token;
+pub mod turn;
 
 pub use start::{Gateway, start};
 

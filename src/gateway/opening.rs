@@ -32,6 +32,16 @@ pub fn read(bytes: &[u8]) -> Opening {
     }
 }
 
+/// Judges a stream that ended before it was decided: half a hello or half a request is nothing that a server should see,
+/// a word is.
+#[must_use]
+pub fn at_end(bytes: &[u8]) -> Told {
+    match kind(bytes) {
+        Kind::Tls | Kind::Http => Told::Unreadable,
+        Kind::Unknown | Kind::Other => Told::Other,
+    }
+}
+
 enum Kind {
     Unknown,
     Tls,
@@ -137,6 +147,18 @@ mod tests {
             b"\x16\x03",
         ] {
             assert_eq!(read(bytes), Opening::Undecided, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ended_is_decided() {
+        for (bytes, expected) in [
+            (&b""[..], Told::Other),
+            (b"quit", Told::Other),
+            (b"\x16\x03", Told::Unreadable),
+            (b"GET / HTTP/1.0\r\nHost: a.example", Told::Unreadable),
+        ] {
+            assert_eq!(super::at_end(bytes), expected, "{}", bytes.escape_ascii());
         }
     }
 

@@ -51,8 +51,8 @@ pub enum Told {
 impl Rules {
     /// Returns the rules of `policy`.
     #[must_use]
-    pub fn of(policy: &Policy) -> Self {
-        Self { allow: policy.allow.clone(), deny: policy.deny.clone() }
+    pub fn of(policy: Policy) -> Self {
+        Self { allow: policy.allow, deny: policy.deny }
     }
 
     /// Judges a connection to `to`, which stands for the names in `known` because they were resolved here.

@@ -1,10 +1,10 @@
 //! Waiting for many sockets at once (epoll(7)), and moving what they carry by pipes without copying it. It decides
 //! nothing, and nothing here is for a child between clone and exec.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::pipe::{PipeFlags, SpliceFlags};
@@ -13,16 +13,8 @@ use rustix::process::{Resource, Rlimit};
 use super::{Errno, Sys};
 
 /// Many descriptors, of which each is waited for with a number of its own.
-pub struct Poller {
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
-}
-
-impl std::fmt::Debug for Poller {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Poller").field(&self.epoll).finish()
-    }
-}
+#[derive(Debug)]
+pub struct Poller(OwnedFd);
 
 /// What is said of a descriptor, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +53,7 @@ fn errno(error: rustix::io::Errno) -> Errno {
 impl Poller {
     /// Returns a poller that waits for nothing yet.
     pub fn new() -> Sys<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(errno)?;
-        Ok(Self { epoll, events: Vec::with_capacity(256) })
+        epoll::create(CreateFlags::CLOEXEC).map(Self).map_err(errno)
     }
 
     /// Waits for `descriptor` too, until it is closed.
@@ -71,26 +62,29 @@ impl Poller {
             Interest::Readable => EventFlags::IN,
             Interest::Changes => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
         };
-        epoll::add(&self.epoll, descriptor, EventData::new_u64(token), flags).map_err(errno)
+        epoll::add(&self.0, descriptor, EventData::new_u64(token), flags).map_err(errno)
     }
 
     /// Does not wait for `descriptor` any more.
     pub fn remove(&self, descriptor: impl AsFd) -> Sys<()> {
-        epoll::delete(&self.epoll, descriptor).map_err(errno)
+        epoll::delete(&self.0, descriptor).map_err(errno)
     }
 
-    /// Sleeps until something happened or the time is over; `None` is no end. Returns what happened, at most 256 at once.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Sys<impl Iterator<Item = Happened>> {
-        self.events.clear();
+    /// Sleeps until something happened or the time is over; `None` is no end. Adds what happened, at most 256 at once.
+    pub fn wait(&self, happened: &mut Vec<Happened>, timeout: Option<Duration>) -> Sys<()> {
         let timeout = timeout.map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         });
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(errno(error)),
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 256];
+        match epoll::wait(&self.0, &mut events, timeout.as_ref()) {
+            Ok((came, _)) => {
+                happened.extend(came.iter().map(|event| Happened { token: event.data.u64(), flags: event.flags }));
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(errno(error)),
         }
-        Ok(self.events.drain(..).map(|event| Happened { token: event.data.u64(), flags: event.flags }))
     }
 }
 
@@ -144,22 +138,22 @@ mod tests {
 
     #[test]
     fn each_change_is_told_once() {
-        let mut poller = Poller::new().unwrap();
+        let poller = Poller::new().unwrap();
         let (mut left, right) = UnixStream::pair().unwrap();
         poller.add(&right, 7, Interest::Changes).unwrap();
+        let wait = |timeout: Option<Duration>| {
+            let mut happened = Vec::new();
+            poller.wait(&mut happened, timeout).unwrap();
+            happened.iter().map(|it| (it.token, it.readable(), it.writable())).collect::<Vec<_>>()
+        };
         let none = Some(Duration::ZERO);
-        let first: Vec<_> = poller.wait(none).unwrap().collect();
-        assert_eq!(
-            first.iter().map(|it| (it.token, it.readable(), it.writable())).collect::<Vec<_>>(),
-            [(7, false, true)]
-        );
-        assert_eq!(poller.wait(none).unwrap().count(), 0);
+        assert_eq!(wait(none), [(7, false, true)]);
+        assert_eq!(wait(none), []);
         left.write_all(b"a").unwrap();
-        let second: Vec<_> = poller.wait(None).unwrap().collect();
-        assert!(second[0].readable());
-        assert_eq!(poller.wait(none).unwrap().count(), 0);
+        assert_eq!(wait(None), [(7, true, true)]);
+        assert_eq!(wait(none), []);
         drop(left);
-        assert!(poller.wait(None).unwrap().next().unwrap().readable());
+        assert_eq!(wait(None), [(7, true, true)]);
     }
 
     #[test]

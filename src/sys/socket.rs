@@ -124,6 +124,16 @@ pub fn end_writing(socket: impl AsFd) -> Sys<()> {
     net::shutdown(socket, Shutdown::Write).map_err(errno)
 }
 
+/// Returns whether the other end has said that nothing more comes (POLLRDHUP of poll(2)), read or not.
+#[must_use]
+pub fn peer_ended(socket: impl AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut entry = [PollFd::new(&socket, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let polled = poll(&mut entry, Some(&at_once));
+    polled.is_ok() && entry[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+}
+
 /// Reads what has come; 0 is the end of a stream.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Sys<usize> {
     net::recv(socket, buffer, RecvFlags::DONTWAIT).map(|(_, count)| count).map_err(errno)
