@@ -2,8 +2,24 @@
 //! take the connections that a sandbox makes, judge them, dial from the host's side, relay and count. It knows no
 //! plan and makes no namespace: the sockets that lead into one are handed over.
 
+pub mod address;
+pub mod admit;
+pub mod flow;
+pub mod hello;
+pub mod opening;
+pub mod pins;
 pub mod publish;
+pub mod record;
+pub mod request;
+pub mod rules;
+pub mod shape;
+pub mod slab;
 pub mod start;
+pub mod state;
+pub mod stream;
+pub mod timers;
+pub mod token;
+pub mod turn;
 
 pub use start::{Gateway, start};
 
@@ -78,7 +94,7 @@ pub struct Inlets {
     pub factory: Option<Factory>,
     /// Unbound UDP sockets (IPv4) of the namespace, for what is published.
     pub udp_pool: Vec<OwnedFd>,
-    /// The host's side of what is published, from [`publish::bind`](start).
+    /// The host's side of what is published, from [`publish::bind`].
     pub published: Vec<Bound>,
 }
 
