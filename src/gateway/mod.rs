@@ -19,6 +19,8 @@ pub mod state;
 pub mod stream;
 pub mod timers;
 pub mod token;
+#[cfg(test)]
+mod trial;
 pub mod turn;
 
 pub use start::{Gateway, start};
