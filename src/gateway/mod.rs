@@ -4,9 +4,11 @@
 
 pub mod address;
 pub mod admit;
+pub mod dns;
 pub mod flow;
 pub mod hello;
 pub mod opening;
+pub mod packet;
 pub mod pins;
 pub mod publish;
 pub mod record;
