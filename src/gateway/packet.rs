@@ -34,9 +34,21 @@ pub fn echo_reply(from: IpAddr, to: IpAddr, rest: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns what tells `client` that its datagram to `to` went nowhere; it comes from the destination itself.
 #[must_use]
-pub fn unreachable(client: SocketAddr, to: SocketAddr, payload: &[u8], why: Why) -> Option<Vec<u8>> {
+pub fn lost_datagram(client: SocketAddr, to: SocketAddr, payload: &[u8], why: Why) -> Option<Vec<u8>> {
     let head = &payload[..payload.len().min(64)];
-    let mut lost = packet(client.ip(), to.ip(), (UDP, &datagram(client, to, head)?))?;
+    lost(client.ip(), to.ip(), (UDP, &datagram(client, to, head)?), why)
+}
+
+/// Returns what tells `client` that its echo request, of which `rest` is all but the type and the code, went nowhere.
+#[must_use]
+pub fn lost_echo(client: IpAddr, to: IpAddr, rest: &[u8], why: Why) -> Option<Vec<u8>> {
+    let (protocol, kind) = if to.is_ipv4() { (ICMP, 8) } else { (ICMP_V6, 128) };
+    let message = [&[kind, 0, 0, 0], &rest[..rest.len().min(64)]].concat();
+    lost(client, to, (protocol, &message), why)
+}
+
+fn lost(client: IpAddr, to: IpAddr, sent: (u8, &[u8]), why: Why) -> Option<Vec<u8>> {
+    let mut lost = packet(client, to, sent)?;
     if to.is_ipv4() {
         // The kernel compares nothing but addresses and ports, but others may.
         let sum = checksum(&[&lost[..20]]);
@@ -52,7 +64,7 @@ pub fn unreachable(client: SocketAddr, to: SocketAddr, payload: &[u8], why: Why)
     };
     let mut rest = vec![0; 4];
     rest.extend_from_slice(&lost);
-    icmp(to.ip(), client.ip(), kind, &rest)
+    icmp(to, client, kind, &rest)
 }
 
 fn icmp(from: IpAddr, to: IpAddr, kind: [u8; 2], rest: &[u8]) -> Option<Vec<u8>> {
@@ -137,7 +149,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Why, checksum, echo_reply, pseudo, udp, unreachable};
+    use super::{Why, checksum, echo_reply, lost_datagram, pseudo, udp};
 
     #[test]
     fn the_sum_is_that_of_the_rfc() {
@@ -164,7 +176,7 @@ mod tests {
     #[test]
     fn a_lost_datagram_is_told_with_its_own_head() {
         let (client, to) = ("127.0.0.1:4000".parse().unwrap(), "8.8.8.8:99".parse().unwrap());
-        let packet = unreachable(client, to, &[7; 1000], Why::Prohibited).unwrap();
+        let packet = lost_datagram(client, to, &[7; 1000], Why::Prohibited).unwrap();
         assert_eq!(packet.len(), 20 + 8 + 20 + 8 + 64);
         assert_eq!(packet[12..20], [8, 8, 8, 8, 127, 0, 0, 1]);
         assert_eq!(packet[20..22], [3, 13]);
