@@ -13,6 +13,7 @@ pub mod image;
 pub mod image_text;
 pub mod inspect;
 pub mod machine;
+pub mod network;
 pub mod prepare;
 pub mod profile;
 pub mod progress;
@@ -24,6 +25,7 @@ pub mod source;
 pub mod stages;
 pub mod store;
 pub mod trusted;
+pub mod watch_network;
 
 use crate::error::{Error, Kind, exit};
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::{edit, script};
+use crate::app::{edit, network, script};
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::report::SpecText;
@@ -135,6 +135,7 @@ pub enum Mistake {
 pub fn spec(text: &Text, request: &cli::Request) -> std::result::Result<Spec, Mistake> {
     let mut spec = text.parse().map_err(Mistake::Findings)?;
     edit::apply(&mut spec, request).map_err(Mistake::Error)?;
+    network::complete(&mut spec).map_err(Mistake::Error)?;
     Ok(spec)
 }
 

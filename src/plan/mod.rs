@@ -12,11 +12,13 @@ pub mod landlock;
 pub mod layers;
 pub mod limits;
 pub mod mounts;
+pub mod network;
 pub mod posture;
 pub mod resolve;
 pub mod root;
 pub mod seccomp;
 pub mod show;
+pub mod show_network;
 pub mod steps;
 pub mod terminal;
 pub mod view;
@@ -27,9 +29,11 @@ pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
 pub use watch::{Capture, Counting, Watch};
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::spec::{Capability, Init, Namespace, Resource};
+use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin};
 
 /// One run, decided.
@@ -50,6 +54,8 @@ pub struct Plan {
     pub watch: Watch,
     /// What is taken out at the end.
     pub harvest: Option<harvest::Harvest>,
+    /// By which rules the command is let out.
+    pub way: Option<network::Way>,
     pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
@@ -194,6 +200,24 @@ pub enum Op {
         name: String,
     },
     LoopbackUp,
+    /// Makes every address one of `lo`'s own, so that whatever is sent anywhere arrives here.
+    AnyAddress {
+        families: Vec<Family>,
+    },
+    /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these.
+    Intercept {
+        besides: Vec<(IpAddr, u8)>,
+    },
+    /// Makes ready the interface by which the sandbox is on a bridge, which sbx has made.
+    JoinBridge {
+        name: String,
+        address: Option<(IpAddr, u8)>,
+    },
+    /// Opens the inlets, and what sbx needs to reach the command, and hands them to sbx.
+    OpenInlets {
+        families: Vec<Family>,
+        published: network::Published,
+    },
     Rlimit {
         resource: Resource,
         value: u64,

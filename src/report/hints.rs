@@ -107,6 +107,16 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             Kind::Image,
             "one of `/proc`, `/dev`, `/tmp`, `/run` or of the destinations in `mounts` is a link to `/` in the image: take it away",
         )),
+        Op::Intercept { .. } if !matches!(errno, Errno::EPERM | Errno::EACCES) => Some((
+            Kind::Host,
+            "this kernel has no nf_tables with `tproxy` (CONFIG_NF_TABLES_INET, CONFIG_NFT_TPROXY), or may not load it: \
+             load the module `nft_tproxy`, or write `network \"none\"` or `\"host\"`",
+        )),
+        Op::AnyAddress { .. } | Op::Intercept { .. } | Op::OpenInlets { .. }
+            if matches!(errno, Errno::EPERM | Errno::EACCES) =>
+        {
+            Some(APPARMOR)
+        }
         Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => Some(APPARMOR),
         Op::SetIds if matches!(errno, Errno::EINVAL | Errno::EPERM) => {
             Some((Kind::Spec, "the id of `user` is not mapped: write `ids=\"range\"`, or take `user \"caller\"`"))

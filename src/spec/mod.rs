@@ -9,6 +9,7 @@ mod decode;
 mod decode_landlock;
 mod decode_limits;
 mod decode_mounts;
+mod decode_network;
 mod decode_process;
 mod decode_seccomp;
 pub mod destination;
@@ -16,6 +17,7 @@ pub mod diagnostic;
 mod landlock;
 mod limits;
 mod literal;
+mod network;
 #[cfg(test)]
 mod oracle;
 pub mod parse;
@@ -27,11 +29,13 @@ pub mod shaping;
 mod syscall;
 mod tree;
 pub mod value;
+pub mod value_network;
 pub mod value_rootfs;
 
 pub use destination::{Destination, HostPattern, IpBlock, Ports};
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
+pub use network::{Bridge, Network, Protocol, Publish, Rules};
 pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use shaping::{Bandwidth, Loss};
@@ -264,13 +268,6 @@ pub enum Exec {
     #[default]
     Allowed,
     Forbidden,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    #[default]
-    None,
-    Host,
 }
 
 /// One `NAME="value"` of `env`. The name is not empty and has no `=` or NUL.
