@@ -10,7 +10,7 @@ use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::state::State;
 use crate::gateway::stream::{Stream, Way};
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Verdict, What};
+use crate::gateway::{Protocol, RESOLVER, Verdict, What};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys};
@@ -67,6 +67,9 @@ impl State {
         let to = SocketAddr::new(meant(to.ip()), to.port());
         let known = self.pins.names(to.ip(), self.now());
         let judgement = self.rules.judge(to, &known);
+        if is_for_resolver(to, &judgement) {
+            return self.admit_asker(client);
+        }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
         let what = self.what(to, names, (Protocol::Tcp, Verdict::Allowed));
         if let Judgement::Refused(refusal) = judgement {
@@ -126,6 +129,13 @@ impl State {
             Err(_) => self.end_stream(key),
         }
     }
+}
+
+/// Whether what goes there is a question for names: whatever resolver a program believes in, unless a rule allows its
+/// very address.
+#[must_use]
+pub fn is_for_resolver(to: SocketAddr, judgement: &Judgement) -> bool {
+    to.port() == 53 && (to.ip() == RESOLVER || !matches!(judgement, Judgement::ByAddress { .. }))
 }
 
 fn dial(to: SocketAddr) -> Sys<OwnedFd> {

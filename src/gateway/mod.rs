@@ -4,11 +4,19 @@
 
 pub mod address;
 pub mod admit;
+pub mod asker;
+pub mod datagrams;
+pub mod dns;
+pub mod echo;
 pub mod flow;
 pub mod hello;
+pub mod lane;
+pub mod lookup;
 pub mod opening;
+pub mod packet;
 pub mod pins;
 pub mod publish;
+pub mod quic;
 pub mod record;
 pub mod request;
 pub mod rules;
@@ -19,6 +27,8 @@ pub mod state;
 pub mod stream;
 pub mod timers;
 pub mod token;
+#[cfg(test)]
+mod trial;
 pub mod turn;
 
 pub use start::{Gateway, start};

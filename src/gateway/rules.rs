@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::domain::DomainName;
+use crate::gateway::Refusal;
 use crate::gateway::address::{behind, special};
-use crate::gateway::{Policy, Refusal};
 use crate::spec::{Destination, HostPattern, IpBlock, Ports};
 
 /// The rules of one policy.
@@ -49,10 +49,10 @@ pub enum Told {
 }
 
 impl Rules {
-    /// Returns the rules of `policy`.
+    /// Returns the rules of these lists.
     #[must_use]
-    pub fn of(policy: Policy) -> Self {
-        Self { allow: policy.allow, deny: policy.deny }
+    pub fn new(allow: Vec<Destination>, deny: Vec<Destination>) -> Self {
+        Self { allow, deny }
     }
 
     /// Judges a connection to `to`, which stands for the names in `known` because they were resolved here.

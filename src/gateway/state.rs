@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::domain::DomainName;
+use crate::gateway::asker::Askers;
+use crate::gateway::datagrams::Flows;
 use crate::gateway::flow::{Means, Wait};
+use crate::gateway::lookup::Lookups;
 use crate::gateway::pins::Pins;
 use crate::gateway::record::Record;
 use crate::gateway::rules::Rules;
@@ -19,8 +22,6 @@ use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
 use crate::sys::poller::{Interest, Poller, open_as_many_files_as_may_be};
 use crate::sys::{Sys, random, socket, time};
 
-/// Descriptors that are for other things than streams.
-const APART: u64 = 512;
 /// Streams at once, where the caller may open so many files.
 const MOST_STREAMS: u64 = 16_384;
 
@@ -35,6 +36,11 @@ pub struct State {
     /// From the sandbox, and to it.
     pub links: [Option<Link>; 2],
     pub streams: Slab<Stream>,
+    pub lookups: Lookups,
+    pub askers: Askers,
+    pub flows: Flows,
+    /// What was taken from a socket, while it is looked at.
+    pub datagram: Vec<u8>,
     pub most_streams: usize,
     /// Whether listeners are left alone until a stream ends.
     pub full: bool,
@@ -55,15 +61,21 @@ impl State {
         let now = time::monotonic();
         let links =
             [Link::new(&policy.shaping, now, random::number()?), Link::new(&policy.shaping, now, random::number()?)];
-        let streams = (open_as_many_files_as_may_be().saturating_sub(APART) / 2).clamp(16, MOST_STREAMS);
+        let files = open_as_many_files_as_may_be();
+        // Two for each, and a half of what is left for the flows, the lookups and the rest of sbx.
+        let streams = (files / 4).clamp(16, MOST_STREAMS);
         let state = Self {
             poller: Poller::new()?,
-            rules: Rules::of(policy),
+            rules: Rules::new(policy.allow, policy.deny),
             pins: Pins::default(),
             record: Record::new(watcher),
             means: Means::new(now),
             links,
             streams: Slab::default(),
+            lookups: Lookups::new(policy.resolvers, policy.neighbours),
+            askers: Askers::default(),
+            flows: Flows::new(usize::try_from(files / 8).unwrap_or(usize::MAX)),
+            datagram: vec![0; 64 << 10],
             most_streams: usize::try_from(streams).unwrap_or(16),
             full: false,
             timers: Timers::default(),
@@ -77,6 +89,7 @@ impl State {
             socket::do_not_wait(listener)?;
         }
         state.inlets.tcp.iter().try_for_each(socket::no_delay)?;
+        state.watch_datagrams()?;
         state.watch_listeners()?;
         Ok(state)
     }

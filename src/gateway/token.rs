@@ -26,11 +26,15 @@ pub enum Kind {
     Query,
     /// A flow of datagrams.
     Flow,
+    /// A published UDP port, by number.
+    PublishedDatagrams,
+    /// Datagrams under way, by direction.
+    Lane,
     /// Whether more streams can be taken.
     Room,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 13] = [
     Kind::Stop,
     Kind::Listener,
     Kind::Published,
@@ -41,6 +45,8 @@ const KINDS: [Kind; 11] = [
     Kind::Asker,
     Kind::Query,
     Kind::Flow,
+    Kind::PublishedDatagrams,
+    Kind::Lane,
     Kind::Room,
 ];
 

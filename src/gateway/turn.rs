@@ -90,6 +90,13 @@ fn look(state: &mut State, token: Token) {
         Some(Kind::Published) => state.admit_published(token.number()),
         Some(Kind::Client | Kind::Server) => state.turn_stream(token.key()),
         Some(Kind::Room) => state.make_room(),
-        _ => {}
+        Some(Kind::Datagrams) => state.take_datagrams(token.number()),
+        Some(Kind::PublishedDatagrams) => state.take_published(token.number()),
+        Some(Kind::Echoes) => state.take_echoes(token.number()),
+        Some(Kind::Flow) => state.look_at_flow(token.key()),
+        Some(Kind::Lane) => state.move_lane(token.number()),
+        Some(Kind::Asker) => state.look_at_asker(token.key()),
+        Some(Kind::Query) => state.look_at_query(token.key()),
+        None => {}
     }
 }
