@@ -88,7 +88,7 @@ fn other_roots_find_their_resolver_too() {
     }
     let dns = world.names(&[("crates.example", SERVER)]);
     for who in Who::all() {
-        for root in ["rootfs \"%/rootfs\"", "rootfs \"%/rootfs\" writable=\"no\""] {
+        for root in ["rootfs \"%/root\"", "rootfs \"%/root\" writable=\"no\""] {
             let ran = Sbx::new(who).spec(&format!("{root}\nnetwork egress {{ {dns}; allow \"crates.example\" }}"));
             let ran = ran.sh("cat /etc/resolv.conf /etc/hosts").run();
             assert!(ran.ok().starts_with("nameserver 192.0.0.8\n127.0.0.1 localhost sbx\n"), "{root} {ran:?}");

@@ -39,7 +39,7 @@ fn whoever_is_asked_it_is_sbx_that_answers() {
     let dns = world.names(&NAMES);
     let line = "dig +short crates.example; dig +short @8.8.8.8 crates.example; dig +short +tcp @9.9.9.9 crates.example; \
                 dig +short @8.8.8.8 evil.example; dig @8.8.8.8 evil.example | grep -o 'status: [A-Z]*'; \
-                dig crates.example HTTPS | grep -o 'ANSWER: [0-9]*'; dig +noall +answer crates.example | awk '{print $2 > 0 && $2 <= 60}'";
+                dig crates.example HTTPS | grep -o 'ANSWER: [0-9]*'; dig +noall +answer crates.example | awk '{print ($2 > 0 && $2 <= 60)}'";
     for who in Who::all() {
         let ran = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:443\"")).sh(line).run();
         let lines: Vec<_> = ran.ok().lines().collect();

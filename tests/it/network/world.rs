@@ -148,6 +148,11 @@ pub(crate) fn echo(mut connection: TcpStream) {
     }
 }
 
+/// Asks for a URL and says `refused` if there was none who answered, at once: refused before there was a connection, or
+/// reset after. A shell function for the sandbox.
+pub(crate) const ASK: &str =
+    "ask() { curl -sS -m 5 \"$@\" 2>/dev/null; case $? in 0) ;; 7|35|52|56) echo refused;; *) echo $?;; esac; }; ";
+
 /// Returns the entries of `network.connections` as `verdict protocol to-or-address:port xCOUNT`.
 pub(crate) fn connections(ran: &Ran) -> Vec<String> {
     let listed = ran.report["network"]["connections"].as_array().unwrap_or_else(|| panic!("{ran:?}")).iter();
