@@ -96,7 +96,7 @@ impl State {
         };
         match self.known(&query) {
             Ok(found) => self.answer(&query, whom, &found),
-            Err(name) => self.ask(query, name, (whom, 0)),
+            Err(name) => self.ask(query, name, (whom, 0, Errno::ETIMEDOUT)),
         }
     }
 
@@ -160,11 +160,13 @@ impl State {
         found
     }
 
-    /// Asks a resolver; the `attempt`th, and whoever comes next if that cannot be asked at all.
-    fn ask(&mut self, query: Query, name: DomainName, (whom, attempt): (Whom, usize)) {
+    /// Asks a resolver; the `attempt`th, and whoever comes next if that cannot be asked at all. `trouble` is what the one
+    /// before said.
+    fn ask(&mut self, query: Query, name: DomainName, (whom, attempt, trouble): (Whom, usize, Errno)) {
         let resolvers = self.lookups.sources().1.to_vec();
         let last = (2 * resolvers.len()).clamp(2, 6);
-        let mut trouble = (None, Errno::ETIMEDOUT);
+        let asked = attempt.checked_sub(1).and_then(|before| resolvers.get(before % resolvers.len()));
+        let mut trouble = (asked.map(SocketAddr::ip), trouble);
         for attempt in attempt..last {
             let Some(resolver) = resolvers.get(attempt % resolvers.len()).copied() else { break };
             match dial(Carries::Datagrams, resolver) {
@@ -217,9 +219,15 @@ impl State {
             }
             Ok(Sent::Cut) => self.ask_by_stream(key),
             Ok(Sent::Foreign) if now < pending.until => self.timers.set(Token::of(Kind::Query, key), pending.until),
-            Ok(_) | Err(_) => {
+            failed => {
                 let Some(pending) = self.drop_query(key) else { return };
-                self.ask(pending.query, pending.name, (pending.whom, pending.attempt + 1));
+                let trouble = match failed {
+                    // It said that it could not find out.
+                    Ok(Sent::Found(_)) => Errno::EREMOTEIO,
+                    Ok(_) => Errno::ETIMEDOUT,
+                    Err(errno) => errno,
+                };
+                self.ask(pending.query, pending.name, (pending.whom, pending.attempt + 1, trouble));
             }
         }
     }

@@ -174,14 +174,28 @@ impl State {
         for number in 0..self.inlets.tcp.len() {
             self.admit(number);
         }
+        for number in 0..self.inlets.udp.len() {
+            self.take_datagrams(number);
+        }
         self.leave_listeners();
     }
 
-    /// Returns how many streams have something of the sandbox on its way.
+    /// Returns how many streams have something of the sandbox on its way, and how much of theirs has arrived.
     #[must_use]
-    pub fn owes(&mut self) -> u64 {
+    pub fn owes(&mut self) -> (usize, u64) {
         let keys = self.streams.keys();
-        keys.into_iter().filter(|key| self.streams.get_mut(*key).is_some_and(|stream| stream.owes())).count() as u64
+        let owed = keys.into_iter().filter_map(|key| self.streams.get_mut(key)?.owes());
+        owed.fold((0, 0), |(count, sum), arrived| (count + 1, sum + arrived))
+    }
+
+    /// Ends all streams; what did not arrive is a reset for its server, never the end of what it was sent.
+    pub fn cut_streams(&mut self) {
+        for key in self.streams.keys() {
+            if let Some(stream) = self.streams.get_mut(key) {
+                stream.cut();
+            }
+            self.end_stream(key);
+        }
     }
 
     /// Returns how something that goes to `to` is written down; `names` are what the address stands for.
