@@ -208,6 +208,8 @@ pub enum Op {
     Intercept {
         besides: Vec<(IpAddr, u8)>,
     },
+    /// Lets the command ping (`ping_group_range` of icmp(7)), where the kernel's files can be written to.
+    AllowPings,
     /// Makes ready the interface by which the sandbox is on a bridge, which sbx has made.
     JoinBridge {
         name: String,

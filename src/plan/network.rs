@@ -95,6 +95,13 @@ pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
     ]
 }
 
+/// Returns the step by which the command may ping; not where its network is made later, when the host is gone.
+#[must_use]
+pub fn pings(inputs: Inputs<'_>) -> Option<Step> {
+    let network = inputs.spec.network.as_ref().filter(|network| network.value.rules().is_some())?;
+    inputs.over_mounts().is_none().then_some(Step { op: Op::AllowPings, origin: network.origin })
+}
+
 /// Returns the steps that make the interface to the bridge ready: when sbx has made it, which is before the child has
 /// its ids.
 ///

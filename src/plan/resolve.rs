@@ -160,6 +160,9 @@ fn opening(inputs: Inputs<'_>, identity: &Identity, joining: Vec<Step>) -> Vec<S
     if change {
         add(Op::SetIds, origin);
     }
+    // The kernel takes groups that are mapped only.
+    steps.extend(network::pings(inputs));
+    let mut add = |op, origin| steps.push(Step { op, origin });
     add(Op::DieWithParent, Origin::Default);
     steps
 }

@@ -88,6 +88,7 @@ impl Op {
             Self::Intercept { .. } => "intercept",
             Self::OpenInlets { .. } => "open-inlets",
             Self::JoinBridge { .. } => "join-bridge",
+            Self::AllowPings => "allow-pings",
             Self::Rlimit { .. } => "rlimit",
             Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
@@ -178,6 +179,7 @@ impl fmt::Display for Op {
             | Self::JoinCgroup
             | Self::UnshareCgroup
             | Self::LoopbackUp
+            | Self::AllowPings
             | Self::NoNewPrivileges => Ok(()),
         }
     }

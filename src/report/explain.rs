@@ -162,6 +162,7 @@ fn cannot(op: &Op) -> String {
         Op::LoopbackUp => "cannot bring up `lo`".to_owned(),
         Op::AnyAddress { .. } => "cannot route every address to `lo`".to_owned(),
         Op::Intercept { .. } => "cannot lead what the command sends to sbx".to_owned(),
+        Op::AllowPings => "cannot allow pings".to_owned(),
         Op::JoinBridge { name, .. } => format!("cannot connect to the bridge `{name}`"),
         Op::OpenInlets { .. } => "cannot open the inlets of the sandbox's network".to_owned(),
         Op::Rlimit { resource, value } => format!("cannot limit `{}` to {value}", resource.as_str()),

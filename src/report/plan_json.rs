@@ -207,6 +207,7 @@ fn fields(op: &Op) -> Value {
         | Op::UnshareCgroup
         | Op::Posture(Deed::NewKeyring)
         | Op::LoopbackUp
+        | Op::AllowPings
         | Op::NoNewPrivileges => Value::Null,
     }
 }

@@ -110,12 +110,11 @@ impl Member {
     }
 }
 
-/// Removes what killed runs left of bridges.
-pub fn collect() {
-    for found in std::fs::read_dir(PLACE).into_iter().flatten().flatten() {
-        drop(neighbours(&found.path()));
-        std::fs::remove_dir(found.path()).ok();
-    }
+/// Removes what killed runs left of bridges; returns the bridges that were nobody's.
+#[must_use]
+pub fn collect() -> Vec<PathBuf> {
+    let places = std::fs::read_dir(PLACE).into_iter().flatten().flatten().map(|found| found.path());
+    places.filter(|place| neighbours(place).is_empty() && std::fs::remove_dir(place).is_ok()).collect()
 }
 
 /// Returns who is there. An entry that nobody holds is removed.

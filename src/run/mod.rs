@@ -45,6 +45,7 @@ pub mod traffic;
 pub mod uplink;
 pub mod verdict;
 pub mod watch;
+pub mod way;
 
 use std::time::{Duration, SystemTime};
 

@@ -3,24 +3,21 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::plan::network::Published;
 use crate::plan::{Attributes, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Write};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
 use crate::run::frozen::{content_bytes, map_lines, offsets, variable};
 use crate::run::landlock::{self, Ruleset};
-use crate::run::netlink::{self, Messages};
 use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::pty::{Look, Stdio};
-use crate::run::{fail, links, posture};
+use crate::run::{fail, posture, way};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
-use crate::sys::net::Family;
 use crate::sys::process::{self, Memory, Pid, Pointers};
 use crate::sys::{Fd, memory, start};
 
@@ -191,14 +188,7 @@ pub enum Act {
         name: CString,
     },
     LoopbackUp,
-    AskKernel {
-        protocol: i32,
-        messages: Messages,
-    },
-    OpenInlets {
-        families: Vec<Family>,
-        published: Published,
-    },
+    Way(way::Act),
     Rlimit {
         resource: u32,
         value: u64,
@@ -349,19 +339,11 @@ fn freeze_step(plan: &Plan, op: &Op, around: &Around<'_>) -> Result<Act> {
         Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
         Op::LoopbackUp => Act::LoopbackUp,
-        Op::AnyAddress { families } => {
-            Act::AskKernel { protocol: libc::NETLINK_ROUTE, messages: netlink::any_address(families) }
-        }
-        Op::Intercept { besides } => {
-            let own = around.address.map(|(address, prefix)| (IpAddr::V4(address), prefix));
-            let besides = own.map_or_else(|| besides.clone(), |own| vec![own]);
-            Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages: netlink::intercept(&besides) }
-        }
-        Op::JoinBridge { .. } => around.address.map_or(Act::Nothing, |address| Act::AskKernel {
-            protocol: libc::NETLINK_ROUTE,
-            messages: links::ready(address),
-        }),
-        Op::OpenInlets { families, published } => Act::OpenInlets { families: families.clone(), published: *published },
+        Op::AnyAddress { .. }
+        | Op::Intercept { .. }
+        | Op::JoinBridge { .. }
+        | Op::AllowPings
+        | Op::OpenInlets { .. } => way::freeze(plan, op, around.address)?.map_or(Act::Nothing, Act::Way),
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
         Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {
