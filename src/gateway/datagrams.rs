@@ -20,7 +20,7 @@ use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Protocol, Refusal, Transport, Verdict, What};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, Sys, random};
 
 /// How long a flow may be silent (RFC 4787, 4.3 asks for two minutes).
 const IDLE: u64 = 120_000_000_000;
@@ -54,6 +54,8 @@ pub struct Datagrams {
     socket: OwnedFd,
     place: Place,
     until: u64,
+    /// The identifier of pings that go out by a raw socket.
+    raw: Option<u16>,
 }
 
 /// All flows, and what is under way in them.
@@ -157,11 +159,27 @@ impl State {
 
     /// Opens the other side of a flow, and sends its first datagram.
     pub fn begin_flow(&mut self, (pair, what): (Pair, What), carries: Carries, payload: &[u8]) {
-        let socket = socket::open(carries, pair.to.ip());
-        let socket = socket.and_then(|socket| socket::connect(&socket, pair.to).map(|()| socket));
+        let open = |carries| {
+            let socket = socket::open(carries, pair.to.ip())?;
+            socket::connect(&socket, pair.to).map(|()| socket)
+        };
+        let mut raw = None;
+        let socket = match open(carries) {
+            // Root is not in the group of those who may ping, but may more.
+            Err(Errno::EACCES) if carries == Carries::Echo => {
+                raw = random::number()
+                    .ok()
+                    .map(|number| u16::from_be_bytes([number.to_be_bytes()[0], number.to_be_bytes()[1]]));
+                open(Carries::Icmp)
+            }
+            socket => socket,
+        };
         let errno = match socket {
             Ok(socket) => {
                 if let Some(key) = self.keep_flow((pair, what), socket) {
+                    if let Some(flow) = self.flows.slab.get_mut(key) {
+                        flow.raw = raw;
+                    }
                     self.carry(key, 0, payload.to_vec());
                 }
                 return;
@@ -215,7 +233,7 @@ impl State {
         let (poller, mut added) = (&self.poller, Ok(()));
         let key = self.flows.slab.insert_with(|key| {
             added = poller.add(&socket, Token::of(Kind::Flow, key).bits(), Interest::Readable);
-            Datagrams { pair, socket, place, until }
+            Datagrams { pair, socket, place, until, raw: None }
         });
         self.flows.by_pair.insert(pair, key);
         self.timers.set(Token::of(Kind::Flow, key), until);
@@ -234,7 +252,11 @@ impl State {
             match socket::receive(&flow.socket, &mut buffer) {
                 Ok(count) => {
                     let direction = if matches!(flow.pair.kind, FlowKind::Published(_)) { 0 } else { 1 };
-                    self.carry(key, direction, buffer[..count].to_vec());
+                    let whole = Some(&buffer[..count]);
+                    let came = flow
+                        .raw
+                        .map_or(whole, |own| packet::reply_to_request(flow.pair.to.ip(), own, &buffer[..count]));
+                    came.map(<[u8]>::to_vec).into_iter().for_each(|bytes| self.carry(key, direction, bytes));
                 }
                 Err(Errno::EAGAIN) => break,
                 Err(errno) => self.flow_failed(key, errno),
@@ -288,6 +310,10 @@ impl State {
             (0, FlowKind::Published(number)) => {
                 let socket = self.inlets.published.get(number).map(|bound| &bound.socket);
                 socket.map_or(Err(Errno::EBADF), |socket| socket::send_to(socket, bytes, pair.client))
+            }
+            (0, FlowKind::Echo) if flow.raw.is_some() => {
+                let request = packet::echo_request(pair.to.ip(), flow.raw.unwrap_or_default(), bytes);
+                request.map_or(Err(Errno::EMSGSIZE), |request| socket::send(&flow.socket, &request))
             }
             (0, _) | (_, FlowKind::Published(_)) => socket::send(&flow.socket, bytes),
             (_, FlowKind::Udp) => self.send_packet(pair.client, packet::udp(pair.to, pair.client, bytes)),

@@ -19,6 +19,8 @@ pub enum Carries {
     Datagrams,
     /// Echo requests and their replies, for callers that `net.ipv4.ping_group_range` names.
     Echo,
+    /// ICMP as it comes (raw(7)), for callers with `CAP_NET_RAW`.
+    Icmp,
 }
 
 /// A datagram that came.
@@ -41,6 +43,8 @@ fn errno(error: rustix::io::Errno) -> Errno {
 pub fn open(carries: Carries, address: IpAddr) -> Sys<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, protocol) = match (carries, address) {
+        (Carries::Icmp, IpAddr::V4(_)) => (SocketType::RAW, Some(ipproto::ICMP)),
+        (Carries::Icmp, IpAddr::V6(_)) => (SocketType::RAW, Some(ipproto::ICMPV6)),
         (Carries::Stream, _) => (SocketType::STREAM, None),
         (Carries::Datagrams, _) => (SocketType::DGRAM, None),
         (Carries::Echo, IpAddr::V4(_)) => (SocketType::DGRAM, Some(ipproto::ICMP)),
