@@ -23,17 +23,16 @@ pub mod steps;
 pub mod terminal;
 pub mod view;
 pub mod watch;
+pub mod way;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
 pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
 pub use watch::{Capture, Counting, Watch};
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::spec::{Capability, Init, Namespace, Resource};
-use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin};
 
 /// One run, decided.
@@ -200,26 +199,8 @@ pub enum Op {
         name: String,
     },
     LoopbackUp,
-    /// Makes every address one of `lo`'s own, so that whatever is sent anywhere arrives here.
-    AnyAddress {
-        families: Vec<Family>,
-    },
-    /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these.
-    Intercept {
-        besides: Vec<(IpAddr, u8)>,
-    },
-    /// Lets the command ping (`ping_group_range` of icmp(7)), where the kernel's files can be written to.
-    AllowPings,
-    /// Makes ready the interface by which the sandbox is on a bridge, which sbx has made.
-    JoinBridge {
-        name: String,
-        address: Option<(IpAddr, u8)>,
-    },
-    /// Opens the inlets, and what sbx needs to reach the command, and hands them to sbx.
-    OpenInlets {
-        families: Vec<Family>,
-        published: network::Published,
-    },
+    /// One thing that lets the command out, and others in.
+    Way(way::Deed),
     Rlimit {
         resource: Resource,
         value: u64,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Inputs;
+use crate::plan::way::{Deed, Published};
 use crate::plan::{MapWriter, Op, Step};
 use crate::spec::{Mount, Network, Rules, Spec};
 use crate::sys::net::Family;
@@ -18,27 +19,6 @@ pub const MARK: u32 = 0x0073_6278;
 
 /// Which address inside is named as that of the resolver: one that no host has (RFC 7600).
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
-
-/// Whether something of the host leads into the sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    Nothing,
-    Tcp,
-    /// With sockets for datagrams.
-    Udp,
-}
-
-impl Published {
-    /// Returns the word of the plan; `None` is nothing.
-    #[must_use]
-    pub fn as_str(self) -> Option<&'static str> {
-        match self {
-            Self::Nothing => None,
-            Self::Tcp => Some("tcp"),
-            Self::Udp => Some("udp"),
-        }
-    }
-}
 
 /// The way out of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +67,11 @@ pub fn way(inputs: Inputs<'_>) -> Option<Way> {
 #[must_use]
 pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
     let (Some(way), Some(network)) = (way(inputs), &inputs.spec.network) else { return Vec::new() };
-    let step = |op| Step { op, origin: network.origin };
+    let step = |deed| Step { op: Op::Way(deed), origin: network.origin };
     vec![
-        step(Op::AnyAddress { families: way.families.clone() }),
-        step(Op::Intercept { besides: way.bridge.iter().filter_map(|bridge| bridge.address).collect() }),
-        step(Op::OpenInlets { families: way.families, published: way.published }),
+        step(Deed::AnyAddress { families: way.families.clone() }),
+        step(Deed::Intercept { besides: way.bridge.iter().filter_map(|bridge| bridge.address).collect() }),
+        step(Deed::OpenInlets { families: way.families, published: way.published }),
     ]
 }
 
@@ -99,7 +79,7 @@ pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
 #[must_use]
 pub fn pings(inputs: Inputs<'_>) -> Option<Step> {
     let network = inputs.spec.network.as_ref().filter(|network| network.value.rules().is_some())?;
-    inputs.over_mounts().is_none().then_some(Step { op: Op::AllowPings, origin: network.origin })
+    inputs.over_mounts().is_none().then_some(Step { op: Op::Way(Deed::AllowPings), origin: network.origin })
 }
 
 /// Returns the steps that make the interface to the bridge ready: when sbx has made it, which is before the child has
@@ -123,7 +103,10 @@ pub fn bridge_steps(inputs: Inputs<'_>) -> Result<Vec<Step>> {
         let hint = "remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`";
         return refused("a sandbox whose mounts are locked has a network that sbx cannot reach", hint);
     }
-    Ok(vec![Step { op: Op::JoinBridge { name: bridge.name, address: bridge.address }, origin: bridge.origin }])
+    Ok(vec![Step {
+        op: Op::Way(Deed::JoinBridge { name: bridge.name, address: bridge.address }),
+        origin: bridge.origin,
+    }])
 }
 
 fn bridge(spec: &Spec) -> Option<Bridge> {
@@ -153,28 +136,4 @@ pub fn add_files(spec: &mut Spec, resolv_conf: AbsPath) -> Result<()> {
     let file = |(destination, text)| Spanned::new(Mount::File { destination, text, mode: Some(0o644) }, origin);
     spec.mounts.splice(0..0, files.into_iter().map(file));
     Ok(())
-}
-
-/// Returns the word of the plan for a family.
-#[must_use]
-pub fn word(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
-    }
-}
-
-/// Returns the block of all its addresses.
-#[must_use]
-pub fn everything(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "0.0.0.0/0",
-        Family::V6 => "::/0",
-    }
-}
-
-/// Writes a block as `10.0.0.0/8`.
-#[must_use]
-pub fn block((address, prefix): &(IpAddr, u8)) -> String {
-    format!("{address}/{prefix}")
 }

@@ -8,7 +8,7 @@ use crate::host::{Preparation, Version};
 use crate::plan::identity::OWN;
 use crate::plan::{
     Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
-    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write, network, show_network,
+    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write, show_network,
 };
 use crate::spec;
 use crate::units::{Origin, Word, duration, position, visible};
@@ -84,11 +84,7 @@ impl Op {
             Self::UnshareTime { .. } => "unshare-time",
             Self::Hostname { .. } => "hostname",
             Self::LoopbackUp => "loopback-up",
-            Self::AnyAddress { .. } => "any-address",
-            Self::Intercept { .. } => "intercept",
-            Self::OpenInlets { .. } => "open-inlets",
-            Self::JoinBridge { .. } => "join-bridge",
-            Self::AllowPings => "allow-pings",
+            Self::Way(deed) => deed.kind(),
             Self::Rlimit { .. } => "rlimit",
             Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
@@ -148,20 +144,7 @@ impl fmt::Display for Op {
                 write!(f, " monotonic={monotonic}ns boottime={boottime}ns")
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
-            Self::AnyAddress { families } => {
-                families.iter().try_for_each(|family| write!(f, " {}", network::everything(*family)))
-            }
-            Self::Intercept { besides } => {
-                besides.iter().try_for_each(|block| write!(f, " besides={}", network::block(block)))
-            }
-            Self::OpenInlets { families, published } => {
-                families.iter().try_for_each(|family| write!(f, " {}", network::word(*family)))?;
-                published.as_str().map_or(Ok(()), |published| write!(f, " published={published}"))
-            }
-            Self::JoinBridge { name, address } => {
-                write!(f, " {name}")?;
-                address.as_ref().map_or(Ok(()), |address| write!(f, " {}", network::block(address)))
-            }
+            Self::Way(deed) => deed.fmt(f),
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),
@@ -179,7 +162,6 @@ impl fmt::Display for Op {
             | Self::JoinCgroup
             | Self::UnshareCgroup
             | Self::LoopbackUp
-            | Self::AllowPings
             | Self::NoNewPrivileges => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crate::error::{Error, Result};
 use crate::gateway::Watcher;
 use crate::plan::terminal::Lead;
+use crate::plan::way::Deed;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
@@ -281,7 +282,7 @@ enum Refused {
 fn prepare(plan: &Plan, side: &Side<'_>) -> std::result::Result<Prepared, Refused> {
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     if let Some(uplink) = &side.uplink {
-        let step = plan.steps.iter().position(|step| matches!(step.op, Op::JoinBridge { .. }));
+        let step = plan.steps.iter().position(|step| matches!(step.op, Op::Way(Deed::JoinBridge { .. })));
         uplink.connect(side.child).map_err(|errno| Refused::Step((step.unwrap_or(0), errno)))?;
     }
     let first = side.sources.first().map_or(0, |source| source.step);

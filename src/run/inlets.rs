@@ -1,7 +1,8 @@
 //! The sockets of the sandbox at which everything arrives that it sends out. Child side: opened while there are
 //! capabilities, handed to sbx, and closed here with all else before the command starts.
 
-use crate::plan::network::{MARK, PORT, Published};
+use crate::plan::network::{MARK, PORT};
+use crate::plan::way::Published;
 use crate::run::verdict;
 use crate::sys::net::Family;
 use crate::sys::{Errno, Fd, Sys, net, rights};

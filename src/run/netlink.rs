@@ -329,7 +329,7 @@ mod tests {
             let (mut count, mut asked) = (0, 0);
             while let Some(length) = rest.first_chunk::<4>() {
                 let length = u32::from_ne_bytes(*length) as usize;
-                assert!(length % 4 == 0 && length >= 20 && length <= rest.len(), "{length}");
+                assert!(length.is_multiple_of(4) && length >= 20 && length <= rest.len(), "{length}");
                 asked += u16::from_ne_bytes(*rest[6..].first_chunk().unwrap()) >> 2 & 1;
                 rest = &rest[length..];
                 count += 1;

@@ -277,8 +277,7 @@ struct Around<'a> {
     address: Option<(Ipv4Addr, u8)>,
 }
 
-fn freeze_step(plan: &Plan, op: &Op, around: &Around<'_>) -> Result<Act> {
-    let (exposed, look) = (around.exposed, around.look);
+fn freeze_step(plan: &Plan, op: &Op, Around { exposed, look, address }: &Around<'_>) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
         Op::SetIds => {
@@ -339,11 +338,7 @@ fn freeze_step(plan: &Plan, op: &Op, around: &Around<'_>) -> Result<Act> {
         Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
         Op::LoopbackUp => Act::LoopbackUp,
-        Op::AnyAddress { .. }
-        | Op::Intercept { .. }
-        | Op::JoinBridge { .. }
-        | Op::AllowPings
-        | Op::OpenInlets { .. } => way::freeze(plan, op, around.address)?.map_or(Act::Nothing, Act::Way),
+        Op::Way(deed) => way::freeze(plan, deed, *address)?.map_or(Act::Nothing, Act::Way),
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
         Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {

@@ -5,8 +5,8 @@ use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::error::Result;
-use crate::plan::network::Published;
-use crate::plan::{Op, Plan};
+use crate::plan::Plan;
+use crate::plan::way::{Deed, Published};
 use crate::run::c_text::text;
 use crate::run::netlink::{self, Messages};
 use crate::run::{inlets, links, procfs};
@@ -21,27 +21,28 @@ pub enum Act {
     OpenInlets { families: Vec<Family>, published: Published },
 }
 
-/// Freezes `op`, if it is one of these; `address` is that on the bridge, which was picked when the plan was made
-/// already.
+/// Freezes `deed`; `address` is that on the bridge, which was picked when the plan was made already. Nothing is to
+/// be done where there is none.
 ///
 /// # Errors
 /// None: numbers have no NUL.
-pub fn freeze(plan: &Plan, op: &Op, address: Option<(Ipv4Addr, u8)>) -> Result<Option<Act>> {
+pub fn freeze(plan: &Plan, deed: &Deed, address: Option<(Ipv4Addr, u8)>) -> Result<Option<Act>> {
     let route = |messages| Act::AskKernel { protocol: libc::NETLINK_ROUTE, messages };
-    Ok(Some(match op {
-        Op::AnyAddress { families } => route(netlink::any_address(families)),
-        Op::Intercept { besides } => {
+    Ok(Some(match deed {
+        Deed::AnyAddress { families } => route(netlink::any_address(families)),
+        Deed::Intercept { besides } => {
             let own = address.map(|(address, prefix)| vec![(IpAddr::V4(address), prefix)]);
             let messages = netlink::intercept(own.as_ref().unwrap_or(besides));
             Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages }
         }
-        Op::JoinBridge { .. } => return Ok(address.map(|address| route(links::ready(address)))),
-        Op::AllowPings => {
+        Deed::JoinBridge { .. } => return Ok(address.map(|address| route(links::ready(address)))),
+        Deed::AllowPings => {
             let group = plan.identity.inside.gid;
             Act::AllowPings { groups: text(&format!("{group} {group}"))? }
         }
-        Op::OpenInlets { families, published } => Act::OpenInlets { families: families.clone(), published: *published },
-        _ => return Ok(None),
+        Deed::OpenInlets { families, published } => {
+            Act::OpenInlets { families: families.clone(), published: *published }
+        }
     }))
 }
 
