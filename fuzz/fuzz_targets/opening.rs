@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sbx::domain::DomainName;
-use sbx::gateway::opening::{LONGEST, Opening, at_end, read};
-use sbx::gateway::rules::Told;
+use sbx::gateway::opening::{at_end, read};
+use sbx::gateway::told::{LONGEST, Opening, Told};
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = read(bytes);

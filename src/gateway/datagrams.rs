@@ -1,20 +1,18 @@
 //! Relays datagrams: each pair of a program's socket and a destination is a flow with a socket of its own on the other
 //! side, so that an answer finds its way back. Flows are judged when they begin.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::address::meant;
 use crate::gateway::admit::is_for_resolver;
-use crate::gateway::lane::Lane;
-use crate::gateway::lookup::Whom;
+use crate::gateway::flows::{Datagrams, FlowKind, Pair};
+use crate::gateway::lookups::Whom;
 use crate::gateway::packet::{self, Why};
 use crate::gateway::publish::inside;
 use crate::gateway::quic::is_quic;
-use crate::gateway::record::Place;
 use crate::gateway::rules::{Judgement, Read};
-use crate::gateway::slab::{Key, Slab};
+use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Protocol, Refusal, Transport, Verdict, What};
@@ -24,58 +22,8 @@ use crate::sys::{Errno, Sys, random};
 
 /// How long a flow may be silent (RFC 4787, 4.3 asks for two minutes).
 const IDLE: u64 = 120_000_000_000;
-/// Flows at once; the one that was silent longest makes room.
-const MOST: usize = 1024;
 /// Datagrams that are taken before others have their turn.
 const AT_ONCE: usize = 64;
-
-/// Who speaks with whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair {
-    pub client: SocketAddr,
-    pub to: SocketAddr,
-    pub kind: FlowKind,
-}
-
-/// What a flow carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FlowKind {
-    Udp,
-    /// Echo requests; the port of the client is their identifier.
-    Echo,
-    /// From the published port of this number.
-    Published(usize),
-}
-
-/// One flow.
-#[derive(Debug)]
-pub struct Datagrams {
-    pair: Pair,
-    socket: OwnedFd,
-    place: Place,
-    until: u64,
-    /// The identifier of pings that go out by a raw socket.
-    raw: Option<u16>,
-}
-
-/// All flows, and what is under way in them.
-#[derive(Debug)]
-pub struct Flows {
-    slab: Slab<Datagrams>,
-    by_pair: HashMap<Pair, Key>,
-    most: usize,
-    /// From the sandbox, and to it.
-    lanes: [Lane<Key>; 2],
-}
-
-impl Flows {
-    /// Returns no flows; there may be `most`.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        let most = most.clamp(16, MOST);
-        Self { slab: Slab::default(), by_pair: HashMap::new(), most, lanes: [Lane::default(), Lane::default()] }
-    }
-}
 
 impl State {
     /// Waits for datagrams.

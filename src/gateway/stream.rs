@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::flow::{Flow, Means, Side, Wait};
-use crate::gateway::opening::{self, LONGEST, Opening};
+use crate::gateway::opening;
 use crate::gateway::record::{Place, Record};
-use crate::gateway::rules::{Judgement, Read, Rules, Told};
+use crate::gateway::rules::{Judgement, Read, Rules};
 use crate::gateway::shape::Link;
+use crate::gateway::told::{LONGEST, Opening, Told};
 use crate::gateway::{Refusal, Verdict, What};
 use crate::sys::{Errno, socket};
 

@@ -24,6 +24,7 @@ pub fn serve(mut state: State) -> Ledger {
     }
     let_out(&mut state, &mut happened);
     state.cut_streams();
+    state.files.lower();
     state.record.close()
 }
 

@@ -108,6 +108,17 @@ pub fn no_delay(socket: impl AsFd) -> Sys<()> {
     sockopt::set_tcp_nodelay(socket, true).map_err(errno)
 }
 
+/// Has a socket take new bytes only while fewer than `bytes` of the last ones have not been sent (TCP_NOTSENT_LOWAT of
+/// tcp(7)), however large its buffer has grown.
+pub fn keep_little_unsent(socket: impl AsFd, bytes: u32) -> Sys<()> {
+    let number = socket.as_fd().as_raw_fd();
+    let size = u32::try_from(size_of_val(&bytes)).unwrap_or(0);
+    let option = libc::TCP_NOTSENT_LOWAT;
+    // SAFETY: setsockopt(2) reads one live 32-bit number, as the size says.
+    let returned = unsafe { libc::setsockopt(number, libc::IPPROTO_TCP, option, (&raw const bytes).cast(), size) };
+    super::check(returned.into()).map(drop)
+}
+
 /// Has the end of the socket be a reset (SO_LINGER of no time).
 pub fn reset_on_close(socket: impl AsFd) -> Sys<()> {
     sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO)).map_err(errno)
