@@ -17,6 +17,9 @@ use crate::sys::{Errno, Sys};
 
 /// Connections that are taken before others have their turn.
 const AT_ONCE: usize = 64;
+/// From how many streams on each has the kernel hold little, and how little, for a peer that does not read.
+const CROWD: usize = 64;
+const LITTLE: u32 = 64 << 10;
 /// After what time a machine without memory or descriptors is asked again.
 const PAUSE: u64 = 100_000_000;
 
@@ -115,6 +118,11 @@ impl State {
             (Way::Outward, Some(link)) => now + 2 * link.latency(),
             _ => 0,
         };
+        if self.streams.len() >= CROWD {
+            // Where it cannot be had the kernel bounds all sockets together (tcp_mem).
+            socket::keep_little_unsent(&sockets.0, LITTLE).ok();
+            socket::keep_little_unsent(&sockets.1, LITTLE).ok();
+        }
         let poller = &self.poller;
         let mut added = Ok(());
         let key = self.streams.insert_with(|key| {

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::gateway::lookup::Whom;
-use crate::gateway::slab::{Key, Slab};
+use crate::gateway::lookups::{Asker, Whom};
+use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
 use crate::sys::poller::Interest;
@@ -15,21 +15,6 @@ const MOST: usize = 64;
 const IDLE: u64 = 10_000_000_000;
 /// Bytes of answers that one who does not read them may leave.
 const UNREAD: usize = 128 << 10;
-
-/// All that ask.
-pub type Askers = Slab<Asker>;
-
-/// One that asks.
-#[derive(Debug)]
-pub struct Asker {
-    socket: OwnedFd,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    until: u64,
-    /// Questions that are not answered yet.
-    waiting: usize,
-    ended: bool,
-}
 
 impl State {
     /// Takes a program that asks.

@@ -1,79 +1,29 @@
 //! Relays datagrams: each pair of a program's socket and a destination is a flow with a socket of its own on the other
 //! side, so that an answer finds its way back. Flows are judged when they begin.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::address::meant;
 use crate::gateway::admit::is_for_resolver;
-use crate::gateway::lane::Lane;
-use crate::gateway::lookup::Whom;
+use crate::gateway::flows::{Datagrams, FlowKind, Pair};
+use crate::gateway::lookups::Whom;
 use crate::gateway::packet::{self, Why};
 use crate::gateway::publish::inside;
 use crate::gateway::quic::is_quic;
-use crate::gateway::record::Place;
 use crate::gateway::rules::{Judgement, Read};
-use crate::gateway::slab::{Key, Slab};
+use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Protocol, Refusal, Transport, Verdict, What};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, Sys, random};
 
 /// How long a flow may be silent (RFC 4787, 4.3 asks for two minutes).
 const IDLE: u64 = 120_000_000_000;
-/// Flows at once; the one that was silent longest makes room.
-const MOST: usize = 1024;
 /// Datagrams that are taken before others have their turn.
 const AT_ONCE: usize = 64;
-
-/// Who speaks with whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair {
-    pub client: SocketAddr,
-    pub to: SocketAddr,
-    pub kind: FlowKind,
-}
-
-/// What a flow carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FlowKind {
-    Udp,
-    /// Echo requests; the port of the client is their identifier.
-    Echo,
-    /// From the published port of this number.
-    Published(usize),
-}
-
-/// One flow.
-#[derive(Debug)]
-pub struct Datagrams {
-    pair: Pair,
-    socket: OwnedFd,
-    place: Place,
-    until: u64,
-}
-
-/// All flows, and what is under way in them.
-#[derive(Debug)]
-pub struct Flows {
-    slab: Slab<Datagrams>,
-    by_pair: HashMap<Pair, Key>,
-    most: usize,
-    /// From the sandbox, and to it.
-    lanes: [Lane<Key>; 2],
-}
-
-impl Flows {
-    /// Returns no flows; there may be `most`.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        let most = most.clamp(16, MOST);
-        Self { slab: Slab::default(), by_pair: HashMap::new(), most, lanes: [Lane::default(), Lane::default()] }
-    }
-}
 
 impl State {
     /// Waits for datagrams.
@@ -157,11 +107,27 @@ impl State {
 
     /// Opens the other side of a flow, and sends its first datagram.
     pub fn begin_flow(&mut self, (pair, what): (Pair, What), carries: Carries, payload: &[u8]) {
-        let socket = socket::open(carries, pair.to.ip());
-        let socket = socket.and_then(|socket| socket::connect(&socket, pair.to).map(|()| socket));
+        let open = |carries| {
+            let socket = socket::open(carries, pair.to.ip())?;
+            socket::connect(&socket, pair.to).map(|()| socket)
+        };
+        let mut raw = None;
+        let socket = match open(carries) {
+            // Root is not in the group of those who may ping, but may more.
+            Err(Errno::EACCES) if carries == Carries::Echo => {
+                raw = random::number()
+                    .ok()
+                    .map(|number| u16::from_be_bytes([number.to_be_bytes()[0], number.to_be_bytes()[1]]));
+                open(Carries::Icmp)
+            }
+            socket => socket,
+        };
         let errno = match socket {
             Ok(socket) => {
                 if let Some(key) = self.keep_flow((pair, what), socket) {
+                    if let Some(flow) = self.flows.slab.get_mut(key) {
+                        flow.raw = raw;
+                    }
                     self.carry(key, 0, payload.to_vec());
                 }
                 return;
@@ -215,7 +181,7 @@ impl State {
         let (poller, mut added) = (&self.poller, Ok(()));
         let key = self.flows.slab.insert_with(|key| {
             added = poller.add(&socket, Token::of(Kind::Flow, key).bits(), Interest::Readable);
-            Datagrams { pair, socket, place, until }
+            Datagrams { pair, socket, place, until, raw: None }
         });
         self.flows.by_pair.insert(pair, key);
         self.timers.set(Token::of(Kind::Flow, key), until);
@@ -234,7 +200,11 @@ impl State {
             match socket::receive(&flow.socket, &mut buffer) {
                 Ok(count) => {
                     let direction = if matches!(flow.pair.kind, FlowKind::Published(_)) { 0 } else { 1 };
-                    self.carry(key, direction, buffer[..count].to_vec());
+                    let whole = Some(&buffer[..count]);
+                    let came = flow
+                        .raw
+                        .map_or(whole, |own| packet::reply_to_request(flow.pair.to.ip(), own, &buffer[..count]));
+                    came.map(<[u8]>::to_vec).into_iter().for_each(|bytes| self.carry(key, direction, bytes));
                 }
                 Err(Errno::EAGAIN) => break,
                 Err(errno) => self.flow_failed(key, errno),
@@ -288,6 +258,10 @@ impl State {
             (0, FlowKind::Published(number)) => {
                 let socket = self.inlets.published.get(number).map(|bound| &bound.socket);
                 socket.map_or(Err(Errno::EBADF), |socket| socket::send_to(socket, bytes, pair.client))
+            }
+            (0, FlowKind::Echo) if flow.raw.is_some() => {
+                let request = packet::echo_request(pair.to.ip(), flow.raw.unwrap_or_default(), bytes);
+                request.map_or(Err(Errno::EMSGSIZE), |request| socket::send(&flow.socket, &request))
             }
             (0, _) | (_, FlowKind::Published(_)) => socket::send(&flow.socket, bytes),
             (_, FlowKind::Udp) => self.send_packet(pair.client, packet::udp(pair.to, pair.client, bytes)),

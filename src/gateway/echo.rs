@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::gateway::address::meant;
-use crate::gateway::datagrams::{FlowKind, Pair};
+use crate::gateway::flows::{FlowKind, Pair};
 use crate::gateway::packet::Why;
 use crate::gateway::rules::Judgement;
 use crate::gateway::state::State;

@@ -72,6 +72,20 @@ pub enum Wait {
     Done,
 }
 
+impl Wait {
+    /// Returns which of two comes first.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Turn, _) | (_, Self::Turn) => Self::Turn,
+            (Self::Until(one), Self::Until(another)) => Self::Until(one.min(another)),
+            (Self::Until(time), _) | (_, Self::Until(time)) => Self::Until(time),
+            (Self::Done, Self::Done) => Self::Done,
+            _ => Self::Sockets,
+        }
+    }
+}
+
 /// Bytes on their way.
 #[derive(Debug, Default)]
 pub struct Flow {

@@ -3,8 +3,7 @@
 use rustls::server::Acceptor;
 
 use crate::domain::DomainName;
-use crate::gateway::opening::{LONGEST, Opening};
-use crate::gateway::rules::Told;
+use crate::gateway::told::{LONGEST, Opening, Told};
 
 /// The type of a handshake record, and that of a hello within (RFC 8446, 5.1 and 4).
 const HANDSHAKE: u8 = 22;
@@ -89,8 +88,7 @@ mod tests {
 
     use super::hello;
     use crate::domain::DomainName;
-    use crate::gateway::opening::Opening;
-    use crate::gateway::rules::Told;
+    use crate::gateway::told::{Opening, Told};
 
     /// Who connects here says nothing else.
     #[derive(Debug)]

@@ -6,13 +6,13 @@ use std::os::fd::OwnedFd;
 
 use crate::domain::DomainName;
 use crate::gateway::address::meant;
-use crate::gateway::dns::host::{Hosts, resolvers};
 use crate::gateway::dns::wire::{self, Query, Sent, Travels};
 use crate::gateway::dns::{Asked, Code, Found};
-use crate::gateway::slab::{Key, Slab};
+use crate::gateway::lookups::{Pending, Whom};
+use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Neighbours, Protocol, Refusal, Verdict, What, packet};
+use crate::gateway::{Protocol, Refusal, Verdict, What, packet};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys, random};
@@ -24,68 +24,6 @@ const MOST_PENDING: usize = 128;
 /// How long an address holds that the host itself knows, in seconds.
 const OWN: u32 = 60;
 
-/// Who asked, and where the answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom {
-    Datagram {
-        client: SocketAddr,
-        /// The address that was asked, which is the one that answers.
-        at: SocketAddr,
-    },
-    Stream(Key),
-}
-
-/// What is looked up.
-#[derive(Debug)]
-pub struct Lookups {
-    pending: Slab<Pending>,
-    resolvers: Vec<SocketAddr>,
-    /// The host's own files, once they were needed.
-    own: Option<Own>,
-    neighbours: Option<Box<dyn Neighbours>>,
-}
-
-#[derive(Debug)]
-struct Own {
-    hosts: Hosts,
-    resolvers: Vec<SocketAddr>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    query: Query,
-    name: DomainName,
-    whom: Whom,
-    id: u16,
-    socket: OwnedFd,
-    until: u64,
-    /// How many resolvers were asked before this one.
-    attempt: usize,
-    /// What is still to be written and what was read, where it is asked by TCP.
-    stream: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Lookups {
-    /// Returns lookups at `resolvers`, or where there are none as the host looks things up.
-    #[must_use]
-    pub fn new(resolvers: Vec<SocketAddr>, neighbours: Option<Box<dyn Neighbours>>) -> Self {
-        Self { pending: Slab::default(), resolvers, own: None, neighbours }
-    }
-
-    /// Returns the host's table of names and the resolvers to ask.
-    fn sources(&mut self) -> (Option<&Hosts>, &[SocketAddr]) {
-        if !self.resolvers.is_empty() {
-            return (None, &self.resolvers);
-        }
-        let own = self.own.get_or_insert_with(|| {
-            // Without them the host itself has no names and asks itself.
-            let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-            Own { hosts: Hosts::read(&text("/etc/hosts")), resolvers: resolvers(&text("/etc/resolv.conf")) }
-        });
-        (Some(&own.hosts), &own.resolvers)
-    }
-}
-
 impl State {
     /// Answers a question, now or when a resolver has.
     pub fn asked(&mut self, bytes: &[u8], whom: Whom) {
@@ -96,7 +34,7 @@ impl State {
         };
         match self.known(&query) {
             Ok(found) => self.answer(&query, whom, &found),
-            Err(name) => self.ask(query, name, (whom, 0)),
+            Err(name) => self.ask(query, name, (whom, 0, Errno::ETIMEDOUT)),
         }
     }
 
@@ -160,11 +98,13 @@ impl State {
         found
     }
 
-    /// Asks a resolver; the `attempt`th, and whoever comes next if that cannot be asked at all.
-    fn ask(&mut self, query: Query, name: DomainName, (whom, attempt): (Whom, usize)) {
+    /// Asks a resolver; the `attempt`th, and whoever comes next if that cannot be asked at all. `trouble` is what the one
+    /// before said.
+    fn ask(&mut self, query: Query, name: DomainName, (whom, attempt, trouble): (Whom, usize, Errno)) {
         let resolvers = self.lookups.sources().1.to_vec();
         let last = (2 * resolvers.len()).clamp(2, 6);
-        let mut trouble = (None, Errno::ETIMEDOUT);
+        let asked = attempt.checked_sub(1).and_then(|before| resolvers.get(before % resolvers.len()));
+        let mut trouble = (asked.map(SocketAddr::ip), trouble);
         for attempt in attempt..last {
             let Some(resolver) = resolvers.get(attempt % resolvers.len()).copied() else { break };
             match dial(Carries::Datagrams, resolver) {
@@ -217,9 +157,15 @@ impl State {
             }
             Ok(Sent::Cut) => self.ask_by_stream(key),
             Ok(Sent::Foreign) if now < pending.until => self.timers.set(Token::of(Kind::Query, key), pending.until),
-            Ok(_) | Err(_) => {
+            failed => {
                 let Some(pending) = self.drop_query(key) else { return };
-                self.ask(pending.query, pending.name, (pending.whom, pending.attempt + 1));
+                let trouble = match failed {
+                    // It said that it could not find out.
+                    Ok(Sent::Found(_)) => Errno::EREMOTEIO,
+                    Ok(_) => Errno::ETIMEDOUT,
+                    Err(errno) => errno,
+                };
+                self.ask(pending.query, pending.name, (pending.whom, pending.attempt + 1, trouble));
             }
         }
     }

@@ -3,18 +3,7 @@
 
 use crate::gateway::hello::hello;
 use crate::gateway::request::request;
-use crate::gateway::rules::Told;
-
-/// What the bytes that came so far say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opening {
-    /// More have to come.
-    Undecided,
-    Told(Told),
-}
-
-/// The most that a hello or the head of a request may have; who sends more is refused.
-pub const LONGEST: usize = 32 << 10;
+use crate::gateway::told::{LONGEST, Opening, Told};
 
 /// Reads the beginning of a stream. Of a protocol that begins like HTTP no byte is decided before the end of its first
 /// line or word tells it apart.
@@ -104,8 +93,8 @@ fn scheme(target: &[u8]) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Opening, read};
-    use crate::gateway::rules::Told;
+    use super::read;
+    use crate::gateway::told::{Opening, Told};
 
     #[test]
     fn other_protocols_are_told_as_soon_as_they_differ() {
@@ -165,7 +154,7 @@ mod tests {
     #[test]
     fn a_head_without_an_end_is_refused() {
         let mut bytes = b"GET / HTTP/1.1\r\nX: ".to_vec();
-        bytes.resize(super::LONGEST - 1, b'a');
+        bytes.resize(crate::gateway::told::LONGEST - 1, b'a');
         assert_eq!(read(&bytes), Opening::Undecided);
         bytes.push(b'a');
         assert_eq!(read(&bytes), Opening::Told(Told::Unreadable));

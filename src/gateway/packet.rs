@@ -32,6 +32,31 @@ pub fn echo_reply(from: IpAddr, to: IpAddr, rest: &[u8]) -> Option<Vec<u8>> {
     icmp(from, to, if from.is_ipv4() { [0, 0] } else { [129, 0] }, rest)
 }
 
+/// Returns an echo request as a raw socket of ICMP sends it: `message` with another identifier. For IPv6 the kernel fills
+/// in the sum.
+#[must_use]
+pub fn echo_request(to: IpAddr, identifier: u16, message: &[u8]) -> Option<Vec<u8>> {
+    let mut message = message.to_vec();
+    message.get_mut(2..4)?.fill(0);
+    message.get_mut(4..6)?.copy_from_slice(&identifier.to_be_bytes());
+    if to.is_ipv4() {
+        let sum = checksum(&[&message]);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    Some(message)
+}
+
+/// Returns the message of the reply to [`echo_request`], out of what a raw socket of ICMP reads.
+#[must_use]
+pub fn reply_to_request(from: IpAddr, identifier: u16, bytes: &[u8]) -> Option<&[u8]> {
+    let (message, kind) = match from {
+        IpAddr::V4(_) => (bytes.get(usize::from(bytes.first()? & 0x0f) * 4..)?, 0),
+        IpAddr::V6(_) => (bytes, 129),
+    };
+    let own = message.get(4..6)? == identifier.to_be_bytes();
+    (own && message.first() == Some(&kind)).then_some(message)
+}
+
 /// Returns what tells `client` that its datagram to `to` went nowhere; it comes from the destination itself.
 #[must_use]
 pub fn lost_datagram(client: SocketAddr, to: SocketAddr, payload: &[u8], why: Why) -> Option<Vec<u8>> {
@@ -185,6 +210,23 @@ mod tests {
         assert_eq!(lost[12..20], [127, 0, 0, 1, 8, 8, 8, 8]);
         assert_eq!(lost[20..24], [0x0f, 0xa0, 0, 99]);
         assert_eq!(checksum(&[&lost[..20]]), 0);
+    }
+
+    #[test]
+    fn a_raw_request_knows_its_own_reply() {
+        let to = "8.8.8.8".parse().unwrap();
+        let mut message = super::echo_request(to, 0x1234, &[8, 0, 9, 9, 0, 1, 0, 7, 5]).unwrap();
+        assert_eq!(checksum(&[&message]), 0);
+        assert_eq!(message[4..], [0x12, 0x34, 0, 7, 5]);
+        message[0] = 0;
+        let mut packet = vec![0x45; 20];
+        packet.extend_from_slice(&message);
+        assert_eq!(super::reply_to_request(to, 0x1234, &packet), Some(&message[..]));
+        assert_eq!(super::reply_to_request(to, 0x1235, &packet), None, "another's");
+        packet[20] = 8;
+        assert_eq!(super::reply_to_request(to, 0x1234, &packet), None, "a request");
+        assert_eq!(super::reply_to_request(to, 0x1234, &packet[..25]), None);
+        assert_eq!(super::echo_request(to, 1, &[8, 0]), None);
     }
 
     #[test]

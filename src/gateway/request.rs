@@ -3,8 +3,7 @@
 use std::net::Ipv6Addr;
 
 use crate::domain::{DomainName, NotDomainName};
-use crate::gateway::opening::Opening;
-use crate::gateway::rules::Told;
+use crate::gateway::told::{Opening, Told};
 
 const MOST_HEADERS: usize = 128;
 
@@ -81,8 +80,7 @@ fn host(bytes: &[u8]) -> Host {
 mod tests {
     use super::request;
     use crate::domain::DomainName;
-    use crate::gateway::opening::Opening;
-    use crate::gateway::rules::Told;
+    use crate::gateway::told::{Opening, Told};
 
     fn told(head: &str) -> Told {
         match request(head.as_bytes()) {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::domain::DomainName;
 use crate::gateway::Refusal;
 use crate::gateway::address::{behind, special};
+use crate::gateway::told::Told;
 use crate::spec::{Destination, HostPattern, IpBlock, Ports};
 
 /// The rules of one policy.
@@ -33,19 +34,6 @@ pub enum Judgement {
 pub enum Read {
     First,
     Nothing,
-}
-
-/// What the first bytes of a connection say about its host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// TLS or HTTP, to these hosts: what a request names twice must be allowed twice.
-    Names(Vec<DomainName>),
-    /// TLS or HTTP without the name of a host.
-    Nameless,
-    /// The beginning of TLS or HTTP, and then something else, or a name that is none.
-    Unreadable,
-    /// Neither TLS nor HTTP.
-    Other,
 }
 
 impl Rules {
@@ -169,9 +157,10 @@ fn names(rule: &Destination, name: &DomainName) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Judgement, Read, Rules, Told};
+    use super::{Judgement, Read, Rules};
     use crate::domain::DomainName;
     use crate::gateway::Refusal::{Denied, NoName, NotAllowed, OtherName, Special, Unreadable};
+    use crate::gateway::told::Told;
     use crate::spec::Destination;
 
     const FREE: Judgement = Judgement::ByAddress { read: Read::Nothing };

@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::domain::DomainName;
-use crate::gateway::asker::Askers;
-use crate::gateway::datagrams::Flows;
 use crate::gateway::flow::{Means, Wait};
-use crate::gateway::lookup::Lookups;
+use crate::gateway::flows::Flows;
+use crate::gateway::lookups::{Askers, Lookups};
 use crate::gateway::pins::Pins;
 use crate::gateway::record::Record;
 use crate::gateway::rules::Rules;
@@ -19,7 +18,7 @@ use crate::gateway::stream::{Common, Stream};
 use crate::gateway::timers::Timers;
 use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
-use crate::sys::poller::{Interest, Poller, open_as_many_files_as_may_be};
+use crate::sys::poller::{Files, Interest, Poller, raise_files};
 use crate::sys::{Sys, random, socket, time};
 
 /// Streams at once, where the caller may open so many files.
@@ -48,6 +47,7 @@ pub struct State {
     /// Who has more to do at once.
     pub ready: VecDeque<Token>,
     pub inlets: Inlets,
+    pub files: Files,
     pub stop: OwnedFd,
     pub stopping: bool,
 }
@@ -61,9 +61,9 @@ impl State {
         let now = time::monotonic();
         let links =
             [Link::new(&policy.shaping, now, random::number()?), Link::new(&policy.shaping, now, random::number()?)];
-        let files = open_as_many_files_as_may_be();
+        let files = raise_files();
         // Two for each, and a half of what is left for the flows, the lookups and the rest of sbx.
-        let streams = (files / 4).clamp(16, MOST_STREAMS);
+        let streams = (files.most / 4).clamp(16, MOST_STREAMS);
         let state = Self {
             poller: Poller::new()?,
             rules: Rules::new(policy.allow, policy.deny),
@@ -74,13 +74,14 @@ impl State {
             streams: Slab::default(),
             lookups: Lookups::new(policy.resolvers, policy.neighbours),
             askers: Askers::default(),
-            flows: Flows::new(usize::try_from(files / 8).unwrap_or(usize::MAX)),
+            flows: Flows::new(usize::try_from(files.most / 8).unwrap_or(usize::MAX)),
             datagram: vec![0; 64 << 10],
             most_streams: usize::try_from(streams).unwrap_or(16),
             full: false,
             timers: Timers::default(),
             ready: VecDeque::new(),
             inlets,
+            files,
             stop,
             stopping: false,
         };
@@ -171,17 +172,33 @@ impl State {
     /// Takes what came before the sandbox ended, and nothing after it.
     pub fn admit_last(&mut self) {
         self.stopping = true;
+        // It would be told of that again and again.
+        self.poller.remove(&self.stop).ok();
         for number in 0..self.inlets.tcp.len() {
             self.admit(number);
+        }
+        for number in 0..self.inlets.udp.len() {
+            self.take_datagrams(number);
         }
         self.leave_listeners();
     }
 
-    /// Returns how many streams have something of the sandbox on its way.
+    /// Returns how many streams have something of the sandbox on its way, and how much of theirs has arrived.
     #[must_use]
-    pub fn owes(&mut self) -> u64 {
+    pub fn owes(&mut self) -> (usize, u64) {
         let keys = self.streams.keys();
-        keys.into_iter().filter(|key| self.streams.get_mut(*key).is_some_and(|stream| stream.owes())).count() as u64
+        let owed = keys.into_iter().filter_map(|key| self.streams.get_mut(key)?.owes());
+        owed.fold((0, 0), |(count, sum), arrived| (count + 1, sum + arrived))
+    }
+
+    /// Ends all streams; what did not arrive is a reset for its server, never the end of what it was sent.
+    pub fn cut_streams(&mut self) {
+        for key in self.streams.keys() {
+            if let Some(stream) = self.streams.get_mut(key) {
+                stream.cut();
+            }
+            self.end_stream(key);
+        }
     }
 
     /// Returns how something that goes to `to` is written down; `names` are what the address stands for.

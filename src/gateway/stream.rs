@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::flow::{Flow, Means, Side, Wait};
-use crate::gateway::opening::{self, LONGEST, Opening};
+use crate::gateway::opening;
 use crate::gateway::record::{Place, Record};
-use crate::gateway::rules::{Judgement, Read, Rules, Told};
+use crate::gateway::rules::{Judgement, Read, Rules};
 use crate::gateway::shape::Link;
+use crate::gateway::told::{LONGEST, Opening, Told};
 use crate::gateway::{Refusal, Verdict, What};
 use crate::sys::{Errno, socket};
 
@@ -115,50 +116,41 @@ impl Stream {
     /// Goes on as far as it can. `None` is the end of it: then it is to be dropped, after [`Stream::end`].
     pub fn turn(&mut self, common: &mut Common<'_>) -> Option<Wait> {
         let now = common.means.now;
-        let mut waits = Vec::with_capacity(4);
         if let Err(errno) = self.dial(now) {
             return self.refuse(Verdict::Unreachable(errno as i32), common);
         }
-        waits.extend(self.dialing.map(Wait::Until));
-        match self.judge(common) {
-            Ok(()) => {}
-            Err(refusal) => return self.refuse(Verdict::Refused(refusal), common),
+        if let Err(refusal) = self.judge(common) {
+            return self.refuse(Verdict::Refused(refusal), common);
         }
-        if let Holds::Until(end) = self.holds {
-            waits.push(Wait::Until(end));
-        }
+        let held = if let Holds::Until(end) = self.holds { Wait::Until(end) } else { Wait::Sockets };
+        let mut wait = self.dialing.map_or(held, |end| Wait::Until(end).or(held));
         if self.dialing.is_none() {
-            match self.carry(common, &mut waits) {
-                Ok(()) => {}
+            match self.carry(common) {
+                Ok(carried) => wait = wait.or(carried),
                 Err(_) => return self.reset(),
             }
             if self.holds == Holds::Nothing || self.down.carried() > 0 {
                 self.settle(common);
             }
         }
-        if self.up.is_done() && self.down.is_done() {
-            return None;
-        }
-        Some(
-            waits
-                .into_iter()
-                .min_by_key(|wait| match wait {
-                    Wait::Turn => 0,
-                    Wait::Until(time) => *time,
-                    Wait::Sockets | Wait::Done => u64::MAX,
-                })
-                .unwrap_or(Wait::Sockets),
-        )
+        if self.up.is_done() && self.down.is_done() { None } else { Some(wait) }
     }
 
-    /// Returns whether what the sandbox sent is still on its way.
+    /// Returns how much of what the sandbox sent has arrived, if there is more of it.
     #[must_use]
-    pub fn owes(&self) -> bool {
+    pub fn owes(&self) -> Option<u64> {
         let sent = match self.way {
             Way::Outward => &self.up,
             Way::Inward => &self.down,
         };
-        !sent.is_done()
+        (!sent.is_done()).then(|| sent.carried())
+    }
+
+    /// Has its end be a reset where something did not arrive.
+    pub fn cut(&self) {
+        if self.owes().is_some() {
+            let _: Option<Wait> = self.reset();
+        }
     }
 
     /// Writes down what it carried and gives back what it held.
@@ -232,10 +224,9 @@ impl Stream {
         Ok(())
     }
 
-    fn carry(&mut self, common: &mut Common<'_>, waits: &mut Vec<Wait>) -> Result<(), Errno> {
+    fn carry(&mut self, common: &mut Common<'_>) -> Result<Wait, Errno> {
         if common.means.now < self.begins {
-            waits.push(Wait::Until(self.begins));
-            return Ok(());
+            return Ok(Wait::Until(self.begins));
         }
         let [from_sandbox, to_sandbox] = common.links;
         let (up, down) = match self.way {
@@ -243,11 +234,11 @@ impl Stream {
             Way::Inward => (to_sandbox, from_sandbox),
         };
         // What the server said before it went away is worth more than what it will not hear.
-        waits.push(self.down.carry(&mut self.server, &mut self.client, (common.means, down.as_mut()))?);
-        if self.holds == Holds::Nothing {
-            waits.push(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?);
+        let wait = self.down.carry(&mut self.server, &mut self.client, (common.means, down.as_mut()))?;
+        if self.holds != Holds::Nothing {
+            return Ok(wait);
         }
-        Ok(())
+        Ok(wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?))
     }
 
     fn settle(&mut self, common: &mut Common<'_>) {

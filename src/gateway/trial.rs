@@ -200,7 +200,7 @@ fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
     let gateway = begin(&inside, &[to.port()], policy(&["127.0.0.2"], &[]));
     let server = thread::spawn(move || {
         let mut kept = Vec::new();
-        for stream in listener.incoming().take(100) {
+        for stream in listener.incoming().take(400) {
             let mut stream = stream.unwrap();
             stream.set_nonblocking(true).unwrap();
             // More than the sockets between hold, to who does not read.
@@ -213,7 +213,7 @@ fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
         kept
     });
     let before = resident();
-    let slow: Vec<_> = (0..100).map(|_| inside.connect(to)).collect();
+    let slow: Vec<_> = (0..400).map(|_| inside.connect(to)).collect();
     let mut quick = inside.connect(to);
     let said = bytes(3, 1_000_000);
     let copy = said.clone();
@@ -230,7 +230,7 @@ fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
     assert!(resident() < before + (32 << 20), "{} kB more", (resident() - before) >> 10);
     drop(slow);
     let ledger = gateway.finish();
-    assert_eq!(only(&ledger).2.count, 101);
+    assert_eq!(only(&ledger).2.count, 401);
 }
 
 fn resident() -> u64 {

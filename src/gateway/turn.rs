@@ -23,9 +23,8 @@ pub fn serve(mut state: State) -> Ledger {
         }
     }
     let_out(&mut state, &mut happened);
-    for key in state.streams.keys() {
-        state.end_stream(key);
-    }
+    state.cut_streams();
+    state.files.lower();
     state.record.close()
 }
 
@@ -33,14 +32,14 @@ pub fn serve(mut state: State) -> Ledger {
 fn let_out(state: &mut State, happened: &mut Vec<Happened>) {
     state.now_is(time::monotonic());
     let (end, mut still) = (state.now() + LAST, state.now());
-    let mut owed = u64::MAX;
+    let mut owed = (usize::MAX, 0);
     state.admit_last();
     while state.now() < end && state.now() < still + STILL {
         let owes = state.owes();
-        if owes == 0 {
+        if owes.0 == 0 {
             return;
         }
-        if owes < owed {
+        if owes != owed {
             (owed, still) = (owes, state.now());
         }
         if turn(state, happened, Some(Duration::from_millis(10))).is_err() {

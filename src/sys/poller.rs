@@ -117,14 +117,32 @@ impl Pipe {
     }
 }
 
-/// Lets this process open as many files as the machine lets it; returns how many.
+/// The limit on open files that was raised.
+#[derive(Debug)]
+pub struct Files {
+    before: Rlimit,
+    /// How many files may be open now.
+    pub most: u64,
+}
+
+/// Lets this process open as many files as the machine lets it, until that is taken back: what it starts later inherits
+/// its limits.
 #[must_use]
-pub fn open_as_many_files_as_may_be() -> u64 {
-    let now = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: now.maximum, maximum: now.maximum };
-    match rustix::process::setrlimit(Resource::Nofile, raised) {
-        Ok(()) => now.maximum.unwrap_or(u64::MAX),
-        Err(_) => now.current.unwrap_or(u64::MAX),
+pub fn raise_files() -> Files {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    let most = match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.maximum,
+        Err(_) => before.current,
+    };
+    Files { before, most: most.unwrap_or(u64::MAX) }
+}
+
+impl Files {
+    /// Takes it back. What is open stays open.
+    pub fn lower(&self) {
+        // A limit below the present one is never refused.
+        rustix::process::setrlimit(Resource::Nofile, self.before).ok();
     }
 }
 

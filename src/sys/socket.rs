@@ -19,6 +19,8 @@ pub enum Carries {
     Datagrams,
     /// Echo requests and their replies, for callers that `net.ipv4.ping_group_range` names.
     Echo,
+    /// ICMP as it comes (raw(7)), for callers with `CAP_NET_RAW`.
+    Icmp,
 }
 
 /// A datagram that came.
@@ -41,6 +43,8 @@ fn errno(error: rustix::io::Errno) -> Errno {
 pub fn open(carries: Carries, address: IpAddr) -> Sys<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, protocol) = match (carries, address) {
+        (Carries::Icmp, IpAddr::V4(_)) => (SocketType::RAW, Some(ipproto::ICMP)),
+        (Carries::Icmp, IpAddr::V6(_)) => (SocketType::RAW, Some(ipproto::ICMPV6)),
         (Carries::Stream, _) => (SocketType::STREAM, None),
         (Carries::Datagrams, _) => (SocketType::DGRAM, None),
         (Carries::Echo, IpAddr::V4(_)) => (SocketType::DGRAM, Some(ipproto::ICMP)),
@@ -102,6 +106,17 @@ pub fn only_v6(socket: impl AsFd) -> Sys<()> {
 /// Sends what is written without waiting for more (TCP_NODELAY); what a listener accepts inherits it.
 pub fn no_delay(socket: impl AsFd) -> Sys<()> {
     sockopt::set_tcp_nodelay(socket, true).map_err(errno)
+}
+
+/// Has a socket take new bytes only while fewer than `bytes` of the last ones have not been sent (TCP_NOTSENT_LOWAT of
+/// tcp(7)), however large its buffer has grown.
+pub fn keep_little_unsent(socket: impl AsFd, bytes: u32) -> Sys<()> {
+    let number = socket.as_fd().as_raw_fd();
+    let size = u32::try_from(size_of_val(&bytes)).unwrap_or(0);
+    let option = libc::TCP_NOTSENT_LOWAT;
+    // SAFETY: setsockopt(2) reads one live 32-bit number, as the size says.
+    let returned = unsafe { libc::setsockopt(number, libc::IPPROTO_TCP, option, (&raw const bytes).cast(), size) };
+    super::check(returned.into()).map(drop)
 }
 
 /// Has the end of the socket be a reset (SO_LINGER of no time).

