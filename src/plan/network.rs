@@ -2,12 +2,13 @@
 //! sbx, and by which rules sbx lets it out. What those rules mean is the gateway's affair.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Inputs;
 use crate::plan::way::{Deed, Published};
 use crate::plan::{MapWriter, Op, Step};
-use crate::spec::{Mount, Network, Rules, Spec};
+use crate::spec::{HostPattern, Mount, Network, Ports, Rules, Spec};
 use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -70,9 +71,28 @@ pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
     let step = |deed| Step { op: Op::Way(deed), origin: network.origin };
     vec![
         step(Deed::AnyAddress { families: way.families.clone() }),
-        step(Deed::Intercept { besides: way.bridge.iter().filter_map(|bridge| bridge.address).collect() }),
+        step(Deed::Intercept {
+            host: host_loopback(&way.rules),
+            besides: way.bridge.iter().filter_map(|bridge| bridge.address).collect(),
+        }),
         step(Deed::OpenInlets { families: way.families, published: way.published }),
     ]
+}
+
+/// Returns what of the loopback's addresses the rules write out.
+fn host_loopback(rules: &Rules) -> Vec<(IpAddr, u8, RangeInclusive<u16>)> {
+    let mut found = Vec::new();
+    for rule in &rules.allow {
+        let HostPattern::Block(block) = &rule.value.host else { continue };
+        if block.network().is_loopback() {
+            let ranges = match &rule.value.ports {
+                Ports::All => vec![1..=u16::MAX],
+                Ports::Some(ranges) => ranges.clone(),
+            };
+            found.extend(ranges.into_iter().map(|ports| (block.network(), block.prefix(), ports)));
+        }
+    }
+    found
 }
 
 /// Returns the step by which the command may ping; not where its network is made later, when the host is gone.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use crate::sys::net::Family;
 
@@ -19,8 +20,9 @@ pub enum Published {
 pub enum Deed {
     /// Makes every address one of `lo`'s own, so that whatever is sent anywhere arrives here.
     AnyAddress { families: Vec<Family> },
-    /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these.
-    Intercept { besides: Vec<(IpAddr, u8)> },
+    /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these
+    /// `besides`. What of the loopback a rule writes out is the host's.
+    Intercept { host: Vec<(IpAddr, u8, RangeInclusive<u16>)>, besides: Vec<(IpAddr, u8)> },
     /// Lets the command ping (`ping_group_range` of icmp(7)), where the kernel's files can be written to.
     AllowPings,
     /// Makes ready the interface by which the sandbox is on a bridge, which sbx has made.
@@ -50,7 +52,10 @@ impl fmt::Display for Deed {
             Self::AnyAddress { families } => {
                 families.iter().try_for_each(|family| write!(f, " {}", everything(*family)))
             }
-            Self::Intercept { besides } => besides.iter().try_for_each(|it| write!(f, " besides={}", block(it))),
+            Self::Intercept { host, besides } => {
+                host.iter().try_for_each(|it| write!(f, " host={}", ports(it)))?;
+                besides.iter().try_for_each(|it| write!(f, " besides={}", block(it)))
+            }
             Self::AllowPings => Ok(()),
             Self::JoinBridge { name, address } => {
                 write!(f, " {name}")?;
@@ -92,6 +97,12 @@ pub fn everything(family: Family) -> &'static str {
         Family::V4 => "0.0.0.0/0",
         Family::V6 => "::/0",
     }
+}
+
+/// Writes a block with its ports as `127.0.0.1/32:80-90`.
+#[must_use]
+pub fn ports((address, prefix, ports): &(IpAddr, u8, RangeInclusive<u16>)) -> String {
+    format!("{address}/{prefix}:{}-{}", ports.start(), ports.end())
 }
 
 /// Writes a block as `10.0.0.0/8`.

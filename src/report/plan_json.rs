@@ -209,7 +209,8 @@ fn out(deed: &way::Deed) -> Value {
         way::Deed::AnyAddress { families } => {
             json!({"routes": families.iter().map(|it| way::everything(*it)).collect::<Vec<_>>()})
         }
-        way::Deed::Intercept { besides } => json!({"besides": besides.iter().map(way::block).collect::<Vec<_>>()}),
+        way::Deed::Intercept { host, besides } => json!({
+            "host": host.iter().map(way::ports).collect::<Vec<_>>(), "besides": besides.iter().map(way::block).collect::<Vec<_>>()}),
         way::Deed::OpenInlets { families, published } => json!({
             "families": families.iter().map(|it| way::word(*it)).collect::<Vec<_>>(), "published": published.as_str(),
         }),

@@ -2,6 +2,7 @@
 //! by the child as they are. Nothing here is read back, and nothing sends.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 
 use crate::plan::network::{MARK, PORT};
 use crate::sys::net::Family;
@@ -103,14 +104,23 @@ pub fn any_address(families: &[Family]) -> Messages {
 }
 
 /// Leads TCP and UDP to any address to the inlets at [`PORT`], but for what goes to the loopback's own addresses and
-/// to those `besides`; and silences the kernel's answers to pings of addresses that are `lo`'s only by route.
+/// to those `besides`; of the loopback's, too, what is in `host`. And silences the kernel's answers to pings of
+/// addresses that are `lo`'s only by route.
 #[must_use]
-pub fn intercept(besides: &[(IpAddr, u8)]) -> Messages {
+pub fn intercept(host: &[(IpAddr, u8, RangeInclusive<u16>)], besides: &[(IpAddr, u8)]) -> Messages {
     let mut messages = Messages::default();
     batch(&mut messages, 0x10);
     nft(&mut messages, (NEW_TABLE, CREATE), |messages| messages.name(1, TABLE));
     chain(&mut messages, ARRIVING, (0, -150));
     chain(&mut messages, LEAVING, (3, 0));
+    for (address, prefix, ports) in host {
+        proxied(&mut messages, |rule| {
+            destination(rule, (*address, *prefix));
+            payload(rule, 2, (2, 2));
+            compare(rule, AT_LEAST, &ports.start().to_be_bytes());
+            compare(rule, AT_MOST, &ports.end().to_be_bytes());
+        });
+    }
     let own = [(IpAddr::V4(Ipv4Addr::LOCALHOST), 8), (IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 128)];
     for block in own.iter().chain(besides) {
         rule(&mut messages, ARRIVING, |rule| {
@@ -129,19 +139,25 @@ pub fn intercept(besides: &[(IpAddr, u8)]) -> Messages {
         compare(rule, EQUAL, &MARK.to_ne_bytes());
         verdict(rule, RETURN);
     });
-    for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP] {
-        rule(&mut messages, ARRIVING, |rule| {
-            meta(rule, META_L4PROTO);
-            compare(rule, EQUAL, &protocol.to_ne_bytes()[..1]);
-            transparent_proxy(rule);
-        });
-    }
+    proxied(&mut messages, |_| ());
     for echo in [ECHO_REPLY, ECHO_REPLY_6] {
         silence(&mut messages, &echo);
     }
     messages.acknowledge();
     batch(&mut messages, 0x11);
     messages
+}
+
+/// Two rules, for TCP and UDP, that lead to the inlets what `which` lets through.
+fn proxied(messages: &mut Messages, which: impl Fn(&mut Messages)) {
+    for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP] {
+        rule(messages, ARRIVING, |rule| {
+            meta(rule, META_L4PROTO);
+            compare(rule, EQUAL, &protocol.to_ne_bytes()[..1]);
+            which(rule);
+            transparent_proxy(rule);
+        });
+    }
 }
 
 const TABLE: &str = "sbx";
@@ -158,6 +174,8 @@ const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
+const AT_MOST: u32 = 3;
+const AT_LEAST: u32 = 5;
 /// NFT_RETURN, NF_DROP.
 const RETURN: i32 = -5;
 const DROP: i32 = 0;
@@ -324,7 +342,10 @@ mod tests {
 
     #[test]
     fn messages_say_how_long_they_are() {
-        for messages in [any_address(&[Family::V4, Family::V6]), intercept(&[("10.88.0.0".parse().unwrap(), 13)])] {
+        for messages in [
+            any_address(&[Family::V4, Family::V6]),
+            intercept(&[("127.0.0.1".parse().unwrap(), 32, 80..=90)], &[("10.88.0.0".parse().unwrap(), 13)]),
+        ] {
             let mut rest = messages.bytes.as_slice();
             let (mut count, mut asked) = (0, 0);
             while let Some(length) = rest.first_chunk::<4>() {

@@ -30,9 +30,9 @@ pub fn freeze(plan: &Plan, deed: &Deed, address: Option<(Ipv4Addr, u8)>) -> Resu
     let route = |messages| Act::AskKernel { protocol: libc::NETLINK_ROUTE, messages };
     Ok(Some(match deed {
         Deed::AnyAddress { families } => route(netlink::any_address(families)),
-        Deed::Intercept { besides } => {
+        Deed::Intercept { host, besides } => {
             let own = address.map(|(address, prefix)| vec![(IpAddr::V4(address), prefix)]);
-            let messages = netlink::intercept(own.as_ref().unwrap_or(besides));
+            let messages = netlink::intercept(host, own.as_ref().unwrap_or(besides));
             Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages }
         }
         Deed::JoinBridge { .. } => return Ok(address.map(|address| route(links::ready(address)))),

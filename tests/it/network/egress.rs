@@ -99,6 +99,20 @@ fn the_hosts_loopback_and_link_local_are_out_of_reach_unless_written_out() {
 }
 
 #[test]
+fn the_hosts_loopback_is_reached_where_a_rule_writes_it_out() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    for address in ["127.0.0.1:7002", "[::1]:7002", "127.0.0.1:7003"] {
+        serve(address, echo);
+    }
+    let ask = "import socket,sys\nfor a in (('127.0.0.1', 7002), ('::1', 7002), ('127.0.0.1', 7003)):\n  try:\n    s=socket.create_connection(a,3); s.send(b'x'); print(s.recv(1))\n  except OSError as e: print('refused')\n";
+    for who in Who::all() {
+        let sbx =
+            Sbx::new(who).spec("network egress { allow \"127.0.0.1:7002\" \"[::1]:7002\" }").stdin(ask.as_bytes());
+        assert_eq!(sbx.cmd(&["python3", "-"]).run().ok(), "b'x'\nb'x'\nrefused");
+    }
+}
+
+#[test]
 fn what_runs_inside_is_reached_inside() {
     for who in Who::all() {
         let line = "python3 -c \"
