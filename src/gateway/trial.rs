@@ -207,7 +207,7 @@ fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
             stream.set_nonblocking(true).unwrap();
             // More than one hold between takes, to who does not read; what sockets take is the machine's.
             let filler = vec![7u8; 1 << 20];
-            stream.write(&filler).ok();
+            assert!(stream.write(&filler).unwrap() > 0);
             kept.push(stream);
         }
         let (mut stream, _) = listener.accept().unwrap();
