@@ -99,3 +99,4 @@ pub mod report;
 pub mod app;
 pub mod cli;
 pub mod cli_image;
+pub mod cli_spec;

@@ -7,10 +7,13 @@ pub mod configure;
 pub mod deliver;
 pub mod diff;
 pub mod edit;
+pub mod extended;
 pub mod extract;
+pub mod fmt;
 pub mod gather;
 pub mod image;
 pub mod image_text;
+pub mod init;
 pub mod inspect;
 pub mod machine;
 pub mod network;
@@ -18,12 +21,15 @@ pub mod prepare;
 pub mod profile;
 pub mod progress;
 pub mod reenter;
+pub mod replace;
 pub mod request;
 pub mod run;
 pub mod script;
+pub mod sight;
 pub mod source;
 pub mod stages;
 pub mod store;
+pub mod tend;
 pub mod trusted;
 pub mod watch_network;
 
@@ -40,7 +46,7 @@ pub struct Refusal {
 impl Refusal {
     /// Returns a refusal that says `error` and where it comes from.
     #[must_use]
-    pub fn new(error: &Error, source: Option<crate::report::SpecText<'_>>) -> Self {
+    pub fn new(error: &Error, source: Option<crate::units::SpecText<'_>>) -> Self {
         let text = crate::report::text::text(error, source, colour());
         Self { text, status: crate::report::exit::error_status(error) }
     }

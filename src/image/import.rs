@@ -51,9 +51,6 @@ impl Import<'_> {
                 return Err(error);
             }
         };
-        let path = temporary.path();
-        let written = file::open(&path, file::Access::Directory).and_then(file::sync_file_system);
-        written.map_err(|errno| failed("write back", &path, &errno.into()))?;
         for (path, extracted) in &made {
             let name = Name::Layer(&extracted.diff_id);
             self.store.keep(path, (name, self.ownership), (&extracted.skipped, extracted.below))?;
@@ -123,7 +120,11 @@ impl Import<'_> {
         Ok(worker::Request {
             layers: layers.collect::<Result<_>>()?,
             whiteouts: self.whiteouts == Whiteouts::Hide,
-            owned: self.ownership == Ownership::Archive,
+            owned: self.ownership != Ownership::Caller,
+            range: match self.ownership {
+                Ownership::Range(range) => Some(range),
+                Ownership::Archive | Ownership::Caller => None,
+            },
             entries,
             unpacked,
             ratio,

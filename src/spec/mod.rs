@@ -2,6 +2,7 @@
 //! remembers where it was written. Nothing here has looked at the machine.
 
 mod agree;
+mod assemble;
 mod capability;
 pub mod carried;
 mod character;
@@ -14,14 +15,21 @@ mod decode_process;
 mod decode_seccomp;
 pub mod destination;
 pub mod diagnostic;
+pub mod extend;
+mod flat;
+pub mod format;
+pub mod input;
 mod landlock;
+mod layout;
 mod limits;
 mod literal;
 mod network;
 #[cfg(test)]
 mod oracle;
+pub mod param;
 pub mod parse;
 mod read;
+pub mod relocate;
 mod rootfs;
 mod scan;
 mod seccomp;

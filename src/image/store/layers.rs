@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
-use crate::image::store::{Store, failed};
+use crate::image::store::{Store, boot, failed};
 use crate::image::tree::Ownership;
 use crate::image::{InUse, Skipped, seal};
 
@@ -23,6 +23,15 @@ pub(in crate::image) enum Name<'a> {
     Layer(&'a Digest),
     /// The "chain id" of several layers, config.md of the OCI image specification.
     Root(&'a Digest),
+}
+
+impl<'a> Name<'a> {
+    fn parts(self) -> (&'static str, &'a Digest) {
+        match self {
+            Self::Layer(digest) => ("layers", digest),
+            Self::Root(digest) => ("roots", digest),
+        }
+    }
 }
 
 /// A tree that is whole.
@@ -65,6 +74,9 @@ impl Store {
         });
         let (bytes, used) = read.map_err(|error| failed("read", &note, &error))?;
         let Some((skipped, below)) = numbers(&bytes) else { return Ok(None) };
+        if !boot_of(&bytes).is_some_and(|made| boot::holds(&path, made)) {
+            return Ok(None);
+        }
         let now = SystemTime::now();
         if now.duration_since(used).is_ok_and(|age| age > DAY) {
             // Only `sbx image prune --older-than` asks for it.
@@ -74,8 +86,8 @@ impl Store {
         Ok(Some(Kept { root: path.join("rootfs"), skipped, below, in_use }))
     }
 
-    /// Gives the directory `made`, in which the tree is `rootfs`, its name. The caller has had the file system
-    /// written back. Another run may have been faster: then that one stays.
+    /// Gives the directory `made`, in which the tree is `rootfs`, its name. The caller has
+    /// [`Store::settle_later`] called when all are kept. Another run may have been faster: then that one stays.
     ///
     /// # Errors
     /// A file that cannot be written or renamed.
@@ -86,9 +98,10 @@ impl Store {
         (skipped, below): (&Skipped, u64),
     ) -> Result<()> {
         let note = made.join("skipped");
-        let text = seal::seal(&format!("{} {} {} {below}\n", skipped.devices, skipped.set_id, skipped.attributes));
-        let written = std::fs::write(&note, text).and_then(|()| File::open(&note)?.sync_all());
-        written.map_err(|error| failed("write", &note, &error))?;
+        let Skipped { devices, set_id, attributes } = skipped;
+        let made_in = boot::boot();
+        let text = seal::seal(&format!("{devices} {set_id} {attributes} {below} {made_in}\n"));
+        std::fs::write(&note, text).map_err(|error| failed("write", &note, &error))?;
         let place = self.place_of(name, ownership);
         match std::fs::rename(made, &place) {
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
@@ -99,8 +112,8 @@ impl Store {
             }
             other => other.map_err(|error| failed("rename to", &place, &error))?,
         }
-        let above = place.parent().unwrap_or(&self.root);
-        File::open(above).and_then(|above| above.sync_all()).map_err(|error| failed("write back", above, &error))
+        // Where boots cannot be told apart, nothing counts that is not on the disk.
+        if made_in == boot::UNKNOWN { self.settle() } else { Ok(()) }
     }
 
     /// Takes a tree away, unless a sandbox runs in it.
@@ -133,15 +146,29 @@ impl Store {
 
     /// Returns where the tree of `name` lies, if it does.
     pub(in crate::image) fn place_of(&self, name: Name<'_>, ownership: Ownership) -> PathBuf {
-        let flavour = match ownership {
-            Ownership::Archive => "owned",
-            Ownership::Caller => "squashed",
+        let (section, digest) = name.parts();
+        self.root.join(section).join(format!("{}.{}", digest.hex(), ownership.flavour()))
+    }
+
+    /// Returns in which flavours there is a tree of `name`.
+    ///
+    /// # Errors
+    /// A store that cannot be listed.
+    pub(in crate::image) fn flavours(&self, name: Name<'_>) -> Result<Vec<Ownership>> {
+        let (section, digest) = name.parts();
+        let of_digest = |name: &String| {
+            let (own, flavour) = name.split_once('.')?;
+            Ownership::of_flavour(flavour).filter(|_| own == digest.hex())
         };
-        let (section, digest) = match name {
-            Name::Layer(digest) => ("layers", digest),
-            Name::Root(digest) => ("roots", digest),
-        };
-        self.root.join(section).join(format!("{}.{flavour}", digest.hex()))
+        Ok(self.list(section)?.iter().filter_map(of_digest).collect())
+    }
+
+    /// Returns whether files in it belong to subordinate ids of its owner.
+    ///
+    /// # Errors
+    /// A store that cannot be listed.
+    pub fn has_ranges(&self) -> Result<bool> {
+        Ok(self.list("layers")?.iter().any(|name| name.contains(".range-")))
     }
 }
 
@@ -152,4 +179,9 @@ pub(in crate::image) fn numbers(bytes: &[u8]) -> Option<(Skipped, u64)> {
     let mut next = || numbers.next()?.ok();
     let (devices, set_id, attributes, below) = (next()?, next()?, next()?, next()?);
     Some((Skipped { devices, set_id, attributes }, below))
+}
+
+/// Returns the boot in which the tree of a note was made.
+pub(super) fn boot_of(bytes: &[u8]) -> Option<&str> {
+    seal::unseal(std::str::from_utf8(bytes).ok()?)?.split_whitespace().nth(4)
 }
