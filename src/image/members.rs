@@ -7,7 +7,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::pax::{self, Pax};
-use crate::image::sparse::{Known, Lines, Map, Sparse};
+use crate::image::sparse::{Extent, Known, Lines, Map, Sparse};
 use crate::sys::file::{Owner, Time};
 
 const BLOCK: usize = 512;
@@ -23,13 +23,6 @@ pub(super) enum MemberKind {
     Hardlink,
     Fifo,
     Device,
-}
-
-/// A run of bytes of a file; what lies between two is a hole.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) length: u64,
 }
 
 /// One member; its contents, those of the extents back to back, come next in the stream.
