@@ -16,6 +16,7 @@ pub mod image_text;
 pub mod init;
 pub mod inspect;
 pub mod machine;
+pub mod network;
 pub mod prepare;
 pub mod profile;
 pub mod progress;
@@ -30,6 +31,7 @@ pub mod stages;
 pub mod store;
 pub mod tend;
 pub mod trusted;
+pub mod watch_network;
 
 use crate::error::{Error, Kind, exit};
 

@@ -75,8 +75,9 @@ fn namespaces(spec: &Spec, out: &mut Findings) {
         out.push(finding.help(add(Namespace::Time)));
     }
     match (&spec.network, new(Namespace::Net)) {
-        (Some(network), false) if network.value == Network::None => {
-            let finding = Finding::new(place(network), "`network none` needs the namespace `net`");
+        (Some(network), false) if network.value != Network::Host => {
+            let message = format!("`network {}` needs the namespace `net`", network.value.as_str());
+            let finding = Finding::new(place(network), message);
             out.push(finding.label("contradicts `namespaces`").help(add(Namespace::Net)));
         }
         (Some(network), true) if network.value == Network::Host => {
