@@ -8,11 +8,12 @@ use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
     Ids, Init, Namespace, Namespaces, Network, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who,
-    Writable, decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp, value_rootfs,
+    Writable, decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp, decode_test,
+    value_rootfs,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 24] = [
+const NODES: [&str; 25] = [
     "rootfs",
     "namespaces",
     "user",
@@ -37,22 +38,35 @@ const NODES: [&str; 24] = [
     "collect",
     "report",
     "best-effort",
+    "test",
 ];
 
-const REPEATABLE: [&str; 4] = ["env", "pass-env", "secret", "collect"];
+const REPEATABLE: [&str; 5] = ["env", "pass-env", "secret", "collect", "test"];
 
 /// Returns what `nodes` say. With findings, what could be read of it.
 pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
+    section(nodes.iter(), ("", &NODES), out)
+}
+
+/// The same for the nodes within `owner`, which is empty at the top; only `words` may stand there.
+pub(crate) fn section<'n, 't: 'n>(
+    nodes: impl Iterator<Item = &'n Node<'t>>,
+    (owner, words): (&str, &[&'static str]),
+    out: &mut Findings,
+) -> Spec {
     let mut spec = Spec::default();
     let mut seen: Vec<&str> = Vec::new();
-    for node in nodes.iter().filter(|node| !node.name.is_empty()) {
+    for node in nodes.filter(|node| !node.name.is_empty()) {
         let name = node.name.as_ref();
         if out.is_full() {
             break;
         }
-        if !NODES.contains(&name) {
-            let message = format!("unknown node `{}`", shorten(name));
-            let mut finding = unknown(node.name_span, message, name, NODES.into_iter());
+        if !words.contains(&name) {
+            let message = match owner {
+                "" => format!("unknown node `{}`", shorten(name)),
+                owner => format!("`{owner}` has no child `{}`", shorten(name)),
+            };
+            let mut finding = unknown(node.name_span, message, name, words.iter().copied());
             if let Some((parent, example)) = misplaced(name) {
                 finding = finding.help(format!("`{name}` belongs into `{parent}`: `{parent} {{ {example} }}`"));
             }
@@ -80,6 +94,7 @@ fn misplaced(name: &str) -> Option<(&'static str, &'static str)> {
         "cpu" => ("limits", "cpu 1.5"),
         "pids" => ("limits", "pids 256"),
         "wall" => ("limits", "wall \"5m\""),
+        "expect" => ("test", "expect { exit 0; }"),
         _ => return None,
     })
 }
@@ -127,6 +142,16 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             let choices = Profile::ALL.map(|it| (it.as_str(), it));
             let profile = reader.argument("`default`, `strict` or `compat`").and_then(|it| reader.choice(it, &choices));
             spec.profile = profile.map(|it| reader.spanned(it));
+        }
+        "test" => {
+            if let Some(test) = decode_test::test(&mut reader) {
+                if spec.tests.iter().any(|other| other.value.name == test.name) {
+                    let message = format!("the test `{}` comes twice", test.name);
+                    reader.out.push(Finding::new(reader.node.span, message).label("the second one"));
+                }
+                spec.tests.push(reader.spanned(test));
+            }
+            children = Children::Read;
         }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
         "tty" => {

@@ -11,10 +11,12 @@ mod decode_limits;
 mod decode_mounts;
 mod decode_process;
 mod decode_seccomp;
+mod decode_test;
 pub mod diagnostic;
 mod landlock;
 mod limits;
 mod literal;
+mod merge;
 #[cfg(test)]
 mod oracle;
 pub mod parse;
@@ -23,15 +25,18 @@ mod rootfs;
 mod scan;
 mod seccomp;
 mod syscall;
+mod test;
 mod tree;
 pub mod value;
 pub mod value_rootfs;
+pub mod value_test;
 
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
 pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use syscall::Syscall;
+pub use test::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Test, TextRule};
 
 use crate::units::{AbsPath, Bytes, Spanned};
 
@@ -66,6 +71,8 @@ pub struct Spec {
     pub collect: Vec<Spanned<Collect>>,
     pub report: Option<Spanned<ReportTarget>>,
     pub best_effort: Vec<Spanned<Feature>>,
+    /// In the order written; a name may come only once.
+    pub tests: Vec<Spanned<Test>>,
 }
 
 /// A path in the host's tree as written: absolute, relative to the spec's
