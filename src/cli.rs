@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use crate::cli_image::{Append, Image, ImageVerb, Place};
+pub use crate::cli_test::Test;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -50,6 +51,9 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Run the tests of specs, each in a sandbox of its own
+    #[command(after_help = crate::cli_test::EXIT_CODES)]
+    Test(Test),
     /// List what the runs of a spec have changed in its root, where `upper` keeps it: added, modified, deleted
     Diff {
         /// The spec; `-` is standard input

@@ -34,6 +34,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
         Verb::Check { specs } => app::check::check(specs).map(|text| Done { text, status: 0 }),
+        Verb::Test(arguments) => app::test::test(arguments),
         Verb::Plan { request, json } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
         }

@@ -23,6 +23,10 @@ pub mod script;
 pub mod source;
 pub mod stages;
 pub mod store;
+pub mod test;
+pub mod test_case;
+pub mod test_display;
+pub mod test_suite;
 pub mod trusted;
 
 use crate::error::{Error, Kind, exit};

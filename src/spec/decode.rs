@@ -8,8 +8,7 @@ use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
     Ids, Init, Namespace, Namespaces, Network, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who,
-    Writable, decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp, decode_test,
-    value_rootfs,
+    Writable, decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp, decode_test, value_rootfs,
 };
 
 /// All nodes of the language, in the order of the reference.
