@@ -9,6 +9,7 @@ pub mod diff;
 pub mod edit;
 pub mod extract;
 pub mod gather;
+pub mod github;
 pub mod image;
 pub mod image_text;
 pub mod inspect;

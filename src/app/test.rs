@@ -5,10 +5,10 @@ use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::run::Done;
-use crate::app::test_case::Runner;
+use crate::app::test_case::{Reports, Runner};
 use crate::app::test_display::Display;
 use crate::app::test_suite::{Changes, Suite};
-use crate::app::{Refusal, colour};
+use crate::app::{Refusal, colour, github};
 use crate::cli;
 use crate::error::{Error, Kind, Result, exit};
 use crate::plan::facts::Accounting;
@@ -19,9 +19,7 @@ use crate::spec::value;
 use crate::testing::choose::{available, fits, jobs, shuffle};
 use crate::testing::judge::Snapshots;
 use crate::testing::tell::Teller;
-use crate::testing::{
-    AfterFailure, Case, Event, Options, Record, Results, Tally, annotate, discover, junit, lines, pool,
-};
+use crate::testing::{AfterFailure, Case, Event, Options, Record, Results, Tally, discover, junit, lines, pool};
 use crate::units::Origin;
 
 /// Runs the tests that `arguments` choose.
@@ -41,19 +39,24 @@ pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
     pool::prepare().map_err(refuse)?;
     suite.gather(&order, &arguments.place)?;
     let scratch = Scratch::make().map_err(refuse)?;
-    let (results, trouble) = run(arguments, (&suite, &order), &scratch.0).map_err(refuse)?;
+    let github = github::Log::pause().map_err(refuse)?;
+    let ran = run(arguments, (&suite, &order), &scratch.0);
     drop(scratch);
-    let mut text = trouble;
+    let told = ran.as_ref().map(|(results, _)| Teller { cases: &suite.cases, colour: colour() }.summary(results));
+    std::io::stderr().write_all(told.unwrap_or_default().as_bytes()).ok();
+    github.iter().for_each(github::Log::resume);
+    let (results, mut text) = ran.map_err(refuse)?;
     if let Some((file, path)) = &mut xml {
         let document = junit::document(&suite.cases, &results).map_err(std::io::Error::other);
         if let Err(source) = document.and_then(|document| replace(file, &document)) {
             text.push_str(&refuse(Error::io(format_args!("cannot write `{}`", path.display()), &source)).text);
         }
     }
-    text.push_str(&on_github(&suite.cases, &results));
+    if let Some(log) = github {
+        text.push_str(&log.tell(&suite.cases, &results));
+    }
     let status = if text.is_empty() { status(&results) } else { exit::SBX };
-    let told = Teller { cases: &suite.cases, colour: colour() }.summary(&results);
-    Ok(Done { text: told + &text, status })
+    Ok(Done { text, status })
 }
 
 /// Returns the exit status: that of a failure before that of what could not be run, which git-bisect(1) skips.
@@ -73,9 +76,12 @@ fn changes(arguments: &cli::Test) -> Result<Changes> {
             Error::new(Kind::Usage, format!("`--timeout {}`: {why}", text.escape_debug())).at(Origin::CommandLine)
         })
     });
-    let read = arguments.json || arguments.junit.is_some();
-    let accounting = if read { Accounting::IfAvailable } else { Accounting::NotWanted };
+    let accounting = if read_by_programs(arguments) { Accounting::IfAvailable } else { Accounting::NotWanted };
     Ok(Changes { timeout: timeout.transpose()?, accounting })
+}
+
+fn read_by_programs(arguments: &cli::Test) -> bool {
+    arguments.json || arguments.junit.is_some()
 }
 
 /// Returns which cases are run, in their order.
@@ -113,7 +119,8 @@ fn list(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> std::result::
 fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path) -> Result<(Results, String)> {
     let cases = &suite.cases;
     let snapshots = if arguments.update { Snapshots::Update } else { Snapshots::Compare };
-    let runner = Runner { suite, snapshots, scratch: scratch.to_owned() };
+    let reports = if read_by_programs(arguments) { Reports::Wanted } else { Reports::NotWanted };
+    let runner = Runner { suite, snapshots, reports, scratch: scratch.to_owned() };
     let options = Options {
         jobs: wanted_jobs(arguments, cases, order),
         retries: arguments.retries,
@@ -213,23 +220,6 @@ fn replace(file: &mut File, content: &[u8]) -> std::io::Result<()> {
     file.write_all(content)
 }
 
-/// Tells GitHub where it runs there; returns what stood in the way.
-fn on_github(cases: &[Case], results: &Results) -> String {
-    if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
-        return String::new();
-    }
-    let root = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-    let annotations = annotate::annotations(cases, results, root.as_deref());
-    std::io::stderr().write_all(annotations.as_bytes()).ok();
-    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else { return String::new() };
-    let summary = annotate::summary(cases, results);
-    let written = File::options().append(true).create(true).open(&path);
-    match written.and_then(|mut file| file.write_all(summary.as_bytes())) {
-        Ok(()) => String::new(),
-        Err(source) => Refusal::new(&Error::io(format_args!("cannot write `{}`", path.display()), &source), None).text,
-    }
-}
-
 /// A directory of this call only, removed at its end.
 struct Scratch(PathBuf);
 
@@ -237,7 +227,9 @@ impl Scratch {
     fn make() -> Result<Self> {
         let name = group_name::new()
             .map_err(|errno| Error::new(Kind::Host, "cannot get a random number").with_errno(errno as i32))?;
-        let path = std::env::temp_dir().join(name);
+        // A relative one would be relative to the spec, where a spec names it.
+        let path = std::path::absolute(std::env::temp_dir().join(name))
+            .map_err(|source| Error::io("cannot look up the working directory", &source))?;
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path).map_err(|source| {

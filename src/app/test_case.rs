@@ -24,8 +24,16 @@ const FILE_MAX: u64 = 16 << 20;
 pub struct Runner<'a> {
     pub suite: &'a Suite,
     pub snapshots: Snapshots,
+    pub reports: Reports,
     /// A directory of this call, for what goes into and comes out of sandboxes.
     pub scratch: PathBuf,
+}
+
+/// Whether anybody reads the report of each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reports {
+    Wanted,
+    NotWanted,
 }
 
 impl Runner<'_> {
@@ -88,9 +96,11 @@ impl Runner<'_> {
         };
         let path = self.suite.cases[case].snapshot.as_deref();
         let mut answer = judge::judge(&prepared.expect, &evidence, (path, self.snapshots));
-        // The answer has them already.
-        (report.output.stdout, report.output.stderr) = (None, None);
-        answer.report = report.to_line().ok().and_then(|line| String::from_utf8(line).ok());
+        if self.reports == Reports::Wanted {
+            // The answer has them already.
+            (report.output.stdout, report.output.stderr) = (None, None);
+            answer.report = report.to_line().ok().and_then(|line| String::from_utf8(line).ok());
+        }
         answer
     }
 }
@@ -111,7 +121,7 @@ fn decide(spec: &Spec, ground: &Ground) -> Result<Plan> {
 
 /// Returns the spec of a case with what it reads, and the files that are looked at taken out.
 fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
-    let mut spec = prepared.spec.clone();
+    let mut spec = Spec::clone(&prepared.spec);
     let outside = |path: PathBuf| HostPath(path.to_string_lossy().into_owned());
     if let Some(text) = &prepared.stdin {
         let path = place.join("stdin");

@@ -2,6 +2,7 @@
 //! Nothing is run here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::gather::{self, Gathered};
@@ -36,8 +37,8 @@ pub struct Prepared {
     pub text: usize,
     /// Of the `test` node.
     pub origin: Origin,
-    /// The test over its file.
-    pub spec: Spec,
+    /// The test over its file, one for all that are alike: each page of it is in the table that every fork copies.
+    pub spec: Arc<Spec>,
     pub stdin: Option<String>,
     pub expect: Expect,
     pub accounting: Accounting,
@@ -106,6 +107,8 @@ impl Suite {
                 shorten(&mut merged.limits, timeout);
             }
             let expect = test.value.expect.clone();
+            let alike = self.prepared.last().filter(|last| *last.spec == merged).map(|last| last.spec.clone());
+            let merged = alike.unwrap_or_else(|| Arc::new(merged));
             let figures = expect.memory.is_some() || expect.cpu_time.is_some();
             self.cases.push(Case {
                 spec: text.name.clone(),

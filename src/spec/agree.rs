@@ -39,7 +39,8 @@ fn expectations(spec: &Spec, test: &Spanned<Test>, out: &mut Findings) {
     let Test { name, expect, .. } = &test.value;
     let source = spec.rootfs.as_ref().map(|it| &it.value.source);
     let of_image = !matches!(source, None | Some(RootfsSource::Host | RootfsSource::Scratch));
-    if spec.command.is_none() && !of_image {
+    // One with a mistake is there all the same.
+    if spec.command.is_none() && !of_image && out.is_empty() {
         let finding = Finding::new(place(test), format!("the test `{name}` has no command")).label("nothing to run");
         out.push(finding.help("write `command` into it, or at the top of the file"));
     }
