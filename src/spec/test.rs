@@ -41,7 +41,7 @@ pub enum TextRule {
     /// To the last byte.
     Exactly(String),
     Contains(String),
-    /// A pattern of the crate `regex-lite` that can be compiled; it matches anywhere.
+    /// A pattern of the crate `regex-lite` that can be compiled; it matches anywhere, `^` and `$` at lines.
     Matches(String),
     Empty,
     NotEmpty,

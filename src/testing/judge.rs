@@ -314,8 +314,10 @@ fn with_cut(message: String, cut: bool) -> String {
     if cut { format!("{message} (only its first {} are looked at)", Bytes(CAPTURE_MAX as u64)) } else { message }
 }
 
+/// `^` and `$` are the ends of lines, as in grep(1): what a command writes ends with a newline.
 fn matches(pattern: &str, text: &str) -> bool {
-    regex_lite::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+    let pattern = regex_lite::RegexBuilder::new(pattern).multi_line(true).build();
+    pattern.is_ok_and(|pattern| pattern.is_match(text))
 }
 
 /// Returns a time that was measured, in thousandths of a second.

@@ -65,7 +65,7 @@ fn what_cannot_be_run_is_told_before_anything_is() {
 fn a_filter_leaves_the_others_out() {
     let Some(who) = somebody() else { return };
     let sbx = tests(who, &[("a.sbx.kdl", TRIVIAL), ("b.sbx.kdl", TRIVIAL)]);
-    let ran = run(&sbx.flags(&["t", "-f", "a.sbx.kdl::two", "-f", "b::one", "-j1"]));
+    let ran = run(&sbx.flags(&["t", "-f", "a.sbx.kdl::two", "-f", "b.sbx::one", "-j1"]));
     assert_eq!((ran.code(), said(&ran, "PASS")), (0, vec!["two", "one"]), "{ran:?}");
     assert!(ran.stderr.contains("2 tests of 2 specs, 1 at once, 2 left out"), "{ran:?}");
 }
@@ -178,7 +178,7 @@ fn cases_of_one_image_share_it() {
     if !crate::fixture::has_rootfs() {
         return;
     }
-    let rootfs = crate::fixture::of(who).join("rootfs");
+    let rootfs = crate::fixture::of(who).join("root");
     let spec = format!(
         "rootfs \"{}\"\ntest \"a\" {{ command \"/bin/echo\" \"a\"; expect {{ stdout \"a\\n\"; }}; }}\n\
          test \"b\" {{ command \"/bin/sh\" \"-c\" \"touch /new && echo b\"; expect {{ stdout \"b\\n\"; file \"/new\"; }}; }}\n\

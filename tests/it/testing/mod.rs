@@ -14,7 +14,7 @@ use crate::harness::{Ran, Sbx, Who};
 fn tests(who: Who, files: &[(&str, &str)]) -> Sbx {
     let mut sbx = Sbx::new(who).dir("t").verb(&["test"]).env("TMPDIR", "tmp").dir("tmp");
     for (name, text) in files {
-        let text = format!("pass-env \"SBX_IT_MARK\"\n{text}");
+        let text = format!("{text}\npass-env \"SBX_IT_MARK\"\n");
         sbx = sbx.file(&format!("t/{name}"), text.as_bytes());
     }
     sbx

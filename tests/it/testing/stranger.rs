@@ -64,7 +64,7 @@ fn a_program_is_tested_mended_and_told_of() {
         }
         let ran = run(&sbx);
         assert_eq!((ran.code(), said(&ran, "FAIL")), (1, vec!["takes an empty file"]), "{ran:?}");
-        assert!(ran.stderr.contains("t/count.sbx.kdl:24:1: exit code 1, expected 0"), "{ran:?}");
+        assert!(ran.stderr.contains("t/count.sbx.kdl:22:1: exit code 1, expected 0"), "{ran:?}");
         assert!(ran.stderr.contains("3 tests run: 2 passed, 1 failed"), "{ran:?}");
         assert!(sbx.read("results.xml").contains("tests=\"3\"") && sbx.read("results.xml").contains("failures=\"1\""));
 
