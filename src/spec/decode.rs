@@ -44,18 +44,14 @@ const REPEATABLE: [&str; 5] = ["env", "pass-env", "secret", "collect", "test"];
 
 /// Returns what `nodes` say. With findings, what could be read of it.
 pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
-    section(nodes.iter(), ("", &NODES), out)
+    section(&nodes.iter().collect::<Vec<_>>(), ("", &NODES), out)
 }
 
 /// The same for the nodes within `owner`, which is empty at the top; only `words` may stand there.
-pub(crate) fn section<'n, 't: 'n>(
-    nodes: impl Iterator<Item = &'n Node<'t>>,
-    (owner, words): (&str, &[&'static str]),
-    out: &mut Findings,
-) -> Spec {
+fn section(nodes: &[&Node<'_>], (owner, words): (&str, &[&'static str]), out: &mut Findings) -> Spec {
     let mut spec = Spec::default();
     let mut seen: Vec<&str> = Vec::new();
-    for node in nodes.filter(|node| !node.name.is_empty()) {
+    for node in nodes.iter().filter(|node| !node.name.is_empty()) {
         let name = node.name.as_ref();
         if out.is_full() {
             break;
@@ -143,7 +139,7 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             spec.profile = profile.map(|it| reader.spanned(it));
         }
         "test" => {
-            if let Some(test) = decode_test::test(&mut reader) {
+            if let Some(test) = decode_test::test(&mut reader, section) {
                 if spec.tests.iter().any(|other| other.value.name == test.name) {
                     let message = format!("the test `{}` comes twice", test.name);
                     reader.out.push(Finding::new(reader.node.span, message).label("the second one"));

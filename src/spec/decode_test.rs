@@ -1,12 +1,11 @@
 //! Turns `test` nodes into types: what a case changes of its file, and what it expects. What came of a run is not
 //! its question.
 
-use crate::spec::decode;
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::{Entry, Node};
 use crate::spec::value::{self, form};
-use crate::spec::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Test, TextRule, value_test};
+use crate::spec::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Spec, Test, TextRule, value_test};
 use crate::units::{Origin, Spanned};
 
 /// The children of a test. Those that are not here belong to `sbx run` alone: where the report goes, what is
@@ -41,8 +40,11 @@ const EXPECTATIONS: [&str; 10] =
 /// Those that can be there more than once: all of them have to hold.
 const REPEATABLE: [&str; 3] = ["stdout", "stderr", "file"];
 
-/// Reads one `test`.
-pub(crate) fn test(reader: &mut Reader<'_, '_>) -> Option<Test> {
+/// Reads nodes as the top of a spec is read, where only some words may stand in a block of this name.
+type Section = fn(&[&Node<'_>], (&str, &[&'static str]), &mut Findings) -> Spec;
+
+/// Reads one `test`, whose own nodes are read by `section`.
+pub(crate) fn test(reader: &mut Reader<'_, '_>, section: Section) -> Option<Test> {
     let name = reader.argument_read("a name", value_test::test_name, "one line that says what holds");
     let Some(children) = &reader.node.children else {
         let finding = Finding::new(reader.node.span, "`test` needs a block").label("children are missing");
@@ -50,7 +52,8 @@ pub(crate) fn test(reader: &mut Reader<'_, '_>) -> Option<Test> {
         return None;
     };
     let is_own = |node: &&Node<'_>| !matches!(node.name.as_ref(), "stdin" | "expect");
-    let own = decode::section(children.iter().filter(is_own), ("test", &CHILDREN), reader.out);
+    let own: Vec<&Node<'_>> = children.iter().filter(is_own).collect();
+    let own = section(&own, ("test", &CHILDREN), reader.out);
     let stdin = once(children, "stdin", reader.out).and_then(|node| stdin(node, reader.out));
     let expect = once(children, "expect", reader.out).map(|node| expect(node, reader.out));
     Some(Test { name: name?, own, stdin, expect: expect.unwrap_or_default() })

@@ -58,11 +58,11 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_part_of_the_path_or_of_the_name() {
-        let case = case("dir/app.sbx.kdl", "says hello", None);
+        let case = case("dir/app.sbx", "says hello", None);
         for (filter, expected) in [
             ("hello", true),
             ("app", true),
-            ("dir/app.sbx.kdl::says hello", true),
+            ("dir/app.sbx::says hello", true),
             ("app::hello", true),
             ("hello::app", false),
             ("::says", true),

@@ -6,6 +6,7 @@ mod expectations;
 mod machinery;
 mod many;
 mod outputs;
+mod own;
 mod stranger;
 
 use crate::harness::{Ran, Sbx, Who};
