@@ -7,6 +7,7 @@ mod machinery;
 mod many;
 mod outputs;
 mod own;
+mod runners;
 mod stranger;
 
 use crate::harness::{Ran, Sbx, Who};
