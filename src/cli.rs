@@ -90,11 +90,17 @@ pub enum Verb {
     },
     /// Print the man page, in the source of man(7)
     Man,
-    // sbx starts itself with these two words, see `app::extract`.
+    // sbx starts itself with the first two words, see `app::extract`.
     #[command(hide = true)]
     ExtractLayers,
     #[command(hide = true)]
     PlaceLayers,
+    // And with this one, see `image::Store::settle_later`.
+    #[command(hide = true)]
+    SettleStore {
+        #[command(flatten)]
+        store: Place,
+    },
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -53,6 +53,10 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::ExtractLayers => app::extract::confine(),
         Verb::PlaceLayers => app::extract::place(),
+        Verb::SettleStore { store } => {
+            let settled = app::store::chosen(store).and_then(|store| store.settle());
+            settled.map(|()| done(0)).map_err(|error| Refusal::new(&error, None))
+        }
         Verb::Schema { format: cli::Format::Report } => print(sbx::report::schema::REPORT.as_bytes()),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

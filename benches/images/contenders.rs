@@ -34,7 +34,7 @@ pub(crate) fn all(yard: &Yard) -> Result<Vec<Group>, Fault> {
         ("A root as tar", "debian.tar", "-xf"),
     ] {
         let archive = yard.path(file);
-        let out = yard.path("out");
+        let out = yard.out("");
         let tar: &[&str] = match unpack {
             "--zstd" => &["tar", "-C", &out, "--zstd", "-xf", &archive],
             _ => &["tar", "-C", &out, unpack, &archive],
@@ -61,7 +61,7 @@ pub(crate) fn all(yard: &Yard) -> Result<Vec<Group>, Fault> {
 fn layout(yard: &Yard) -> Result<Group, Fault> {
     let run = yard.sbx("layout", &format!("oci:{}:all", yard.path("layout")))?;
     let image = format!("{}:all", yard.path("layout"));
-    let bundle = yard.path("out/bundle");
+    let bundle = yard.out("bundle");
     Ok(Group {
         title: "An OCI layout of ten gzip layers",
         contenders: vec![
@@ -69,7 +69,7 @@ fn layout(yard: &Yard) -> Result<Group, Fault> {
             contender("umoci unpack", &["umoci", "unpack", "--image", &image, &bundle]),
             contender(
                 "skopeo copy to another layout",
-                &["skopeo", "copy", "-q", &format!("oci:{image}"), &format!("oci:{}:all", yard.path("out/copy"))],
+                &["skopeo", "copy", "-q", &format!("oci:{image}"), &format!("oci:{}:all", yard.out("copy"))],
             ),
         ],
     })
@@ -78,11 +78,11 @@ fn layout(yard: &Yard) -> Result<Group, Fault> {
 fn docker(yard: &Yard) -> Result<Group, Fault> {
     let archive = format!("docker-archive:{}", yard.path("docker.tar"));
     let run = yard.sbx("docker", &archive)?;
-    let copy = format!("oci:{}:all", yard.path("out/copy"));
+    let copy = format!("oci:{}:all", yard.out("copy"));
     let script = format!(
         "skopeo copy -q {archive} {copy} && umoci unpack --image {}:all {}",
-        yard.path("out/copy"),
-        yard.path("out/bundle")
+        yard.out("copy"),
+        yard.out("bundle")
     );
     Ok(Group {
         title: "The same as `docker save` packs it",

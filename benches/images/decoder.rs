@@ -14,7 +14,7 @@ pub(crate) fn decode(path: &str) -> Result<(), Fault> {
     let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
     let mut decoder: Box<dyn Read + '_> = match path.rsplit('.').next() {
         Some("gz") => Box::new(flate2::bufread::GzDecoder::new(file)),
-        Some("zst") => Box::new(ruzstd::decoding::StreamingDecoder::new(&mut file)?),
+        Some("zst") => Box::new(zstd::stream::read::Decoder::with_buffer(&mut file)?),
         Some("xz") => Box::new(lzma_rust2::XzReader::new(file, true)),
         _ => Box::new(file),
     };

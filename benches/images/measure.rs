@@ -27,8 +27,8 @@ pub(crate) struct Runs {
     pub(crate) others: f64,
 }
 
-/// Runs each contender `rounds` times, in turns, in reverse order every second round. What a run made is removed
-/// and the file system written back before the next.
+/// Runs each contender `rounds` times, in turns, in reverse order every second round. Each gets a
+/// new file system.
 ///
 /// # Errors
 /// The first that fails.
@@ -55,7 +55,7 @@ pub(crate) fn interleaved(yard: &Yard, contenders: &[Contender], rounds: u32) ->
             samples[index].push(sample);
         }
     }
-    yard.clear()?;
+    yard.close()?;
     Ok(Runs { samples, others: 100.0 * (busy - own).max(0.0) / offered })
 }
 

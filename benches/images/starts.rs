@@ -49,7 +49,7 @@ pub(crate) fn table(yard: &Yard) -> Result<String, Fault> {
         let more = middle - first;
         writeln!(text, "| {label} | {least:.2} | {middle:.2} | {more:+.2} | {} |", syncs(yard, spec)?)?;
     }
-    yard.clear()?;
+    yard.close()?;
     Ok(text)
 }
 
@@ -64,7 +64,7 @@ fn start(yard: &Yard, spec: &str) -> Result<f64, Fault> {
 
 /// How many calls of a run wait until something is on the disk.
 fn syncs(yard: &Yard, spec: &str) -> Result<String, Fault> {
-    let trace = yard.path("out/trace");
+    let trace = yard.out("trace");
     let program = yard.program();
     let argv =
         ["-f", "-o", &trace, "-e", "trace=sync,syncfs,fsync,fdatasync,msync,sync_file_range", &program, "run", spec];

@@ -9,6 +9,8 @@ use std::process::Command;
 use crate::{Fault, say};
 
 const LAYERS: u64 = 10;
+/// Bytes of the file system that runs write to; those that nobody writes take no room.
+const GROUND: u64 = 4 << 30;
 
 /// Where the files of the benchmark are.
 pub(crate) struct Yard {
@@ -57,7 +59,12 @@ impl Yard {
     }
 
     pub(crate) fn store(&self) -> String {
-        self.path("store")
+        self.path("ground/store")
+    }
+
+    /// The path of something that a contender writes.
+    pub(crate) fn out(&self, name: &str) -> String {
+        self.path(&format!("ground/out/{name}"))
     }
 
     fn layout_of(&self, tag: &str) -> String {
@@ -79,20 +86,39 @@ impl Yard {
         Ok(path)
     }
 
-    /// Removes what a run made.
+    /// Puts a new file system where runs write. Removing what the last one made is not enough: for some minutes ext4
+    /// steps over each inode that was freed, and whoever makes files next pays for it (`recently_deleted` of
+    /// fs/ext4/ialloc.c).
     ///
     /// # Errors
-    /// What cannot be removed.
+    /// A tool that fails.
     pub(crate) fn clear(&self) -> Result<(), Fault> {
-        for made in [self.store(), self.path("out")] {
-            match fs::remove_dir_all(&made) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(format!("{made}: {error}").into());
-                }
-                _ => {}
+        self.close()?;
+        let (device, ground) = (self.path("ground.ext4"), self.path("ground"));
+        drop(fs::remove_file(&device));
+        File::create(&device)?.set_len(GROUND)?;
+        tool("mkfs.ext4", &["-q", "-F", &device])?;
+        fs::create_dir_all(&ground)?;
+        tool("mount", &["-o", "loop", &device, &ground])?;
+        Ok(fs::create_dir(self.out(""))?)
+    }
+
+    /// Takes the file system of the runs away, when nobody writes to it any more.
+    ///
+    /// # Errors
+    /// One that stays in use.
+    pub(crate) fn close(&self) -> Result<(), Fault> {
+        let ground = self.path("ground");
+        let mounted = || tool("mountpoint", &["-q", &ground]).is_ok();
+        for _ in 0..200 {
+            if !mounted() || tool("umount", &[&ground]).is_ok() {
+                drop(fs::remove_file(self.path("ground.ext4")));
+                return Ok(());
             }
+            // The process that writes a store back is still at it.
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        Ok(fs::create_dir(self.path("out"))?)
+        tool("umount", &[&ground])
     }
 
     /// Writes the file system back, so that nobody pays for what another one wrote.
@@ -100,7 +126,7 @@ impl Yard {
     /// # Errors
     /// A `sync` that fails.
     pub(crate) fn settle(&self) -> Result<(), Fault> {
-        tool("sync", &["-f", &self.path("")])
+        tool("sync", &["-f", &self.out("")])
     }
 
     /// Makes the file or directory `name` if it is not there; what fails half-way is not taken for it.

@@ -116,6 +116,7 @@ impl Request<'_> {
         let job = Job { packed: self.packed(), shown: shown(self.path) };
         let mut judge = |_, extracted: &Extracted| settled(extracted).map(|found| digest = Some(found));
         let kept = import.all(&[job], &mut judge, progress)?.pop();
+        self.store.settle_later()?;
         match (digest, kept) {
             (Some(digest), Some(kept)) => Ok((digest, kept)),
             _ => Err(Error::new(error::Kind::Bug, format!("`{}` vanished from the store", self.path.display()))),

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use sha2::{Digest as _, Sha256};
+use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Bounds;
 use crate::image::digest::Digest;
 use crate::sys::watch::asked_to_end;
 
-/// Memory that the sender of an archive may claim for the window of a decoder.
-const WINDOW: u64 = 128 << 20;
+/// The logarithm of the memory that the sender of an archive may claim for the window of a decoder: 128 MiB, as
+/// `zstd` takes without being told to.
+const WINDOW_LOG: u32 = 27;
 /// `xz -9` has a dictionary of 64 MiB, and the decoder keeps more than that.
 const XZ_MEMORY_KIB: u32 = 192 << 10;
 const BUFFER: usize = 256 << 10;
@@ -96,7 +96,7 @@ pub(super) fn unpacked<'a>(
     let inner: Box<dyn Read + 'a> = match Format::of(start)? {
         Format::Plain => Box::new(source),
         Format::Gzip => Box::new(Gzip::Between(source)),
-        Format::Zstd => Box::new(Zstd::new(source)),
+        Format::Zstd => Box::new(zstd(source)?),
         Format::Xz => Box::new(XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB)),
     };
     Ok(Unpacked { inner, packed: read, count: 0, bounds: *bounds })
@@ -211,63 +211,10 @@ impl<R: BufRead> Read for Gzip<R> {
     }
 }
 
-/// All frames of a zstd stream; ruzstd's own reader stops after the first.
-struct Zstd<R> {
-    source: R,
-    decoder: FrameDecoder,
-    place: Place,
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    BetweenFrames,
-    InFrame,
-}
-
-impl<R: BufRead> Zstd<R> {
-    fn new(source: R) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(WINDOW);
-        Self { source, decoder, place: Place::BetweenFrames }
-    }
-
-    fn begin_frame(&mut self) -> io::Result<()> {
-        match self.decoder.reset(&mut self.source) {
-            Ok(()) => self.place = Place::InFrame,
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                let length = u64::from(length);
-                if io::copy(&mut (&mut self.source).take(length), &mut io::sink())? < length {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-            }
-            Err(error) => return Err(io::Error::other(error)),
-        }
-        Ok(())
-    }
-
-    fn end_frame(&mut self) -> io::Result<()> {
-        let stored = self.decoder.get_checksum_from_data();
-        if stored.is_some() && stored != self.decoder.get_calculated_checksum() {
-            return Err(io::Error::other("zstd checksum mismatch"));
-        }
-        self.place = Place::BetweenFrames;
-        Ok(())
-    }
-}
-
-impl<R: BufRead> Read for Zstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.place {
-                Place::BetweenFrames if self.source.fill_buf()?.is_empty() => return Ok(0),
-                Place::BetweenFrames => self.begin_frame()?,
-                Place::InFrame if self.decoder.can_collect() > 0 => return self.decoder.read(buffer),
-                Place::InFrame if self.decoder.is_finished() => self.end_frame()?,
-                Place::InFrame => {
-                    let step = BlockDecodingStrategy::UptoBytes(BUFFER);
-                    self.decoder.decode_blocks(&mut self.source, step).map_err(io::Error::other)?;
-                }
-            }
-        }
-    }
+/// Returns a reader of all frames of a zstd stream, of which some may be there to be skipped.
+fn zstd<R: BufRead>(source: R) -> Result<ZstdDecoder<'static, R>> {
+    let broken = |error| Error::io("there is no zstd decoder", &error).with_kind(Kind::Host);
+    let mut decoder = ZstdDecoder::with_buffer(source).map_err(broken)?;
+    decoder.window_log_max(WINDOW_LOG).map_err(broken)?;
+    Ok(decoder)
 }

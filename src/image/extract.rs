@@ -1,16 +1,16 @@
 //! One read of an archive: hashed, decompressed, hashed again, placed. Nothing of it is run, and the tree that
 //! comes out is only kept by the caller, once the digests are known to be right.
 //!
-//! Two threads share the work: one reads, hashes and decompresses, the other hashes what comes out and places it.
+//! Two threads share the work: one reads, decompresses and hashes both ends of that, the other places what comes out.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::decode::{self, Packed};
+use crate::image::decode::{self, Packed, Stored};
 use crate::image::digest::Digest;
 use crate::image::members::{Ending, Members};
 use crate::image::queue::{Giver, Taker, queue};
@@ -46,6 +46,9 @@ pub(super) fn extract(
 ) -> Result<Extracted> {
     let read = Arc::new(AtomicU64::new(0));
     let (giver, taker) = queue(PIECES);
+    // Pieces go round: to clear new memory for each costs as much as to hash the archive.
+    let (emptied, empty) = queue(PIECES + 1);
+    (0..=PIECES).try_for_each(|_| emptied.give(vec![0; PIECE])).ok();
     let (answer, answered) = queue(1);
     let decoder = {
         // A thread of its own may outlive what is borrowed here.
@@ -55,19 +58,18 @@ pub(super) fn extract(
         spawn(Box::new(move || {
             let source = Packed { file: &file, offset, length };
             // The one who waits for it is there until the thread has ended.
-            answer.give(unpack(&source, &read, &bounds, giver)).ok();
+            answer.give(unpack(&source, (&read, &bounds), (&empty, giver))).ok();
         }))
     };
     let decoder = decoder.map_err(|errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host))?;
-    let mut pieces = Pieces { taker, piece: Vec::new(), at: 0, hash: Sha256::new(), read: &read, progress };
+    let mut pieces = Pieces { taker, emptied, piece: Piece::default(), at: 0, read: &read, progress };
     let placed = place(&mut pieces, target, whiteouts, bounds);
-    let diff_id = Digest::finish(pieces.hash.clone());
     // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
     drop(pieces);
     decoder.join();
     let decoded = answered.take().ok_or_else(|| Error::new(Kind::Bug, "the decoder gave no answer"))?;
     match (placed, decoded) {
-        (Ok((skipped, below)), Ok(Some(digest))) => Ok(Extracted { digest, diff_id, skipped, below }),
+        (Ok((skipped, below)), Ok(Some((digest, diff_id)))) => Ok(Extracted { digest, diff_id, skipped, below }),
         (_, Err(error)) => Err(error),
         (Err(error), Ok(_)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
         (Ok(_), Ok(None)) => Err(Error::new(Kind::Bug, "the decoder was not heard to its end")),
@@ -88,21 +90,22 @@ pub(super) fn digest(source: &Packed<'_>, progress: &mut dyn FnMut(u64)) -> Resu
     Ok(packed.digest())
 }
 
-/// Sends the bytes of the tar in `source`, or why they end, and returns the digest of all that was read: none
-/// where that was not all.
+/// Sends the bytes of the tar in `source`, or why they end, and returns the digests of all that was read and of all
+/// that was sent: none where that was not all.
 fn unpack(
     source: &Packed<'_>,
-    read: &AtomicU64,
-    bounds: &Bounds,
-    giver: Giver<io::Result<Vec<u8>>>,
-) -> Result<Option<Digest>> {
+    (read, bounds): (&AtomicU64, &Bounds),
+    (empty, giver): (&Taker<Vec<u8>>, Giver<io::Result<Piece>>),
+) -> Result<Option<(Digest, Digest)>> {
     let mut packed = decode::buffered(source.reader(read));
+    let start = packed.fill_buf().map_err(|error| Error::io("cannot be read", &error))?;
+    // What is not packed is hashed once, where it is read.
+    let mut hash = decode::is_packed(start)?.then(Sha256::new);
     let mut unpacked = decode::unpacked(&mut packed, read, bounds)?;
-    loop {
-        let mut piece = vec![0; PIECE];
+    while let Some(mut bytes) = empty.take() {
         let mut filled = 0;
         let failed = loop {
-            match unpacked.read(&mut piece[filled..]) {
+            match unpacked.read(&mut bytes[filled..]) {
                 Ok(0) => break None,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -113,9 +116,9 @@ fn unpack(
             }
         };
         let last = filled < PIECE;
-        piece.truncate(filled);
+        hash.iter_mut().for_each(|hash| hash.update(&bytes[..filled]));
         // Nobody listens any more when placing has failed, which is told by those who did it.
-        if giver.give(Ok(piece)).is_err() {
+        if giver.give(Ok(Piece { bytes, filled })).is_err() {
             return Ok(None);
         }
         if let Some(error) = failed {
@@ -123,12 +126,21 @@ fn unpack(
             return Ok(None);
         }
         if last {
-            break;
+            drop(unpacked);
+            return all(packed, hash).map(Some);
         }
     }
-    drop(unpacked);
-    match io::BufRead::fill_buf(&mut packed) {
-        Ok([]) => Ok(Some(packed.into_inner().digest())),
+    Ok(None)
+}
+
+/// Returns the digests of what was read and sent, if the archive has no more.
+fn all(mut packed: BufReader<Stored<'_>>, hash: Option<Sha256>) -> Result<(Digest, Digest)> {
+    match packed.fill_buf() {
+        Ok([]) => {
+            let digest = packed.into_inner().digest();
+            let diff_id = hash.map_or_else(|| digest.clone(), Digest::finish);
+            Ok((digest, diff_id))
+        }
         Ok(_) => Err(Error::new(Kind::Image, "there is something after its compressed data")),
         Err(error) => Err(Error::io("cannot be read", &error)),
     }
@@ -147,31 +159,41 @@ fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: 
     tree.finish()
 }
 
+/// Some bytes of the tar; what lies behind those that are filled means nothing.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
 /// The bytes of the tar as they come from the other thread.
 struct Pieces<'a> {
-    taker: Taker<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
+    taker: Taker<io::Result<Piece>>,
+    emptied: Giver<Vec<u8>>,
+    piece: Piece,
     at: usize,
-    hash: Sha256,
     read: &'a AtomicU64,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl Read for &mut Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
+        while self.at == self.piece.filled {
             match self.taker.take() {
                 Some(piece) => {
-                    self.piece = piece?;
+                    let Piece { bytes, .. } = std::mem::replace(&mut self.piece, piece?);
                     self.at = 0;
-                    self.hash.update(&self.piece);
+                    if !bytes.is_empty() {
+                        // Who does not take it back has sent all.
+                        self.emptied.give(bytes).ok();
+                    }
                     (self.progress)(self.read.load(Ordering::Relaxed));
                 }
                 None => return Ok(0),
             }
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
+        let count = buffer.len().min(self.piece.filled - self.at);
+        buffer[..count].copy_from_slice(&self.piece.bytes[self.at..self.at + count]);
         self.at += count;
         Ok(count)
     }

@@ -51,9 +51,6 @@ impl Import<'_> {
                 return Err(error);
             }
         };
-        let path = temporary.path();
-        let written = file::open(&path, file::Access::Directory).and_then(file::sync_file_system);
-        written.map_err(|errno| failed("write back", &path, &errno.into()))?;
         for (path, extracted) in &made {
             let name = Name::Layer(&extracted.diff_id);
             self.store.keep(path, (name, self.ownership), (&extracted.skipped, extracted.below))?;

@@ -12,7 +12,6 @@ use crate::image::layer::{self, Entry, LAYERS};
 use crate::image::store::{Kept, Name, Store, failed};
 use crate::image::tree::{Ownership, Whiteouts};
 use crate::image::{InUse, Progress, seal};
-use crate::sys::file;
 
 /// One layer of an image, as its manifest and its configuration describe it.
 pub(super) struct Layer<'a> {
@@ -54,6 +53,7 @@ pub(super) fn layered(
         let diff_ids: Vec<&Digest> = layers.iter().map(|layer| layer.diff_id).collect();
         put_together((what, &chain, &diff_ids), &mut trees, (store, ownership))?;
     }
+    store.settle_later()?;
     find()?.ok_or_else(|| Error::new(Kind::Bug, format!("the root of {what} vanished from the store")))
 }
 
@@ -148,11 +148,7 @@ fn put_together(
     let (names, text) = (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
     std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
     let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
-    let assembled = layer::assemble(&merged, (&made.join("rootfs"), ownership), &paths).and_then(|()| {
-        let written = file::open(&made, file::Access::Directory).and_then(file::sync_file_system);
-        written.map_err(|errno| failed("write back", &made, &errno.into()))
-    });
-    if let Err(error) = assembled {
+    if let Err(error) = layer::assemble(&merged, (&made.join("rootfs"), ownership), &paths) {
         // The first failure is the one to tell; what stays behind is a leftover.
         drop(temporary.discard());
         return Err(error);

@@ -64,6 +64,9 @@ pub struct Stat {
     pub inode: u64,
     /// Bytes; negative never.
     pub size: u64,
+    /// Lower twelve bits.
+    pub mode: u32,
+    pub owner: Owner,
 }
 
 /// A time of a file: seconds since 1970, negative before, and nanoseconds.
@@ -137,13 +140,13 @@ pub fn create_unnamed(directory: &Path) -> Result<OwnedFd> {
     fcntl::open(directory, flags, Mode::from_bits_truncate(0o600))
 }
 
-/// openat(2) with `O_CREAT|O_EXCL|O_WRONLY`, mode 0600.
+/// openat(2) with `O_CREAT|O_EXCL|O_WRONLY`. Of `mode` the lower nine bits count, less the umask.
 ///
 /// # Errors
 /// Those of openat(2); `EEXIST` also for a dangling link.
-pub fn create_at(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd> {
+pub fn create_at(directory: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    fcntl::openat(directory, name, flags, Mode::from_bits_truncate(0o600))
+    fcntl::openat(directory, name, flags, Mode::from_bits_truncate(mode & 0o777))
 }
 
 /// mkdirat(2) with mode 0700.
@@ -357,7 +360,9 @@ fn reduced(found: &stat::FileStat) -> Stat {
         0o020_000 => FileType::Character { major: libc::major(found.st_rdev) },
         _ => FileType::Other,
     };
-    Stat { kind, device: found.st_dev, inode: found.st_ino, size: u64::try_from(found.st_size).unwrap_or(0) }
+    let size = u64::try_from(found.st_size).unwrap_or(0);
+    let owner = Owner { uid: found.st_uid, gid: found.st_gid };
+    Stat { kind, device: found.st_dev, inode: found.st_ino, size, mode: found.st_mode & 0o7777, owner }
 }
 
 /// With a scoped flag openat2 may answer `EAGAIN` while anything on the machine is renamed

@@ -26,7 +26,7 @@ const BORDERS: [(&[&str], &[&str]); 19] = [
     (&["clap_complete"], &["cli.rs", "main.rs"]),
     (&["clap_mangen"], &["cli.rs"]),
     (&["kdl", "annotate_snippets", "strsim", "parse_size"], &["spec/"]),
-    (&["flate2", "lzma_rust2", "ruzstd"], &["image/"]),
+    (&["flate2", "lzma_rust2", "zstd"], &["image/"]),
     (&["tar"], &["image/", "run/harvest/"]),
     (&["syscalls"], &["spec/syscall.rs"]),
     (&["sha2"], &["image/", "app/run.rs"]),

@@ -37,8 +37,7 @@ pub(in crate::image) fn assemble(
         .map_err(|errno| Error::io(format_args!("cannot open `{}`", root.display()), &errno.into()))?;
     let Node::Directory { directory, children } = &merged.root else { return Ok(()) };
     trees.fill((&top, &mut Vec::new()), children)?;
-    trees.settle(&top, directory).map_err(|errno| failed(&[], errno))?;
-    file::sync_file_system(&top).map_err(|errno| failed(&[], errno))
+    trees.settle(&top, directory).map_err(|errno| failed(&[], errno))
 }
 
 impl Trees {
@@ -99,7 +98,7 @@ impl Trees {
         }
         let mut from = std::fs::File::from(file::open_at(parent, old, Access::Read)?);
         let metadata = from.metadata().map_err(|error| errno(&error))?;
-        let mut to = std::fs::File::from(file::create_at(directory, name)?);
+        let mut to = std::fs::File::from(file::create_at(directory, name, 0o600)?);
         std::io::copy(&mut from, &mut to).map_err(|error| errno(&error))?;
         use std::os::unix::fs::MetadataExt as _;
         if self.ownership == Ownership::Archive {

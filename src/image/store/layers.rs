@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
-use crate::image::store::{Store, failed};
+use crate::image::store::{Store, boot, failed};
 use crate::image::tree::Ownership;
 use crate::image::{InUse, Skipped, seal};
 
@@ -65,6 +65,9 @@ impl Store {
         });
         let (bytes, used) = read.map_err(|error| failed("read", &note, &error))?;
         let Some((skipped, below)) = numbers(&bytes) else { return Ok(None) };
+        if !boot_of(&bytes).is_some_and(|made| boot::holds(&path, made)) {
+            return Ok(None);
+        }
         let now = SystemTime::now();
         if now.duration_since(used).is_ok_and(|age| age > DAY) {
             // Only `sbx image prune --older-than` asks for it.
@@ -74,8 +77,8 @@ impl Store {
         Ok(Some(Kept { root: path.join("rootfs"), skipped, below, in_use }))
     }
 
-    /// Gives the directory `made`, in which the tree is `rootfs`, its name. The caller has had the file system
-    /// written back. Another run may have been faster: then that one stays.
+    /// Gives the directory `made`, in which the tree is `rootfs`, its name. The caller has
+    /// [`Store::settle_later`] called when all are kept. Another run may have been faster: then that one stays.
     ///
     /// # Errors
     /// A file that cannot be written or renamed.
@@ -86,9 +89,10 @@ impl Store {
         (skipped, below): (&Skipped, u64),
     ) -> Result<()> {
         let note = made.join("skipped");
-        let text = seal::seal(&format!("{} {} {} {below}\n", skipped.devices, skipped.set_id, skipped.attributes));
-        let written = std::fs::write(&note, text).and_then(|()| File::open(&note)?.sync_all());
-        written.map_err(|error| failed("write", &note, &error))?;
+        let Skipped { devices, set_id, attributes } = skipped;
+        let made_in = boot::boot();
+        let text = seal::seal(&format!("{devices} {set_id} {attributes} {below} {made_in}\n"));
+        std::fs::write(&note, text).map_err(|error| failed("write", &note, &error))?;
         let place = self.place_of(name, ownership);
         match std::fs::rename(made, &place) {
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
@@ -99,8 +103,8 @@ impl Store {
             }
             other => other.map_err(|error| failed("rename to", &place, &error))?,
         }
-        let above = place.parent().unwrap_or(&self.root);
-        File::open(above).and_then(|above| above.sync_all()).map_err(|error| failed("write back", above, &error))
+        // Where boots cannot be told apart, nothing counts that is not on the disk.
+        if made_in == boot::UNKNOWN { self.settle() } else { Ok(()) }
     }
 
     /// Takes a tree away, unless a sandbox runs in it.
@@ -152,4 +156,9 @@ pub(in crate::image) fn numbers(bytes: &[u8]) -> Option<(Skipped, u64)> {
     let mut next = || numbers.next()?.ok();
     let (devices, set_id, attributes, below) = (next()?, next()?, next()?, next()?);
     Some((Skipped { devices, set_id, attributes }, below))
+}
+
+/// Returns the boot in which the tree of a note was made.
+pub(super) fn boot_of(bytes: &[u8]) -> Option<&str> {
+    seal::unseal(std::str::from_utf8(bytes).ok()?)?.split_whitespace().nth(4)
 }

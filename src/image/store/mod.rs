@@ -4,7 +4,8 @@
 //! ```text
 //! layers/<diff-id>.<flavour>/rootfs    the tree of one layer; this name exists only when the tree is whole
 //! layers/<diff-id>.<flavour>/list      what the layer adds and hides, and digests of all files
-//! layers/<diff-id>.<flavour>/skipped   what of the archive is not in the tree
+//! layers/<diff-id>.<flavour>/skipped   what of the archive is not in the tree, and the boot in which it was made
+//! layers/<diff-id>.<flavour>/settled   there once the tree is known to be on the disk
 //! roots/<chain-id>.<flavour>/rootfs    several layers as one tree, by more names of their files
 //! roots/<chain-id>.<flavour>/layers    the diff ids of those layers
 //! images/<digest>.json                 what an image needs, by its manifest
@@ -14,9 +15,12 @@
 //! tmp/<name>, tmp/<name>.lock          an extraction; the lock is held while it runs
 //! seen/<device>-<inode>[.lock]         the digests of a file that was read, see `remember`
 //! ```
-//! Trees are written back with syncfs(2) before they are renamed, so that the name is worth
-//! something after a power cut too.
+//! A run does not wait for the disk. The note of a tree names the boot in which it was made, and a process of its own
+//! writes the tree back, syncfs(2), and then marks it as `settled`. After a power cut, what has neither the mark nor
+//! the note of the present boot counts as missing and is imported again.
 
+mod boot;
+mod durable;
 mod layers;
 mod names;
 mod records;

@@ -63,7 +63,7 @@ pub fn unpack(pipe: File, into: &OwnedFd) -> Sys<Unpacked> {
                 Kind::Regular
             }
             _ => {
-                let opened = File::from(file::create_at(parent, last)?);
+                let opened = File::from(file::create_at(parent, last, 0o600)?);
                 copy(&mut entry, &opened)?;
                 file::set_mode(&opened, mode)?;
                 file::set_time(&opened, time)?;

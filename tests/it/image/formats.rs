@@ -22,7 +22,7 @@ pub(crate) fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 fn zstd(data: &[u8]) -> Vec<u8> {
-    ruzstd::encoding::compress_to_vec(data, ruzstd::encoding::CompressionLevel::Fastest)
+    zstd::encode_all(data, 1).unwrap()
 }
 
 fn xz(data: &[u8]) -> Vec<u8> {

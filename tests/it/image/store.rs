@@ -246,3 +246,49 @@ fn a_full_disk_is_told_and_left_clean() {
         assert_eq!(left.0.unwrap(), []);
     }
 }
+
+/// Makes the tree at `place` one of another boot, as after a power cut.
+fn of_another_boot(place: &Path) {
+    let note = place.join("skipped");
+    let text = std::fs::read_to_string(&note).unwrap();
+    let numbers: Vec<&str> = text.lines().next().unwrap().split(' ').take(4).collect();
+    let line = format!("{} 00000000-0000-4000-8000-000000000000\n", numbers.join(" "));
+    let seal = sbx::image::digest::Digest::of(line.as_bytes());
+    std::fs::write(&note, format!("{line}{}\n", seal.hex())).unwrap();
+}
+
+#[test]
+fn after_a_power_cut_only_what_was_written_back_counts() {
+    let arena = Arena::new();
+    let archive = arena.archive("sample.tar", &sample());
+    let image = steps(&archive, None, &arena.store()).0.unwrap();
+    let place = image.root.parent().unwrap().to_owned();
+    drop(image);
+    assert!(place.join("settled").exists(), "it was not written back");
+
+    of_another_boot(&place);
+    let (image, done) = steps(&archive, None, &arena.store());
+    assert!(image.is_ok() && !done.contains(&Step::Extract), "{done:?}");
+    drop(image);
+
+    std::fs::remove_file(place.join("settled")).unwrap();
+    std::fs::write(place.join("rootfs/usr/bin/tool"), "").unwrap();
+    let (image, done) = steps(&archive, None, &arena.store());
+    assert!(done.contains(&Step::Extract), "{done:?}");
+    assert_ne!(std::fs::read(image.unwrap().root.join("usr/bin/tool")).unwrap(), b"");
+    assert_eq!(arena.left_in("tmp"), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_on_the_disk_yet_counts_in_the_boot_that_wrote_it() {
+    let arena = Arena::new();
+    let archive = arena.archive("sample.tar", &sample());
+    let image = steps(&archive, None, &arena.store()).0.unwrap();
+    let mark = image.root.with_file_name("settled");
+    std::fs::remove_file(&mark).unwrap();
+    drop(image);
+    let (image, done) = steps(&archive, None, &arena.store());
+    assert!(image.is_ok() && !done.contains(&Step::Extract), "{done:?}");
+    arena.store().settle().unwrap();
+    assert!(mark.exists());
+}
