@@ -139,13 +139,7 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             spec.profile = profile.map(|it| reader.spanned(it));
         }
         "test" => {
-            if let Some(test) = decode_test::test(&mut reader, section) {
-                if spec.tests.iter().any(|other| other.value.name == test.name) {
-                    let message = format!("the test `{}` comes twice", test.name);
-                    reader.out.push(Finding::new(reader.node.span, message).label("the second one"));
-                }
-                spec.tests.push(reader.spanned(test));
-            }
+            test(&mut reader, spec);
             children = Children::Read;
         }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
@@ -168,6 +162,15 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
         _ => return decode_process::process(reader, spec),
     }
     reader.finish(children);
+}
+
+fn test(reader: &mut Reader<'_, '_>, spec: &mut Spec) {
+    let Some(test) = decode_test::test(reader, section) else { return };
+    if spec.tests.iter().any(|other| other.value.name == test.name) {
+        let message = format!("the test `{}` comes twice", test.name);
+        reader.out.push(Finding::new(reader.node.span, message).label("the second one"));
+    }
+    spec.tests.push(reader.spanned(test));
 }
 
 fn rootfs(reader: &mut Reader<'_, '_>) -> Option<Rootfs> {

@@ -27,14 +27,8 @@ pub fn annotations(cases: &[Case], results: &Results, root: Option<&Path>) -> St
                 message.extend(["\n- expected + found\n", difference]);
             }
             let title = if kind == "warning" { format!("flaky: {}", case.name) } else { case.name.clone() };
-            text.push_str(&format!(
-                "::{kind} file={},line={},col={},title={}::{}\n",
-                property(&path),
-                failure.line,
-                failure.column,
-                property(&title),
-                data(&message)
-            ));
+            let place = format!("file={},line={},col={}", property(&path), failure.line, failure.column);
+            text.extend(["::", kind, " ", &place, ",title=", &property(&title), "::", &data(&message), "\n"]);
         }
     }
     text
@@ -79,12 +73,8 @@ pub fn summary(cases: &[Case], results: &Results) -> String {
         let time = last.map(|last| seconds(last.duration) + " s").unwrap_or_default();
         let told = record.attempts.iter().rev().find(|attempt| !attempt.answer.failures.is_empty());
         let why = told.and_then(|attempt| attempt.answer.failures.first()).map(|failure| failure.message.as_str());
-        text.push_str(&format!(
-            "| {} | {} | {time} | {} |\n",
-            cell(&case.id()),
-            record.status().as_str(),
-            cell(why.unwrap_or_default())
-        ));
+        let cells = [cell(&case.id()), record.status().as_str().to_owned(), time, cell(why.unwrap_or_default())];
+        text.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     text
 }

@@ -12,7 +12,7 @@ use crate::run::CAPTURE_MAX;
 use crate::spec::{Expect, ExpectedOutcome, FileRule, TextRule};
 use crate::testing::difference::difference;
 use crate::testing::snapshot;
-use crate::units::{Bytes, Origin, Spanned, duration, position};
+use crate::units::{Origin, Spanned, duration, position};
 
 /// How much of a stream an answer holds: its beginning and its end.
 const SHOWN_MAX: usize = 64 << 10;
@@ -140,6 +140,21 @@ struct Subject<'a> {
     length: u64,
 }
 
+impl Subject<'_> {
+    /// Returns whether more was written than anybody kept.
+    fn is_cut(&self) -> bool {
+        usize::try_from(self.length).is_ok_and(|length| length > self.bytes.len())
+    }
+
+    /// Returns `message` about this text, and how much of it was looked at.
+    fn told(&self, message: String) -> String {
+        match self.is_cut() {
+            true => format!("{message} (only its first {} bytes are looked at)", self.bytes.len()),
+            false => message,
+        }
+    }
+}
+
 impl<'a> Judge<'a> {
     fn fail(&mut self, origin: Origin, message: String, difference: Option<String>) {
         let origin = if let Origin::Spec(_) = origin { origin } else { self.evidence.test };
@@ -200,14 +215,13 @@ impl<'a> Judge<'a> {
     }
 
     fn rule(&mut self, rule: &TextRule, origin: Origin, subject: Subject<'_>) {
-        let Subject { name, bytes, shown, length } = subject;
-        let cut = usize::try_from(length).is_ok_and(|length| length > bytes.len());
+        let Subject { name, bytes, shown, .. } = subject;
         let text = String::from_utf8_lossy(bytes);
         let message = match rule {
-            TextRule::Exactly(wanted) if wanted.as_bytes() != bytes || cut => {
+            TextRule::Exactly(wanted) if wanted.as_bytes() != bytes || subject.is_cut() => {
                 let (wanted, differs) = (wanted.as_str(), difference(wanted, shown));
                 let message = if wanted.is_empty() { "is not empty" } else { "is not what is expected" };
-                return self.fail(origin, with_cut(format!("{name} {message}"), cut), Some(differs));
+                return self.fail(origin, subject.told(format!("{name} {message}")), Some(differs));
             }
             TextRule::Contains(part) if !text.contains(part.as_str()) => format!("{name} does not contain `{part}`"),
             TextRule::Matches(pattern) if !matches(pattern, &text) => format!("{name} does not match `{pattern}`"),
@@ -215,7 +229,7 @@ impl<'a> Judge<'a> {
             TextRule::NotEmpty if bytes.is_empty() => format!("{name} is empty"),
             _ => return,
         };
-        self.fail(origin, with_cut(message, cut), None);
+        self.fail(origin, subject.told(message), None);
     }
 
     fn files(&mut self, rules: &[Spanned<FileRule>]) {
@@ -242,7 +256,7 @@ impl<'a> Judge<'a> {
         let report = self.evidence.report;
         if let Some(below) = &expect.memory {
             let peak = report.memory.peak_bytes;
-            let found = peak.map(|peak| (peak >= below.value.0, format!("{} bytes", peak)));
+            let found = peak.map(|peak| (peak >= below.value.0, format!("{peak} bytes")));
             self.below("memory", (below.origin, below.value.to_string()), found);
         }
         let cpu = report.time.user_ns.zip(report.time.system_ns).map(|(user, system)| user.saturating_add(system));
@@ -290,7 +304,7 @@ impl<'a> Judge<'a> {
                 return None;
             }
         };
-        if [stdout, stderr].iter().any(|it| usize::try_from(it.length).is_ok_and(|length| length > it.bytes.len())) {
+        if stdout.is_cut() || stderr.is_cut() {
             self.fail(origin, format!("a snapshot holds at most {CAPTURE_MAX} bytes of a stream"), None);
             return None;
         }
@@ -308,10 +322,6 @@ impl<'a> Judge<'a> {
         self.fail(origin, message, Some(differs));
         None
     }
-}
-
-fn with_cut(message: String, cut: bool) -> String {
-    if cut { format!("{message} (only its first {} are looked at)", Bytes(CAPTURE_MAX as u64)) } else { message }
 }
 
 /// `^` and `$` are the ends of lines, as in grep(1): what a command writes ends with a newline.

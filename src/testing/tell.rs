@@ -149,16 +149,14 @@ impl Teller<'_> {
         let tally = Tally::of(&results.records);
         let good = tally.failed + tally.error + tally.canceled == 0 && results.signal.is_none();
         let colour = if good { AnsiColor::Green } else { AnsiColor::Red };
-        let mut parts = vec![format!("{} passed", tally.passed)];
+        let flaky = if tally.flaky > 0 { format!(" ({} flaky)", tally.flaky) } else { String::new() };
+        let mut parts = vec![format!("{} passed{flaky}", tally.passed)];
         let others = [
             (tally.failed, "failed"),
             (tally.error, "could not be run"),
             (tally.canceled, "canceled"),
             (tally.not_run, "not run"),
         ];
-        if tally.flaky > 0 {
-            parts[0].push_str(&format!(" ({} flaky)", tally.flaky));
-        }
         parts.extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
         let mut text = "-".repeat(12);
         text.push('\n');
@@ -168,7 +166,7 @@ impl Teller<'_> {
             &format!("{} run: {}", plural(tally.run(), "test"), parts.join(", ")),
         ));
         if let Some(seed) = results.seed {
-            text.push_str(&format!("{:>12}             --shuffle {seed}\n", "order"));
+            text.extend(["       order             --shuffle ", &seed.to_string(), "\n"]);
         }
         let mut slow: Vec<(Duration, usize)> =
             results.records.iter().filter_map(|record| Some((record.attempts.last()?.duration, record.case))).collect();

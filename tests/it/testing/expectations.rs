@@ -209,7 +209,7 @@ test "b" { command "sh" "-c" "head -c 3000000 /dev/zero"; expect { stdout ""; sn
 "#;
     let ran = one(who, spec);
     assert_eq!(ran.code(), 1, "{ran:?}");
-    assert!(ran.stderr.contains("does not contain `end` (only its first 1M are looked at)"), "{ran:?}");
+    assert!(ran.stderr.contains("does not contain `end` (only its first 1048576 bytes are looked at)"), "{ran:?}");
     assert!(ran.stderr.contains("a snapshot holds at most 1048576 bytes of a stream"), "{ran:?}");
     assert!(ran.stderr.len() < 200_000, "{} bytes were said", ran.stderr.len());
 }
