@@ -72,7 +72,12 @@ fn run(options: &Options) -> Result<(), Fault> {
             let (begin, before) = (Instant::now(), machine::busy());
             let done = Command::new("sh").args(["-c", &contender.script]).stdout(Stdio::null()).output()?;
             if !done.status.success() {
-                return Err(format!("{}: {}", contender.name, String::from_utf8_lossy(&done.stderr)).into());
+                return Err(format!(
+                    "{}: {}",
+                    contender.name,
+                    String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or_default()
+                )
+                .into());
             }
             own += machine::busy() - before;
             // The first round warms caches and says nothing.
@@ -111,7 +116,7 @@ fn contenders(place: &Path, cases: usize) -> Result<Vec<Contender>, Fault> {
     };
     let bwrap = format!("bwrap --unshare-all --ro-bind {root} / --proc /proc --dev /dev --tmpfs /tmp /true");
     let loop_of = |line: &str| format!("i=0; while [ $i -lt {cases} ]; do {line} || exit 1; i=$((i+1)); done");
-    let beside = |line: &str| format!("seq {cases} | xargs -P {jobs} -I_ {line}");
+    let beside = |line: &str| format!("seq {cases} | xargs -P {jobs} -I@ {line}");
     let contender = |name, script| Contender { name, script, rates: Vec::new() };
     let mut contenders = vec![
         contender("`sbx test`", format!("{sbx} test {all} 2>/dev/null")),
