@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use crate::cli_image::{Append, Image, ImageVerb, Place};
+pub use crate::cli_spec::{Fmt, Init, Purpose};
 pub use crate::cli_test::Test;
 
 const EXIT_CODES: &str = "\
@@ -42,6 +43,9 @@ pub enum Verb {
         /// Specs to read; `-` is standard input
         #[arg(required = true, value_name = "SPEC")]
         specs: Vec<PathBuf>,
+        /// Set a parameter of the specs (can be repeated)
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
     },
     /// Show what a run would do, one operation a line, with the line that asked for it
     Plan {
@@ -50,10 +54,17 @@ pub enum Verb {
         /// Write JSON
         #[arg(long)]
         json: bool,
+        /// Write the spec instead, as one that extends nothing and has no parameters
+        #[arg(long, conflicts_with_all = crate::cli_spec::OF_A_RUN)]
+        flat: bool,
     },
     /// Run the tests of specs, each in a sandbox of its own
     #[command(after_help = crate::cli_test::EXIT_CODES)]
     Test(Test),
+    /// Write a small spec to begin with
+    Init(Init),
+    /// Put specs into good form; comments, strings and empty lines stay
+    Fmt(Fmt),
     /// List what the runs of a spec have changed in its root, where `upper` keeps it: added, modified, deleted
     Diff {
         /// The spec; `-` is standard input
@@ -62,6 +73,9 @@ pub enum Verb {
         /// Write JSON
         #[arg(long)]
         json: bool,
+        /// Set a parameter of the spec (can be repeated)
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
         #[command(flatten)]
         store: Place,
     },
@@ -90,11 +104,13 @@ pub enum Verb {
     },
     /// Print the man page, in the source of man(7)
     Man,
-    // sbx starts itself with the first two words, see `app::extract`.
+    // sbx starts itself with these three words, see `app::extract` and `app::tend`.
     #[command(hide = true)]
     ExtractLayers,
     #[command(hide = true)]
     PlaceLayers,
+    #[command(hide = true)]
+    TendStore,
     // And with this one, see `image::Store::settle_later`.
     #[command(hide = true)]
     SettleStore {
@@ -145,6 +161,9 @@ pub struct Request {
     /// The command instead of the spec's, or the arguments of its script
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+    /// Set a parameter of the spec (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// Set a variable of the command's environment (can be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,

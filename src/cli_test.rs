@@ -22,6 +22,9 @@ pub struct Test {
     /// Run only tests with TEXT in the spec's path or the test's name, or SPEC::NAME with parts of both (can be repeated)
     #[arg(short, long, value_name = "TEXT")]
     pub filter: Vec<String>,
+    /// Set a parameter of every spec (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// List the tests that would be run
     #[arg(long)]
     pub list: bool,

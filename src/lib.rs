@@ -99,4 +99,5 @@ pub mod testing;
 pub mod app;
 pub mod cli;
 pub mod cli_image;
+pub mod cli_spec;
 pub mod cli_test;

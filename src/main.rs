@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::io::Write;
 
+use sbx::app::fmt::Action;
 use sbx::app::inspect::Rendering;
+use sbx::app::replace::Existing;
 use sbx::app::run::Done;
 use sbx::app::{self, Refusal};
 use sbx::cli::{self, Cli, Form, Verb};
@@ -33,13 +35,25 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
     app::refuse_set_id()?;
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
-        Verb::Check { specs } => app::check::check(specs).map(|text| Done { text, status: 0 }),
+        Verb::Check { specs, set } => app::check::check(specs, set).map(|text| Done { text, status: 0 }),
         Verb::Test(arguments) => app::test::test(arguments),
-        Verb::Plan { request, json } => {
+        Verb::Plan { request, flat: true, .. } => print(&app::inspect::flat(request)?),
+        Verb::Plan { request, json, flat: false } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)
         }
-        Verb::Diff { spec, json, store } => {
-            print(&app::diff::diff((spec, store), if *json { Rendering::Json } else { Rendering::Text })?)
+        Verb::Init(cli::Init { purpose, path, force }) => {
+            let existing = if *force { Existing::Replaced } else { Existing::Refused };
+            let (bytes, done) = app::init::init(*purpose, path.as_deref(), existing)?;
+            print(&bytes).map(|_| done)
+        }
+        Verb::Fmt(cli::Fmt { paths, check }) => {
+            let (bytes, done) = app::fmt::fmt(paths, if *check { Action::Check } else { Action::Write })?;
+            print(&bytes).map(|_| done)
+        }
+        Verb::Diff { spec, json, set, store } => {
+            let request =
+                cli::Request { spec: spec.clone(), set: set.clone(), place: store.clone(), ..cli::Request::default() };
+            print(&app::diff::diff(&request, if *json { Rendering::Json } else { Rendering::Text })?)
         }
         Verb::Doctor { json: true } => print(&app::machine::doctor_json()?),
         Verb::Doctor { json: false } => print(&app::machine::doctor_text()),
@@ -53,6 +67,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
         }
         Verb::ExtractLayers => app::extract::confine(),
         Verb::PlaceLayers => app::extract::place(),
+        Verb::TendStore => print(&app::tend::tend()?),
         Verb::SettleStore { store } => {
             let settled = app::store::chosen(store).and_then(|store| store.settle());
             settled.map(|()| done(0)).map_err(|error| Refusal::new(&error, None))

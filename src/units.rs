@@ -30,6 +30,52 @@ pub struct Spanned<T> {
     pub origin: Origin,
 }
 
+/// The text in which the spans of a spec, a plan or an error are places: the spec's own and behind it, as if all
+/// were one, those of the files that it extends.
+#[derive(Debug, Clone, Copy)]
+pub struct SpecText<'a> {
+    /// The path as the caller gave it.
+    pub name: &'a str,
+    pub text: &'a str,
+    /// In the order of their places.
+    pub extended: &'a [Extended],
+}
+
+/// A file that a spec extends, by itself or through others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extended {
+    pub name: String,
+    pub text: String,
+    /// The place of its first byte in the whole.
+    pub start: usize,
+}
+
+impl<'a> SpecText<'a> {
+    /// Returns the text of a spec that extends no other.
+    #[must_use]
+    pub fn new(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, extended: &[] }
+    }
+
+    /// Returns the name and the text of the file in which a span begins, and the span in that file.
+    #[must_use]
+    pub fn file(self, span: Span) -> (&'a str, &'a str, Span) {
+        match self.extended.iter().rev().find(|extended| extended.start <= span.start) {
+            Some(Extended { name, text, start }) => {
+                (name, text, Span { start: span.start - start, end: span.end.saturating_sub(*start) })
+            }
+            None => (self.name, self.text, span),
+        }
+    }
+
+    /// Returns the name of the file in which a span begins, the line and the column, as [`position`] does.
+    #[must_use]
+    pub fn place(self, span: Span) -> (&'a str, (usize, usize)) {
+        let (name, text, span) = self.file(span);
+        (name, position(text, span.start))
+    }
+}
+
 impl<T> Spanned<T> {
     /// Returns `value` as written at `origin`.
     pub fn new(value: T, origin: Origin) -> Self {

@@ -15,9 +15,9 @@ use sbx::plan::facts::{
 };
 use sbx::plan::posture::{self, Deed, Proc};
 use sbx::plan::{Devices, Filesystem, Op, Plan, Step, Tree, Write, ground, resolve, show};
-use sbx::report::{SpecText, plan_json, text::Colour, text::text};
+use sbx::report::{plan_json, text::Colour, text::text};
 use sbx::spec::{Access, Mount, Namespace, Spec, Who, parse::parse};
-use sbx::units::AbsPath;
+use sbx::units::{AbsPath, SpecText};
 use sbx_fuzz::words::Words;
 use sbx_fuzz::{budget, text as tame};
 
@@ -52,7 +52,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             Held { plan: &plan, spec: &spec, machine: &machine }.all();
         }
         Err(error) => {
-            let drawn = text(&error, Some(SpecText { name: "a\u{1b}.kdl", text: written }), Colour::Plain);
+            let drawn = text(&error, Some(SpecText::new("a\u{1b}.kdl", written)), Colour::Plain);
             tame::is_tame(&drawn);
             assert!(!drawn.contains(SECRET), "{drawn}");
         }
@@ -167,9 +167,9 @@ fn above(question: &Question, host: &Host, choices: [u8; 6]) -> Vec<Standing> {
 
 fn shown(plan: &Plan, written: &str) {
     let secret_is_written = written.contains(SECRET);
-    let drawn = show::show(plan, "a\u{1b}.kdl", written);
+    let drawn = show::show(plan, SpecText::new("a\u{1b}.kdl", written));
     tame::is_tame(&drawn);
-    let line = plan_json::to_line(plan, SpecText { name: "spec.kdl", text: written }).expect("a plan has a JSON");
+    let line = plan_json::to_line(plan, SpecText::new("spec.kdl", written)).expect("a plan has a JSON");
     let json: serde_json::Value = serde_json::from_slice(&line).expect("the JSON can be read");
     assert!(json.is_object());
     for text in [drawn, String::from_utf8(line).expect("the JSON is UTF-8"), format!("{plan:?}")] {

@@ -5,7 +5,10 @@
 use libfuzzer_sys::fuzz_target;
 use sbx::spec::Spec;
 use sbx::spec::diagnostic::{Colour, Finding, position, render};
-use sbx::spec::parse::parse;
+use sbx::spec::format::format;
+use sbx::spec::input::{File, Input};
+use sbx::spec::parse::{flatten, parse};
+use sbx::units::SpecText;
 use sbx_fuzz::{budget, text};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,6 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn good(bytes: &[u8], spec: &Spec) {
+    // Of what a person would write; the rest costs too much.
+    if bytes.len() < 1 << 12 {
+        written(bytes, spec);
+    }
     let again = parse(bytes).unwrap_or_else(|findings| panic!("refused the second time: {findings:?}"));
     assert_eq!(again, *spec, "one text, two specs");
     // The kernel strips nothing: a first line for it changes no word of the rest.
@@ -23,6 +30,25 @@ fn good(bytes: &[u8], spec: &Spec) {
         let script = [b"#!/usr/bin/env sbx\n", bytes].concat();
         assert!(parse(&script).is_ok(), "refused as a script");
     }
+}
+
+/// The formatter and the writer of flat specs lose nothing; the formatter checks itself.
+fn written(bytes: &[u8], spec: &Spec) {
+    let formatted = format(bytes).unwrap_or_else(|findings| panic!("cannot be formatted: {findings:?}"));
+    assert_eq!(format(formatted.as_bytes()).as_ref(), Ok(&formatted), "formatted twice is not formatted once");
+    let input = Input { files: &[File { text: bytes, start: 0, directory: "" }], ..Input::default() };
+    let shown = String::from_utf8_lossy(bytes);
+    let flat = flatten(input, SpecText::new("spec.kdl", &shown)).expect("it was parsed");
+    let again = parse(flat.as_bytes()).unwrap_or_else(|findings| panic!("flat, it is wrong: {findings:?}\n{flat}"));
+    assert_eq!(placeless(&again), placeless(spec), "flat, it says something else:\n{flat}");
+}
+
+/// Returns a spec as text without the places in its file.
+fn placeless(spec: &Spec) -> String {
+    let text = format!("{spec:?}");
+    let mut parts = text.split("Spec(Span {");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once("})").map_or("", |(_, rest)| rest))
 }
 
 fn bad(bytes: &[u8], findings: &[Finding]) {

@@ -3,23 +3,24 @@
 
 use std::path::PathBuf;
 
-use crate::app::request::Text;
+use crate::app::request::{self, Text};
 use crate::app::{Refusal, run};
 use crate::cli::Request;
 use crate::plan::facts::Accounting;
 use crate::plan::{Capture, caution, show};
 use crate::spec::{Access, Mount, Spec};
-use crate::units::{Origin, Spanned, position, visible};
+use crate::units::{Origin, Spanned, visible};
 
 /// Checks every spec; returns what is allowed but rarely meant, in the words that a person reads.
 ///
 /// # Errors
 /// The drawn mistakes, exit status 125.
-pub fn check(specs: &[PathBuf]) -> Result<String, Refusal> {
+pub fn check(specs: &[PathBuf], set: &[String]) -> Result<String, Refusal> {
+    let settings = request::settings(set).map_err(|error| Refusal::new(&error, None))?;
     let (mut drawn, mut cautions) = (String::new(), String::new());
     for path in specs {
         match Text::read(path) {
-            Ok(text) => match text.parse() {
+            Ok(text) => match text.parse(&settings) {
                 Ok(spec) => {
                     cautions.extend(caution::cautions(&spec).iter().map(|caution| said(caution, &text)));
                     cautions.push_str(&hooks(&text, &spec));
@@ -34,11 +35,11 @@ pub fn check(specs: &[PathBuf]) -> Result<String, Refusal> {
 }
 
 fn said(caution: &Spanned<String>, text: &Text) -> String {
-    let line = match caution.origin {
-        Origin::Spec(span) => format!(":{}", position(&text.text, span.start).0),
-        Origin::CommandLine | Origin::Image | Origin::Default => String::new(),
+    let place = match caution.origin {
+        Origin::Spec(_) => show::place(caution.origin, text.as_spec()),
+        Origin::CommandLine | Origin::Image | Origin::Default => visible(&text.name).into_owned(),
     };
-    format!("sbx: warning: {}{line}: {}\n", visible(&text.name), visible(&caution.value))
+    format!("sbx: warning: {place}: {}\n", visible(&caution.value))
 }
 
 /// Git runs what lies in `.git/hooks`, and what `.git/config` names, with the rights of whoever calls it next.
@@ -51,7 +52,7 @@ fn hooks(text: &Text, spec: &Spec) -> String {
         let inside = format!("{}/.git", bind.destination.as_str().trim_end_matches('/'));
         let covered = spec.mounts.iter().skip(number + 1).any(|later| later.value.destination().as_str() == inside);
         if bind.access == Access::ReadWrite && !covered && git.exists() {
-            let at = show::place(mount.origin, &text.name, &text.text);
+            let at = show::place(mount.origin, text.as_spec());
             warnings.extend([
                 "sbx: warning: ",
                 &at,

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::app::inspect::Rendering;
 use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
+use crate::app::sight::{self, Whose};
 use crate::app::{Refusal, gather, run};
 use crate::cli::{Place, Request};
 use crate::error::{Error, Kind, Result};
@@ -14,7 +15,7 @@ use crate::plan::{Capture, resolve};
 use crate::report::diff;
 use crate::run::harvest::record::{Failure, shown};
 use crate::run::harvest::upper::{self, Item, Layers, Sink, Sort};
-use crate::spec::{Command, HostPath, Spec};
+use crate::spec::{Command, HostPath, Ids, Spec};
 use crate::sys::Errno;
 use crate::units::{Origin, Spanned};
 
@@ -22,15 +23,14 @@ use crate::units::{Origin, Spanned};
 ///
 /// # Errors
 /// A spec that keeps nothing, or what cannot be read.
-pub fn diff((path, place): (&Path, &Place), rendering: Rendering) -> std::result::Result<Vec<u8>, Refusal> {
-    let text = Text::read(path).map_err(|error| Refusal::new(&error, None))?;
-    let request = Request { spec: path.to_owned(), place: place.clone(), ..Request::default() };
+pub fn diff(request: &Request, rendering: Rendering) -> std::result::Result<Vec<u8>, Refusal> {
+    let (text, place) = (Text::read(&request.spec).map_err(|error| Refusal::new(&error, None))?, &request.place);
     let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
-    let spec = request::spec(&text, &request).map_err(|mistake| match mistake {
+    let spec = request::spec(&text, request).map_err(|mistake| match mistake {
         Mistake::Findings(findings) => Refusal::of_text(text.draw(&findings)),
         Mistake::Error(error) => refuse(&error),
     })?;
-    let mut invocation = run::invocation(&spec, &request, &text, (Capture::No, Accounting::NotWanted));
+    let mut invocation = run::invocation(&spec, request, &text, (Capture::No, Accounting::NotWanted));
     invocation.volumes = run::volumes(&spec, place).map_err(|error| refuse(&error))?;
     let changes = changes(spec, &invocation, place).map_err(|error| refuse(&error))?;
     match rendering {
@@ -63,6 +63,9 @@ fn changes(mut spec: Spec, invocation: &Invocation, place: &Place) -> Result<Lis
     spec.command.get_or_insert_with(nothing);
     let plan = resolve::resolve(&spec, &gathered.facts, invocation)?;
     let made = plan.harvest.and_then(|harvest| harvest.changes).map(|changes| changes.made).unwrap_or_default();
+    // What a run kept may be closed to its owner, or belong to a subordinate id.
+    let range = spec.user.as_ref().is_some_and(|user| user.value.ids == Ids::Range);
+    sight::see_all(if range { Whose::Subordinates } else { Whose::Own });
     let path = invocation.absolute(&kept.value).join("upper");
     let failed = |path: &Path, errno: Errno| {
         Error::io(format_args!("cannot read the layer `{}`", path.display()), &errno.into()).at(kept.origin)

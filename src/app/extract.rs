@@ -8,13 +8,14 @@ use crate::app::run::Done;
 use crate::app::{Refusal, gather, prepare};
 use crate::cli::Place;
 use crate::error::{Error, Kind, Result};
+use crate::image::Range;
 use crate::image::worker::{self, Layer, Request};
 use crate::plan::facts::Invocation;
 use crate::plan::{Plan, resolve};
 use crate::report::explain;
 use crate::run::{Ended, drive, stdio};
 use crate::spec::{Access, Bind, Exec, HostPath, Ids, Mount, Need, Spec, parse};
-use crate::sys::{file, process};
+use crate::sys::process;
 use crate::units::{AbsPath, Origin, Spanned};
 
 /// `openat2` and `fchmod` are opened again: the filter sees neither that the one stays below its directory nor that
@@ -88,6 +89,7 @@ fn plan(request: &Request) -> Result<Plan> {
 /// Returns the spec with the mounts that `request` needs.
 fn mounted(mut spec: Spec, request: &Request) -> Result<Spec> {
     let mut inner = request.clone();
+    inner.range = request.range.map(Range::seen_by_root);
     let program = std::env::current_exe().map_err(|error| Error::io("cannot find sbx itself", &error))?;
     bind(&mut spec, &program, "/sbx".to_owned(), Access::ReadOnly)?;
     for (number, (layer, inside)) in request.layers.iter().zip(&mut inner.layers).enumerate() {
@@ -102,7 +104,6 @@ fn mounted(mut spec: Spec, request: &Request) -> Result<Spec> {
     let destination = AbsPath::new(REQUEST).map_err(|_| Error::new(Kind::Bug, "not a path"))?;
     spec.mounts.push(Spanned::new(Mount::File { destination, text, mode: Some(0o444) }, Origin::Default));
     if request.owned
-        && file::effective_uid() == 0
         && let Some(user) = &mut spec.user
     {
         user.value.ids = Ids::Range;

@@ -10,13 +10,14 @@ use crate::app::configure::configured;
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
+use crate::app::sight;
 use crate::app::source;
 use crate::app::store;
 use crate::app::trusted;
 use crate::cli::Place;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe::{self, Depth};
-use crate::host::{Caller, Controller, Host, subordinate};
+use crate::host::{Caller, Controller, Host};
 use crate::image::{self, Asked, Found, Image, Lookup};
 use crate::plan::facts::{
     Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
@@ -26,7 +27,7 @@ use crate::plan::ground;
 use crate::plan::landlock::resolve::asks;
 use crate::run::anchor::Exposed;
 use crate::spec::{HostPath, Ids, Pull, RootfsSource, Spec, Who};
-use crate::sys::landlock;
+use crate::sys::{file, landlock};
 use crate::units::{AbsPath, Origin, Spanned};
 
 /// The names in the root directory that belong to the system (hier(7)).
@@ -63,7 +64,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
     let above = deep.map(|question| (question.clone(), above(&question, image.as_ref(), host.caller))).collect();
     let facts = Facts {
         account: account(spec, image.as_ref())?,
-        subordinate: subordinate(spec, &host),
+        subordinate: subordinate(spec, host.caller.uid),
         devices: devices(spec, invocation)?,
         seccomp: profile::facts(spec, invocation, exposed)?,
         pinned: trusted::pinned(spec, invocation)?,
@@ -104,15 +105,40 @@ pub fn located(spec: &Spec, invocation: &Invocation, held: Option<&OwnedFd>, pla
     let named = source::reference(&rootfs.source)?;
     let pull = rootfs.pull.as_ref().map_or(Pull::Missing, |pull| pull.value);
     let Some(source) = source::asked(&rootfs.source, &path, (named.as_ref(), pull)) else { return Ok(None) };
-    let asked = Asked {
-        source,
-        held,
-        tag: rootfs.source.tag(),
-        platform: rootfs.platform.as_ref().map(|platform| platform.value.as_str()),
-    };
     let mut bar = Bar::new(&rootfs.source.as_written());
     let digest = rootfs.digest.as_ref().map(|digest| digest.value.as_str());
-    image::locate(asked, digest, || store::chosen(place), &mut |progress| bar.show(progress)).map(Some)
+    let mut locate = |range| {
+        let asked = Asked {
+            source,
+            held,
+            tag: rootfs.source.tag(),
+            platform: rootfs.platform.as_ref().map(|platform| platform.value.as_str()),
+            range,
+        };
+        image::locate(asked, digest, || store::chosen(place), &mut |progress| bar.show(progress))
+    };
+    let caller = (file::effective_uid(), file::effective_gid());
+    let range = subordinate(spec, caller.0);
+    let (Some(range), Some(user)) = (range, &spec.user) else { return locate(None).map(Some) };
+    // Whom the caller is inside decides who owns a file on disk.
+    let of = |own: (u32, u32)| {
+        let uids = image::Ids { caller: caller.0, first: range.first_uid, own: own.0 };
+        Some(image::Range { uids, gids: image::Ids { caller: caller.1, first: range.first_gid, own: own.1 } })
+    };
+    let own = match &user.value.who {
+        Who::Caller => caller,
+        Who::Root => (0, 0),
+        Who::Numeric { uid, gid } => (*uid, *gid),
+        // What a name means stands in the image.
+        Who::Name(_) => {
+            let image = locate(of((0, 0)))?;
+            match account(spec, Some(&image))? {
+                Some(found) if (found.uid, found.gid) != (0, 0) => (found.uid, found.gid),
+                _ => return Ok(Some(image)),
+            }
+        }
+    };
+    locate(of(own)).map(Some)
 }
 
 fn base(spec: &Spec, image: Option<&Image>) -> Result<Base> {
@@ -232,18 +258,11 @@ fn account(spec: &Spec, image: Option<&Image>) -> Result<Option<Account>> {
     }))
 }
 
-fn subordinate(spec: &Spec, host: &Host) -> Option<Subordinate> {
-    if spec.user.as_ref().is_none_or(|user| user.value.ids != Ids::Range) || host.caller.is_root() {
+fn subordinate(spec: &Spec, caller: u32) -> Option<Subordinate> {
+    if spec.user.as_ref().is_none_or(|user| user.value.ids != Ids::Range) || caller == 0 {
         return None;
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = subordinate::user_name(&passwd, host.caller.uid);
-    let first = |path: &str| {
-        let text = std::fs::read_to_string(path).ok()?;
-        subordinate::ranges(&text, name, host.caller.uid).into_iter().next()
-    };
-    let (uids, gids) = (first("/etc/subuid")?, first("/etc/subgid")?);
-    Some(Subordinate { first_uid: uids.start, uids: uids.count, first_gid: gids.start, gids: gids.count })
+    sight::subordinates(caller)
 }
 
 /// Returns the whole device behind each path of `limits.io`: its own number, or that of the file system.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::app::image_text as text;
 use crate::app::run::Done;
+use crate::app::sight::{self, Whose};
 use crate::app::{Refusal, append, gather, store};
 use crate::cli::{self, ImageVerb};
 use crate::error::{Error, Kind, Result};
@@ -167,7 +168,14 @@ fn inspected(image: Known) -> json::Inspected {
 
 fn problems(store: &Store, words: &[String]) -> Result<Vec<stock::Problem>> {
     let images: Vec<Known> = found(store, words)?.into_iter().map(|found| found.image).collect();
+    see_all(store)?;
     stock::verify(store, &images)
+}
+
+/// What is verified or counted is all that is there.
+fn see_all(store: &Store) -> Result<()> {
+    sight::see_all(if store.has_ranges()? { Whose::Subordinates } else { Whose::Own });
+    Ok(())
 }
 
 fn rows(problems: &[stock::Problem]) -> Vec<json::Problem> {
@@ -242,6 +250,7 @@ fn removed(all: &[stock::Removed]) -> Vec<json::Removed> {
 
 fn du(store: &Store, arguments: &cli::Image) -> Result<Vec<u8>> {
     let mut rows: Vec<json::Used> = Vec::new();
+    see_all(store)?;
     for stock::Usage { kind, name, files, bytes } in stock::usage(store)? {
         rows.push(json::Used { kind, name, files, bytes });
     }

@@ -18,6 +18,22 @@ pub enum Rendering {
     Json,
 }
 
+/// Returns the spec of a request as one file that extends nothing and has no parameters.
+///
+/// # Errors
+/// The mistakes of the spec, or a script, which is more than the spec that it carries.
+pub fn flat(request: &Request) -> Result<Vec<u8>, Refusal> {
+    let text = Text::read(&request.spec).map_err(|error| Refusal::new(&error, None))?;
+    let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
+    let settings = request::settings(&request.set).map_err(|error| refuse(&error))?;
+    let flat = text.flatten(&settings).map_err(|findings| Refusal::of_text(text.draw(&findings)))?;
+    if text.is_script() {
+        let error = Error::new(Kind::Usage, "a script is more than the spec that it carries");
+        return Err(refuse(&error.with_hint("without `--flat` the plan of the script is shown")));
+    }
+    Ok(flat.into_bytes())
+}
+
 /// Returns the plan of a request, with a final newline.
 ///
 /// # Errors
@@ -41,7 +57,7 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
     let spec = gathered.configured.as_ref().unwrap_or(&spec);
     let plan = resolve::resolve(spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
     match rendering {
-        Rendering::Text => Ok(show::show(&plan, &text.name, &text.text).into_bytes()),
+        Rendering::Text => Ok(show::show(&plan, text.as_spec()).into_bytes()),
         Rendering::Json => plan_json::to_line(&plan, text.as_spec())
             .map_err(|error| refuse(&Error::new(Kind::Bug, format!("cannot write the plan as JSON: {error}")))),
     }

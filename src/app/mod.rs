@@ -7,23 +7,29 @@ pub mod configure;
 pub mod deliver;
 pub mod diff;
 pub mod edit;
+pub mod extended;
 pub mod extract;
+pub mod fmt;
 pub mod gather;
 pub mod github;
 pub mod image;
 pub mod image_text;
+pub mod init;
 pub mod inspect;
 pub mod machine;
 pub mod prepare;
 pub mod profile;
 pub mod progress;
 pub mod reenter;
+pub mod replace;
 pub mod request;
 pub mod run;
 pub mod script;
+pub mod sight;
 pub mod source;
 pub mod stages;
 pub mod store;
+pub mod tend;
 pub mod test;
 pub mod test_case;
 pub mod test_display;
@@ -43,7 +49,7 @@ pub struct Refusal {
 impl Refusal {
     /// Returns a refusal that says `error` and where it comes from.
     #[must_use]
-    pub fn new(error: &Error, source: Option<crate::report::SpecText<'_>>) -> Self {
+    pub fn new(error: &Error, source: Option<crate::units::SpecText<'_>>) -> Self {
         let text = crate::report::text::text(error, source, colour());
         Self { text, status: crate::report::exit::error_status(error) }
     }

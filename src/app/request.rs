@@ -3,15 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::app::extended::{self, Chain, First};
 use crate::app::{edit, script};
 use crate::cli;
 use crate::error::{Error, Kind, Result};
-use crate::report::SpecText;
 use crate::run::c_text::path_text;
 use crate::spec::diagnostic::{self, Finding};
-use crate::spec::{Spec, carried, parse};
+use crate::spec::input::{File, Input};
+use crate::spec::param::Setting;
+use crate::spec::parse;
+use crate::spec::{Spec, carried};
 use crate::sys::{Errno, Fd, fd, watch};
-use crate::units::Origin;
+use crate::units::{Origin, SpecText};
 
 /// The largest spec that is read at all; the language's own limit is smaller and says so better.
 const READ_MAX: usize = 4 << 20;
@@ -30,6 +33,8 @@ pub struct Text {
     carried: Option<std::result::Result<Vec<u8>, Finding>>,
     /// The same as text, for places in it; what is not UTF-8 is replaced.
     pub text: String,
+    /// What the spec extends, if it does.
+    chain: Chain,
 }
 
 impl Text {
@@ -62,25 +67,73 @@ impl Text {
             _ => PathBuf::from("/proc/self/fd/0"),
         };
         let carried = carried::carried(&bytes).transpose();
-        Ok(Self { name, path, base, bytes, carried, text })
+        let mut read = Self { name, path, base, bytes, carried, text, chain: Chain::default() };
+        if let Ok(spec) = read.spec() {
+            let length = read.text.len().max(read.bytes.len());
+            let first = First { name: &read.name, path: &read.path, base: &read.base, length };
+            read.chain = extended::follow(first, spec);
+        }
+        Ok(read)
     }
 
-    /// Returns the spec that is written here.
-    ///
-    /// # Errors
-    /// All mistakes of the text.
-    pub fn parse(&self) -> std::result::Result<Spec, Vec<Finding>> {
+    /// Returns what is read as the spec: all of the text, or what a script carries.
+    fn spec(&self) -> std::result::Result<&[u8], &Finding> {
         match &self.carried {
-            None => parse::parse(&self.bytes),
-            Some(Ok(spec)) => parse::parse(spec).and_then(|spec| script::with_file(spec, &self.path)),
-            Some(Err(finding)) => Err(vec![finding.clone()]),
+            None => Ok(&self.bytes),
+            Some(carried) => carried.as_deref(),
         }
     }
 
-    /// Returns the text with its name, for messages.
+    /// Returns the spec that is written here, with its parameters set as `settings` say.
+    ///
+    /// # Errors
+    /// All mistakes of the text and of what it extends.
+    pub fn parse(&self, settings: &[Setting]) -> std::result::Result<Spec, Vec<Finding>> {
+        let spec = self.with_input(settings, parse::parse_files)?;
+        if self.carried.is_some() { script::with_file(spec, &self.path) } else { Ok(spec) }
+    }
+
+    /// Returns the spec that is written here as one that extends nothing and has no parameters.
+    ///
+    /// # Errors
+    /// All mistakes of the text and of what it extends.
+    pub fn flatten(&self, settings: &[Setting]) -> std::result::Result<String, Vec<Finding>> {
+        self.parse(settings)?;
+        self.with_input(settings, |input| parse::flatten(input, self.as_spec()))
+    }
+
+    fn with_input<T>(
+        &self,
+        settings: &[Setting],
+        then: impl FnOnce(Input<'_>) -> std::result::Result<T, Vec<Finding>>,
+    ) -> std::result::Result<T, Vec<Finding>> {
+        let own = self.spec().map_err(|finding| vec![finding.clone()])?;
+        let mut files = vec![File { text: own, start: 0, directory: "" }];
+        files.extend(self.chain.files());
+        then(Input { files: &files, settings, missing: self.chain.missing.as_ref() })
+    }
+
+    /// Returns whether the text is a script that carries its spec.
+    #[must_use]
+    pub fn is_script(&self) -> bool {
+        self.carried.is_some()
+    }
+
+    /// Returns the absolute paths of all files that the spec is made of, itself first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        std::iter::once(self.path.clone()).chain(self.chain.paths()).collect()
+    }
+
+    /// Returns the bytes of all files that the spec is made of, its own first.
+    pub fn all_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.bytes.as_slice()).chain(self.chain.files().map(|file| file.text))
+    }
+
+    /// Returns the text with its name and that of what it extends, for messages.
     #[must_use]
     pub fn as_spec(&self) -> SpecText<'_> {
-        SpecText { name: &self.name, text: &self.text }
+        SpecText { name: &self.name, text: &self.text, extended: &self.chain.shown }
     }
 
     /// Draws `findings` over the text.
@@ -90,7 +143,7 @@ impl Text {
             crate::report::text::Colour::Plain => diagnostic::Colour::Never,
             crate::report::text::Colour::Ansi => diagnostic::Colour::Always,
         };
-        diagnostic::render(&self.name, &self.text, findings, colour)
+        diagnostic::draw(self.as_spec(), findings, colour)
     }
 }
 
@@ -133,9 +186,30 @@ pub enum Mistake {
 /// # Errors
 /// All mistakes of the text, or the first one of the command line.
 pub fn spec(text: &Text, request: &cli::Request) -> std::result::Result<Spec, Mistake> {
-    let mut spec = text.parse().map_err(Mistake::Findings)?;
+    let settings = settings(&request.set).map_err(Mistake::Error)?;
+    let mut spec = text.parse(&settings).map_err(Mistake::Findings)?;
     edit::apply(&mut spec, request).map_err(Mistake::Error)?;
     Ok(spec)
+}
+
+/// Returns what the words of `--set` say.
+///
+/// # Errors
+/// A word that is not NAME=VALUE, or a name that comes twice.
+pub fn settings(words: &[String]) -> Result<Vec<Setting>> {
+    let mut settings: Vec<Setting> = Vec::with_capacity(words.len());
+    for word in words {
+        let wrong = |why: &str| {
+            let message = format!("`--set {}`: {why}", word.escape_debug());
+            Error::new(Kind::Usage, message).at(Origin::CommandLine)
+        };
+        let (name, value) = word.split_once('=').ok_or_else(|| wrong("must be NAME=VALUE"))?;
+        if settings.iter().any(|setting| setting.name == name) {
+            return Err(wrong("the parameter is set twice"));
+        }
+        settings.push(Setting { name: name.to_owned(), value: value.to_owned() });
+    }
+    Ok(settings)
 }
 
 impl Mistake {

@@ -125,7 +125,7 @@ fn finish(
         Err(error) => (Refusal::new(error, Some(source)).text, status::error_status(error)),
     };
     if place.is_wanted() {
-        account.sha256 = Some(request_digest(&account.text.bytes));
+        account.sha256 = Some(request_digest(account.text));
         let subject = account.subject();
         let (plan, happened) = match &happened {
             Ok((plan, outcome)) => (plan.as_ref(), Ok(outcome)),
@@ -178,12 +178,14 @@ fn words(plan: Option<&Plan>, outcome: &Outcome, account: &Account<'_>) -> Strin
     text
 }
 
-/// Returns the SHA-256 of the text of a spec, in hexadecimal.
+/// Returns what `cat SPEC EXTENDED… | sha256sum` says.
 #[must_use]
-pub fn request_digest(bytes: &[u8]) -> String {
+pub fn request_digest(text: &Text) -> String {
     use sha2::Digest;
-    let digest = sha2::Sha256::digest(bytes);
+    let mut digest = sha2::Sha256::new();
+    text.all_bytes().for_each(|bytes| digest.update(bytes));
     digest
+        .finalize()
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 15])
         .filter_map(|nibble| char::from_digit(nibble.into(), 16))
@@ -253,7 +255,7 @@ pub fn invocation(
         accounting,
         streams: stdio::look(),
         process: 0,
-        trusted: vec![text.path.clone()],
+        trusted: text.paths(),
     }
 }
 
@@ -341,7 +343,7 @@ impl<'a> Account<'a> {
             Mistake::Findings(findings) => Refusal::of_text(self.text.draw(findings)),
             Mistake::Error(error) => Refusal::new(error, Some(self.text.as_spec())),
         };
-        self.sha256 = Some(request_digest(&self.text.bytes));
+        self.sha256 = Some(request_digest(self.text));
         let Some(text) = &self.arguments.report else { return refusal };
         let subject = self.subject();
         let written = flag_target(text).and_then(|target| {

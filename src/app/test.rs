@@ -8,7 +8,7 @@ use crate::app::run::Done;
 use crate::app::test_case::{Reports, Runner};
 use crate::app::test_display::Display;
 use crate::app::test_suite::{Changes, Suite};
-use crate::app::{Refusal, colour, github};
+use crate::app::{Refusal, colour, github, request};
 use crate::cli;
 use crate::error::{Error, Kind, Result, exit};
 use crate::plan::facts::Accounting;
@@ -29,9 +29,10 @@ use crate::units::Origin;
 pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
     let refuse = |error: Error| Refusal::new(&error, None);
     let specs = discover::discover(&arguments.paths).map_err(refuse)?;
+    let settings = request::settings(&arguments.set).map_err(refuse)?;
     // Before anything is run: a file that cannot be written is told now.
     let mut xml = arguments.junit.as_deref().filter(|_| !arguments.list).map(open).transpose().map_err(refuse)?;
-    let mut suite = Suite::read(&specs, &arguments.paths, changes(arguments).map_err(refuse)?)?;
+    let mut suite = Suite::read((&specs, &arguments.paths), &settings, changes(arguments).map_err(refuse)?)?;
     let order = order(arguments, &suite.cases).map_err(refuse)?;
     if arguments.list {
         return list(arguments, &suite.cases, &order);

@@ -14,9 +14,10 @@ use crate::plan::facts::{Accounting, Invocation, Manner};
 use crate::plan::{Capture, resolve};
 use crate::run::anchor::Exposed;
 use crate::run::parent;
+use crate::spec::param::Setting;
 use crate::spec::{Expect, Limits, Spec, Tty, Wall};
 use crate::testing::{Case, snapshot};
-use crate::units::{Origin, Spanned, position};
+use crate::units::{Origin, Spanned};
 
 /// All that is to be run.
 #[derive(Debug, Default)]
@@ -67,11 +68,15 @@ pub struct Changes {
 }
 
 impl Suite {
-    /// Reads `specs`; those without a test are left out, unless they were `named`.
+    /// Reads `specs` with their parameters set; those without a test are left out, unless they were `named`.
     ///
     /// # Errors
     /// All mistakes of all of them.
-    pub fn read(specs: &[PathBuf], named: &[PathBuf], changes: Changes) -> std::result::Result<Self, Refusal> {
+    pub fn read(
+        (specs, named): (&[PathBuf], &[PathBuf]),
+        settings: &[Setting],
+        changes: Changes,
+    ) -> std::result::Result<Self, Refusal> {
         let mut suite = Self::default();
         let mut drawn = String::new();
         for path in specs {
@@ -82,7 +87,7 @@ impl Suite {
                     continue;
                 }
             };
-            match text.parse() {
+            match text.parse(settings) {
                 Err(findings) => drawn.push_str(&text.draw(&findings)),
                 Ok(spec) if spec.tests.is_empty() && named.contains(path) => {
                     let error = Error::new(Kind::Spec, format!("`{}` has no `test`", text.name))
@@ -113,7 +118,7 @@ impl Suite {
             self.cases.push(Case {
                 spec: text.name.clone(),
                 name: test.value.name.clone(),
-                place: place(test.origin, &text.text),
+                place: place(test.origin, &text),
                 memory: merged.limits.memory.as_ref().map(|memory| memory.value.max.0),
                 snapshot: expect.snapshot.map(|_| snapshot::path(path, &test.value.name)),
             });
@@ -127,7 +132,7 @@ impl Suite {
                 ground: usize::MAX,
             });
         }
-        self.digests.push(run::request_digest(&text.bytes));
+        self.digests.push(run::request_digest(&text));
         self.texts.push(text);
     }
 
@@ -230,9 +235,9 @@ fn shorten(limits: &mut Limits, timeout: Duration) {
     }
 }
 
-fn place(origin: Origin, text: &str) -> (usize, usize) {
+fn place(origin: Origin, text: &Text) -> (usize, usize) {
     match origin {
-        Origin::Spec(span) => position(text, span.start),
+        Origin::Spec(span) => text.as_spec().place(span).1,
         Origin::CommandLine | Origin::Image | Origin::Default => (1, 1),
     }
 }

@@ -16,31 +16,25 @@ use crate::error::{Error, Kind, Result};
 use crate::image::ask::{Asked, Source};
 use crate::image::decode::{self, Packed};
 use crate::image::digest::Digest;
-use crate::image::oci::{self, At, Config, DOCUMENT, Form, Manifest, Platform, Scratch, Selection};
+use crate::image::inherit::inherit;
+use crate::image::mend;
+use crate::image::oci::{self, At, DOCUMENT, Form, Manifest, Scratch, Selection};
+use crate::image::platform::Platform;
 use crate::image::store::failed;
 use crate::image::{Bounds, Progress, Store};
 use crate::sys::{file, random};
+
+pub use crate::image::inherit::Changed;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-/// As reproducible builds have it.
-const EPOCH: &str = "1970-01-01T00:00:00Z";
 /// The annotation that holds a tag (annotations.md).
 const TAG: &str = "org.opencontainers.image.ref.name";
 
-/// What is written in place of what the base says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// `NAME=VALUE` each; one of the base with that name goes.
-    pub env: Vec<String>,
-    pub entrypoint: Option<Vec<String>>,
-    pub cmd: Option<Vec<String>>,
-    pub user: Option<String>,
-    pub workdir: Option<String>,
-    pub labels: Vec<(String, String)>,
-}
+/// The config of a base, where it has one, and its layers.
+type Base = (Option<Vec<u8>>, Vec<Blob>);
 
 /// One layer in the new layout.
 struct Blob {
@@ -63,7 +57,7 @@ pub fn append(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Digest> {
     let layout = Layout::open(target)?;
-    let (mut config, mut blobs) = layout.base(base, store, progress)?;
+    let (config, mut blobs) = layout.base(base, store, progress)?;
     let opened = File::open(layer).map_err(|error| failed("open", layer, &error))?;
     let length = opened.metadata().map_err(|error| failed("look at", layer, &error))?.len();
     let packed = Packed { file: &opened, offset: 0, length };
@@ -73,8 +67,8 @@ pub fn append(
             .with_hint("name what `changes` wrote, or another layer"));
     }
     blobs.push(added);
-    apply(&mut config, changed);
-    let config = layout.document(&config_document(&config, &blobs))?;
+    let diff_ids: Vec<&Digest> = blobs.iter().map(|blob| &blob.diff_id).collect();
+    let config = layout.document(&inherit(config.as_deref(), changed, &diff_ids)?)?;
     let descriptor = |media: &str, digest: &Digest, size: u64| json!({"mediaType": media, "digest": digest.to_string(), "size": size});
     let layers: Vec<Value> = blobs.iter().map(|blob| descriptor(&blob.media, &blob.digest, blob.size)).collect();
     let manifest = json!({
@@ -140,7 +134,7 @@ impl Layout {
         base: &Asked<'_>,
         store: impl Fn() -> Result<Store>,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(Config, Vec<Blob>)> {
+    ) -> Result<Base> {
         let scratch = || {
             file::create_unnamed(&self.root).map(File::from).map_err(|errno| {
                 Error::io(format_args!("cannot create a file in `{}`", self.root.display()), &errno.into())
@@ -150,12 +144,13 @@ impl Layout {
         let (form, path) = match base.source {
             Source::Registry(reference, _) => {
                 let store = store()?;
+                let blobs = store.root().join("blobs");
                 let digest = match store.named_image(reference, base.platform)? {
-                    Some(digest) => digest,
-                    None => store.pull(reference, base.platform, progress)?,
+                    // `sbx image prune` may have removed the packed layers.
+                    Some(digest) if !mend::mend(&store, &digest)? => digest,
+                    _ => store.pull(reference, base.platform, progress)?,
                 };
-                let manifest = oci::from_blobs(&store.root().join("blobs"), &digest, platform.as_ref())?;
-                return self.copy(&manifest);
+                return self.copy(&oci::from_blobs(&blobs, &digest, platform.as_ref())?);
             }
             Source::Images(form, path) => (form, path),
             Source::Path(path) if path.join("oci-layout").is_file() => (Form::Layout, path),
@@ -171,7 +166,7 @@ impl Layout {
         self.copy(&manifest)
     }
 
-    fn copy(&self, manifest: &Manifest) -> Result<(Config, Vec<Blob>)> {
+    fn copy(&self, manifest: &Manifest) -> Result<Base> {
         let mut blobs = Vec::with_capacity(manifest.layers.len() + 1);
         for layer in &manifest.layers {
             let part = layer.place.open()?;
@@ -184,18 +179,18 @@ impl Layout {
             }
             blobs.push(blob);
         }
-        Ok((manifest.config.clone(), blobs))
+        Ok((Some(manifest.document.clone()), blobs))
     }
 
-    fn archive(&self, path: &Path) -> Result<(Config, Vec<Blob>)> {
+    fn archive(&self, path: &Path) -> Result<Base> {
         let opened = File::open(path).map_err(|error| failed("open", path, &error))?;
         let length = opened.metadata().map_err(|error| failed("look at", path, &error))?.len();
         let packed = Packed { file: &opened, offset: 0, length };
-        Ok((empty(), vec![self.layer(packed, Squeeze::No).map_err(|error| about(path, error))?]))
+        Ok((None, vec![self.layer(packed, Squeeze::No).map_err(|error| about(path, error))?]))
     }
 
     /// Packs a directory as the one layer of a base.
-    fn directory(&self, path: &Path) -> Result<(Config, Vec<Blob>)> {
+    fn directory(&self, path: &Path) -> Result<Base> {
         let scratch = file::create_unnamed(&self.root).map(File::from);
         let scratch = scratch.map_err(|errno| Error::io("cannot create a file for the base", &errno.into()))?;
         let mut builder = tar::Builder::new(BufWriter::with_capacity(256 << 10, &scratch));
@@ -204,7 +199,7 @@ impl Layout {
         packed.map_err(|error| failed("pack", path, &error))?;
         let length = scratch.metadata().map_err(|error| failed("look at", path, &error))?.len();
         let packed = Packed { file: &scratch, offset: 0, length };
-        Ok((empty(), vec![self.layer(packed, Squeeze::Gzip).map_err(|error| about(path, error))?]))
+        Ok((None, vec![self.layer(packed, Squeeze::Gzip).map_err(|error| about(path, error))?]))
     }
 
     /// Puts the bytes of a layer here, under their digest.
@@ -313,6 +308,10 @@ impl Write for Hashed {
 
 /// Returns the digest of the tar inside.
 fn diff_id(packed: Packed<'_>) -> Result<Digest> {
+    // A layer that adds nothing.
+    if packed.length == 0 {
+        return Ok(Digest::of(&[]));
+    }
     let read = AtomicU64::new(0);
     let mut source = decode::buffered(packed.reader(&read));
     let mut unpacked = decode::unpacked(&mut source, &read, &Bounds::default())?;
@@ -326,75 +325,4 @@ fn diff_id(packed: Packed<'_>) -> Result<Digest> {
             Err(error) => return Err(Error::io("cannot be read", &error).with_kind(Kind::Image)),
         }
     }
-}
-
-fn empty() -> Config {
-    Config {
-        platform: Platform::of_machine(),
-        env: Vec::new(),
-        entrypoint: Vec::new(),
-        cmd: Vec::new(),
-        user: None,
-        workdir: None,
-        volumes: Vec::new(),
-        stop_signal: None,
-        labels: std::collections::BTreeMap::new(),
-        diff_ids: Vec::new(),
-    }
-}
-
-fn apply(config: &mut Config, changed: &Changed) {
-    for variable in &changed.env {
-        let name = variable.split('=').next().unwrap_or_default();
-        config.env.retain(|old| old.split('=').next() != Some(name));
-        config.env.push(variable.clone());
-    }
-    // As `docker build` does: a command of the base is an argument of the base's entrypoint.
-    if let Some(entrypoint) = &changed.entrypoint {
-        config.entrypoint.clone_from(entrypoint);
-        config.cmd.clear();
-    }
-    if let Some(cmd) = &changed.cmd {
-        config.cmd.clone_from(cmd);
-    }
-    config.user = changed.user.clone().or(config.user.take());
-    config.workdir = changed.workdir.clone().or(config.workdir.take());
-    config.labels.extend(changed.labels.iter().cloned());
-}
-
-fn config_document(config: &Config, blobs: &[Blob]) -> Value {
-    let mut run = json!({});
-    if !config.env.is_empty() {
-        run["Env"] = json!(config.env);
-    }
-    if !config.entrypoint.is_empty() {
-        run["Entrypoint"] = json!(config.entrypoint);
-    }
-    if !config.cmd.is_empty() {
-        run["Cmd"] = json!(config.cmd);
-    }
-    for (name, value) in [("User", &config.user), ("WorkingDir", &config.workdir), ("StopSignal", &config.stop_signal)]
-    {
-        if let Some(value) = value {
-            run[name] = json!(value);
-        }
-    }
-    if !config.volumes.is_empty() {
-        run["Volumes"] = config.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
-    }
-    if !config.labels.is_empty() {
-        run["Labels"] = json!(config.labels);
-    }
-    let last = blobs.len().saturating_sub(1);
-    // The same words make the same image; without a time umoci 0.4 does not read it.
-    let history = |number: usize| json!({"created": EPOCH, "created_by": if number == last { "sbx image append" } else { "base" }});
-    let mut document = json!({
-        "created": EPOCH, "architecture": config.platform.architecture, "os": config.platform.os, "config": run,
-        "rootfs": {"type": "layers", "diff_ids": blobs.iter().map(|blob| blob.diff_id.to_string()).collect::<Vec<_>>()},
-        "history": (0..blobs.len()).map(history).collect::<Vec<_>>(),
-    });
-    if let Some(variant) = &config.platform.variant {
-        document["variant"] = json!(variant);
-    }
-    document
 }

@@ -9,7 +9,6 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::{self, Extracted};
 use crate::image::import::{Import, Job, about};
-use crate::image::owners::ownership;
 use crate::image::remember::{self, Seen, Stamp};
 use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, failed, now};
 use crate::image::tree::{Ownership, Whiteouts};
@@ -22,14 +21,14 @@ use crate::sys::file::{self, Access};
 /// An archive that is damaged, hostile, or not the one that is wanted; a store that is full.
 pub(super) fn archive(
     (path, at): (&Path, &Path),
-    wanted: Option<&Digest>,
+    (wanted, ownership): (Option<&Digest>, Ownership),
     store: &Store,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
     // Without blocking: since it was looked at, a FIFO may have taken the place of the file.
     let file = file::open(at, Access::Read).map(File::from);
     let file = file.map_err(|errno| about(&shown(path), Error::io("cannot be opened", &errno.into())))?;
-    let request = Request { path, file: &file, stamp: Stamp::of(&file, path)?, wanted, store, ownership: ownership()? };
+    let request = Request { path, file: &file, stamp: Stamp::of(&file, path)?, wanted, store, ownership };
     let (digest, kept) = match request.known()? {
         Some(known) => known,
         None => {

@@ -1,7 +1,10 @@
 //! What is asked for, as data: a place or a name, and which of several images there is meant.
 
+use std::cmp::Ordering;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::image::oci::Form;
 use crate::image::registry::Reference;
@@ -29,11 +32,53 @@ pub struct Asked<'a> {
     pub tag: Option<&'a str>,
     /// `OS/ARCHITECTURE[/VARIANT]`.
     pub platform: Option<&'a str>,
+    /// Where the owners of files are to be told apart by somebody who is not root.
+    pub range: Option<Range>,
 }
 
 impl<'a> From<Source<'a>> for Asked<'a> {
     fn from(source: Source<'a>) -> Self {
-        Self { source, held: None, tag: None, platform: None }
+        Self { source, held: None, tag: None, platform: None, range: None }
+    }
+}
+
+/// The subordinate ids of an unprivileged caller, as a sandbox with `ids="range"` has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    pub uids: Ids,
+    pub gids: Ids,
+}
+
+/// How the ids of one sort are mapped: `own` to the caller's, those around it to the subordinate ones, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ids {
+    pub caller: u32,
+    /// The first subordinate one.
+    pub first: u32,
+    /// Inside.
+    pub own: u32,
+}
+
+impl Ids {
+    /// Returns what `inside` is on disk.
+    #[must_use]
+    pub fn on_disk(self, inside: u32) -> u32 {
+        match inside.cmp(&self.own) {
+            Ordering::Less => self.first.saturating_add(inside),
+            Ordering::Equal => self.caller,
+            Ordering::Greater => self.first.saturating_add(inside - 1),
+        }
+    }
+}
+
+impl Range {
+    /// Returns what the ids on disk are called where root is the caller and the subordinate ones follow.
+    #[must_use]
+    pub fn seen_by_root(self) -> Self {
+        let seen = |ids: Ids| Ids { caller: 0, first: 1, ..ids };
+        Self { uids: seen(self.uids), gids: seen(self.gids) }
     }
 }
 

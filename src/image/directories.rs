@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
-use crate::image::layer::{Described, Directory, What};
+use crate::image::layer::{Attributes, Described, Directory, What};
 use crate::image::members::Member;
 use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
 use crate::sys::file::{self, Access, Errno, Owner};
@@ -62,13 +62,13 @@ impl Tree {
 
     fn settle(&self, inode: u64, pending: &Pending) -> Result<()> {
         let directory = self.open_again(inode, pending)?;
-        if self.ownership == Ownership::Archive {
-            file::set_owner(&directory, pending.owner)
-                .map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
+        let failed = |errno| self.failed("change the attributes of", &pending.name, errno);
+        // Before it is given away: the set-group-ID bit is only for a group that one is in, chmod(2).
+        file::set_mode(&directory, pending.mode).map_err(failed)?;
+        if let Some(owner) = self.ownership.on_disk(pending.owner) {
+            file::set_owner(&directory, owner).map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
         }
-        file::set_mode(&directory, pending.mode)
-            .and_then(|()| pending.time.map_or(Ok(()), |time| file::set_time(&directory, time)))
-            .map_err(|errno| self.failed("change the attributes of", &pending.name, errno))
+        pending.time.map_or(Ok(()), |time| file::set_time(&directory, time)).map_err(failed)
     }
 
     /// Returns the directory at `above`, made where it is missing.
@@ -150,13 +150,17 @@ impl Tree {
     }
 
     /// Notes what the archive says of a directory; the last word counts.
-    pub(super) fn remember_member(&mut self, name: Vec<u8>, place: &OwnedFd, member: &Member) -> Result<()> {
+    pub(super) fn remember_member(
+        &mut self,
+        name: Vec<u8>,
+        place: &OwnedFd,
+        (member, attributes): (&Member, Attributes),
+    ) -> Result<()> {
         // The set-group-ID bit of a directory gives no right, it hands the group down.
         let mode = member.mode & 0o3777;
         self.skipped.set_id += u64::from(mode != member.mode);
         let inode = self.inode(&name, place)?;
         let (owner, time) = (member.owner, Some(member.time));
-        let attributes = member.attributes.clone();
         let directory = Directory { described: Described::Yes, mode, owner, time, attributes };
         self.note(name.clone(), What::Directory(directory))?;
         self.remember(inode, Pending { name, mode, owner, time })

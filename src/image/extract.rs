@@ -50,6 +50,10 @@ pub(super) fn extract(
     let (emptied, empty) = queue(PIECES + 1);
     (0..=PIECES).try_for_each(|_| emptied.give(vec![0; PIECE])).ok();
     let (answer, answered) = queue(1);
+    let ending = match whiteouts {
+        Whiteouts::Hide => Ending::Any,
+        Whiteouts::AreFiles => Ending::Marked,
+    };
     let decoder = {
         // A thread of its own may outlive what is borrowed here.
         let (file, read) = (source.file.try_clone(), read.clone());
@@ -58,12 +62,12 @@ pub(super) fn extract(
         spawn(Box::new(move || {
             let source = Packed { file: &file, offset, length };
             // The one who waits for it is there until the thread has ended.
-            answer.give(unpack(&source, (&read, &bounds), (&empty, giver))).ok();
+            answer.give(unpack((&source, ending), (&read, &bounds), (&empty, giver))).ok();
         }))
     };
     let decoder = decoder.map_err(|errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host))?;
     let mut pieces = Pieces { taker, emptied, piece: Piece::default(), at: 0, read: &read, progress };
-    let placed = place(&mut pieces, target, whiteouts, bounds);
+    let placed = place((&mut pieces, ending), target, whiteouts, bounds);
     // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
     drop(pieces);
     decoder.join();
@@ -93,11 +97,15 @@ pub(super) fn digest(source: &Packed<'_>, progress: &mut dyn FnMut(u64)) -> Resu
 /// Sends the bytes of the tar in `source`, or why they end, and returns the digests of all that was read and of all
 /// that was sent: none where that was not all.
 fn unpack(
-    source: &Packed<'_>,
+    (source, ending): (&Packed<'_>, Ending),
     (read, bounds): (&AtomicU64, &Bounds),
     (empty, giver): (&Taker<Vec<u8>>, Giver<io::Result<Piece>>),
 ) -> Result<Option<(Digest, Digest)>> {
     let mut packed = decode::buffered(source.reader(read));
+    if source.length == 0 && ending == Ending::Any {
+        // What no tar begins with is no tar, but for a layer that adds nothing: so does GNU tar, and umoci.
+        return all(packed, None).map(Some);
+    }
     let start = packed.fill_buf().map_err(|error| Error::io("cannot be read", &error))?;
     // What is not packed is hashed once, where it is read.
     let mut hash = decode::is_packed(start)?.then(Sha256::new);
@@ -146,11 +154,12 @@ fn all(mut packed: BufReader<Stored<'_>>, hash: Option<Sha256>) -> Result<(Diges
     }
 }
 
-fn place(pieces: &mut Pieces<'_>, target: Target, whiteouts: Whiteouts, bounds: &Bounds) -> Result<(Skipped, u64)> {
-    let ending = match whiteouts {
-        Whiteouts::Hide => Ending::Any,
-        Whiteouts::AreFiles => Ending::Marked,
-    };
+fn place(
+    (pieces, ending): (&mut Pieces<'_>, Ending),
+    target: Target,
+    whiteouts: Whiteouts,
+    bounds: &Bounds,
+) -> Result<(Skipped, u64)> {
     let mut members = Members::ending(pieces, ending);
     let mut tree = Tree::new(target, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {

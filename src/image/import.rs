@@ -120,7 +120,11 @@ impl Import<'_> {
         Ok(worker::Request {
             layers: layers.collect::<Result<_>>()?,
             whiteouts: self.whiteouts == Whiteouts::Hide,
-            owned: self.ownership == Ownership::Archive,
+            owned: self.ownership != Ownership::Caller,
+            range: match self.ownership {
+                Ownership::Range(range) => Some(range),
+                Ownership::Archive | Ownership::Caller => None,
+            },
             entries,
             unpacked,
             ratio,

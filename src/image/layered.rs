@@ -1,6 +1,8 @@
 //! The root of an image of layers: those that are not in the store yet are extracted, side by side, and several
 //! are put together once. Layers and roots are shared by all images that have them.
 
+use std::path::PathBuf;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
@@ -8,17 +10,18 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::Extracted;
 use crate::image::import::{Import, Job};
-use crate::image::layer::{self, Entry, LAYERS};
-use crate::image::store::{Kept, Name, Store, failed};
+use crate::image::layer::{self, Entry, LAYERS, Merged};
+use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::{Ownership, Whiteouts};
-use crate::image::{InUse, Progress, seal};
+use crate::image::{Extractor, InUse, Progress, seal, tend};
 
 /// One layer of an image, as its manifest and its configuration describe it.
 pub(super) struct Layer<'a> {
     /// Of the packed bytes; a `docker save` archive does not say.
     pub(super) blob: Option<&'a Digest>,
     pub(super) diff_id: &'a Digest,
-    pub(super) packed: Packed<'a>,
+    /// `None` where the layer is in the store, and it is known that these bytes are it.
+    pub(super) packed: Option<Packed<'a>>,
 }
 
 /// Returns the tree of `layers`, the lowest first; `what` names the image in messages.
@@ -69,23 +72,31 @@ fn trees(
     (store, ownership): (&Store, Ownership),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Kept>> {
-    let mut missing: Vec<(usize, &Layer<'_>)> = Vec::new();
+    let mut missing: Vec<(usize, &Layer<'_>, Packed<'_>)> = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
-        let repeated = missing.iter().any(|(_, other)| other.diff_id == layer.diff_id);
-        if !repeated && store.find(Name::Layer(layer.diff_id), ownership)?.is_none() {
-            missing.push((number, layer));
+        let Some(packed) = layer.packed else { continue };
+        // One that is packed in another way is read too: that it is the same is only what somebody says.
+        let same = |other: Packed<'_>, blob| match (layer.blob, blob) {
+            (None, None) => (other.offset, other.length) == (packed.offset, packed.length),
+            (own, other) => own == other,
+        };
+        let repeated = missing.iter().any(|(_, other, at)| other.diff_id == layer.diff_id && same(*at, other.blob));
+        if !repeated {
+            missing.push((number, layer, packed));
         }
     }
     let jobs: Vec<Job<'_>> = missing
         .iter()
-        .map(|(number, layer)| Job {
-            packed: layer.packed,
+        .map(|(number, layer, packed)| Job {
+            packed: *packed,
             shown: format!("{what}: layer {} of {}, {}", number + 1, layers.len(), layer.blob.unwrap_or(layer.diff_id)),
         })
         .collect();
     if !jobs.is_empty() {
         let mut judge = |job: usize, extracted: &Extracted| match missing.get(job) {
-            Some((_, layer)) => judge(layer, extracted).map_err(|error| super::import::about(&jobs[job].shown, error)),
+            Some((_, layer, _)) => {
+                judge(layer, extracted).map_err(|error| super::import::about(&jobs[job].shown, error))
+            }
             None => Ok(()),
         };
         Import { store, whiteouts: Whiteouts::Hide, ownership }.all(&jobs, &mut judge, progress)?;
@@ -144,15 +155,20 @@ fn put_together(
     let lists = trees.iter_mut().map(|kept| read_list(store, kept));
     let merged = layer::merge(lists).map_err(|error| super::import::about(what, error))?;
     let temporary = store.temporary()?;
-    let made = temporary.make("root")?;
-    let (names, text) = (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
-    std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
-    let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
-    if let Err(error) = layer::assemble(&merged, (&made.join("rootfs"), ownership), &paths) {
-        // The first failure is the one to tell; what stays behind is a leftover.
-        drop(temporary.discard());
-        return Err(error);
-    }
+    let assembled = assemble((&temporary, &merged), trees, (store, ownership)).and_then(|made| {
+        let (names, text) =
+            (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
+        std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
+        Ok(made)
+    });
+    let made = match assembled {
+        Ok(made) => made,
+        Err(error) => {
+            // The first failure is the one to tell; what stays behind is a leftover.
+            drop(temporary.discard());
+            return Err(error);
+        }
+    };
     let mut all = trees[0].clone();
     for other in &trees[1..] {
         all.skipped.devices += other.skipped.devices;
@@ -162,4 +178,30 @@ fn put_together(
     all.below = 0;
     store.keep(&made, (Name::Root(chain), ownership), (&all.skipped, all.below))?;
     temporary.discard()
+}
+
+/// Puts trees together in a new directory, which is returned: by a process that has all rights over them where this
+/// one has not.
+fn assemble(
+    (temporary, merged): (&Temporary, &Merged),
+    trees: &[Kept],
+    (store, ownership): (&Store, Ownership),
+) -> Result<PathBuf> {
+    let range = match ownership {
+        Ownership::Range(range) => Some(range),
+        Ownership::Archive | Ownership::Caller => {
+            let made = temporary.make("root")?;
+            let paths: Vec<_> = trees.iter().map(|kept| kept.root.as_path()).collect();
+            match layer::assemble(merged, (&made.join("rootfs"), ownership), &paths) {
+                Err(error) if tend::is_denied(&error) && ownership == Ownership::Caller => None,
+                other => return other.map(|()| made),
+            }
+        }
+    };
+    let Extractor::Program(program) = store.extractor() else {
+        return Err(Error::new(Kind::Host, "the layers hold a directory that is closed to its owner"));
+    };
+    let made = temporary.make("again")?;
+    let layers = trees.iter().map(|kept| kept.root.with_file_name("")).collect();
+    tend::ask(program, &tend::Request::Assemble { root: made.join("rootfs"), layers, range }).map(|()| made)
 }

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{self, Error, Result};
 use crate::image::archive::{self, archive};
 use crate::image::digest::Digest;
+use crate::image::obtain::Trees;
 use crate::image::oci::{self, At, Form, Selection};
+use crate::image::owners::ownership;
+use crate::image::platform::Platform;
 use crate::image::store::Store;
 use crate::image::{Asked, Image, InUse, Kind, Progress, Skipped, Source, obtain, remember};
 
@@ -61,10 +64,15 @@ pub fn locate<'a>(
             let is_known = asked.tag.is_none() && archive::is_known(at, &store)?;
             match if is_known { None } else { oci::detect(At { path, held: asked.held })? } {
                 Some(form) => stored((form, path), &asked, wanted.as_ref(), &store, progress),
-                None => only_image(&asked, path).and_then(|()| archive((path, at), wanted.as_ref(), &store, progress)),
+                None => {
+                    only_image(&asked, path)?;
+                    archive((path, at), (wanted.as_ref(), ownership(asked.range)?), &store, progress)
+                }
             }
         }
-        Source::Tar(_) if found.is_file() => archive((path, at), wanted.as_ref(), &store()?, progress),
+        Source::Tar(_) if found.is_file() => {
+            archive((path, at), (wanted.as_ref(), ownership(asked.range)?), &store()?, progress)
+        }
         Source::Tar(_) if found.is_dir() => {
             wrong("is a directory, not an archive", "leave `tar:` out, or write `dir:`")
         }
@@ -81,9 +89,10 @@ fn stored(
     store: &Store,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let platform = asked.platform.map(oci::Platform::parse).transpose()?;
+    let platform = asked.platform.map(Platform::parse).transpose()?;
     let selection = Selection { tag: asked.tag.map(str::to_owned), platform };
-    obtain::stored((form, At { path, held: asked.held }), (&selection, wanted), store, progress)
+    let trees = Trees { store, ownership: ownership(asked.range)? };
+    obtain::stored((form, At { path, held: asked.held }), (&selection, wanted), trees, progress)
 }
 
 fn of_registry(
@@ -94,7 +103,8 @@ fn of_registry(
 ) -> Result<Image> {
     match asked.source {
         Source::Registry(reference, pull) => {
-            obtain::of_registry((reference, pull), (asked.platform, wanted), store, progress)
+            let trees = Trees { store, ownership: ownership(asked.range)? };
+            obtain::of_registry((reference, pull), (asked.platform, wanted), trees, progress)
         }
         _ => Err(Error::new(error::Kind::Bug, "this is no image of a registry")),
     }

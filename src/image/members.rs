@@ -3,17 +3,16 @@
 
 use std::io::Read;
 
-use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::pax::{self, Pax};
+use crate::image::sparse::{Extent, Known, Lines, Map, Sparse};
 use crate::sys::file::{Owner, Time};
 
 const BLOCK: usize = 512;
 /// Bytes of a PAX header or a GNU long name.
 const EXTENSION: u64 = 1 << 20;
-/// Pieces of one sparse file.
-const EXTENTS: usize = 4096;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +23,6 @@ pub(super) enum MemberKind {
     Hardlink,
     Fifo,
     Device,
-}
-
-/// A run of bytes of a file; what lies between two is a hole.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) length: u64,
 }
 
 /// One member; its contents, those of the extents back to back, come next in the stream.
@@ -129,8 +121,10 @@ impl<R: Read> Members<R> {
     }
 
     fn member(&mut self, header: &Header, ahead: Ahead) -> Result<Member> {
-        let pax = ahead.pax.unwrap_or_default();
+        let mut pax = ahead.pax.unwrap_or_default();
+        // That of a sparse file is in a directory that does not exist, for those who know nothing of it.
         let name = only_one(ahead.name, pax.path)?.unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = pax.sparse.as_mut().and_then(|sparse| sparse.name.take()).unwrap_or(name);
         let link = only_one(ahead.link, pax.link)?
             .unwrap_or_else(|| header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default());
         let kind = kind(header, &name)?;
@@ -142,11 +136,16 @@ impl<R: Read> Members<R> {
         if stored != 0 && kind != MemberKind::Regular {
             return Err(bad(format!("`{}` has contents but is not a file", name.escape_ascii())));
         }
-        let (size, extents) = match header.entry_type() {
-            EntryType::GNUSparse => self.sparse(header, stored)?,
-            _ => (stored, vec![Extent { offset: 0, length: stored }]),
+        let (size, left, extents) = match (header.entry_type(), pax.sparse) {
+            (EntryType::GNUSparse, None) => {
+                let (size, extents) = self.sparse(header, stored)?;
+                (size, stored, extents)
+            }
+            (EntryType::Regular, Some(sparse)) => self.sparse_of_pax(sparse, stored)?,
+            (_, Some(_)) => return Err(bad(format!("`{}` is sparse but is not a file", name.escape_ascii()))),
+            (_, None) => (stored, stored, vec![Extent { offset: 0, length: stored }]),
         };
-        (self.left, self.padding) = (stored, padding(stored));
+        (self.left, self.padding) = (left, padding(stored));
         Ok(Member {
             kind,
             mode: number(header.mode())? & 0o7777,
@@ -172,19 +171,36 @@ impl<R: Read> Members<R> {
     fn sparse(&mut self, header: &Header, stored: u64) -> Result<(u64, Vec<Extent>)> {
         let gnu = header.as_gnu().ok_or_else(|| bad("it holds a sparse file without a GNU header"))?;
         let size = number(gnu.real_size())?;
-        let mut map = Map { extents: Vec::new(), end: 0, stored: 0 };
-        map.add(&gnu.sparse)?;
+        let mut map = Map::default();
+        map.add_old(&gnu.sparse)?;
         let mut more = gnu.is_extended();
         while more {
             let mut next = GnuExtSparseHeader::new();
             self.exact(next.as_mut_bytes())?;
-            map.add(next.sparse())?;
+            map.add_old(next.sparse())?;
             more = next.is_extended();
         }
-        if map.stored != stored || map.end > size {
-            return Err(bad("it holds a sparse file whose map does not add up"));
-        }
-        Ok((size, map.extents))
+        map.finish(size, stored).map(|extents| (size, extents))
+    }
+
+    /// Reads what its PAX records leave out of a sparse file; returns what of its `stored` bytes is contents too.
+    fn sparse_of_pax(&mut self, sparse: Sparse, stored: u64) -> Result<(u64, u64, Vec<Extent>)> {
+        let (map, size, left) = match sparse.known()? {
+            Known::All(map, size) => (map, size, stored),
+            Known::Size(size) => {
+                let (mut lines, mut left) = (Lines::default(), stored);
+                let mut block = [0; BLOCK];
+                let map = loop {
+                    left = left.checked_sub(512).ok_or_else(|| bad("it holds a sparse file that has no map"))?;
+                    self.exact(&mut block)?;
+                    if let Some(map) = lines.take(&block)? {
+                        break map;
+                    }
+                };
+                (map, size, left)
+            }
+        };
+        map.finish(size, left).map(|extents| (size, left, extents))
     }
 
     /// Reads the next header, or the end mark and all that follows it.
@@ -259,30 +275,6 @@ impl<R: Read> Members<R> {
 
     fn exact(&mut self, buffer: &mut [u8]) -> Result<()> {
         self.input.read_exact(buffer).map_err(|error| unreadable(&error))
-    }
-}
-
-struct Map {
-    extents: Vec<Extent>,
-    end: u64,
-    stored: u64,
-}
-
-impl Map {
-    fn add(&mut self, blocks: &[GnuSparseHeader]) -> Result<()> {
-        for block in blocks.iter().filter(|block| !block.is_empty()) {
-            let (offset, length) = (number(block.offset())?, number(block.length())?);
-            // GNU tar reads each piece from the start of a block, others back to back.
-            let ambiguous = length > 0 && padding(self.stored) != 0;
-            if offset < self.end || ambiguous || self.extents.len() >= EXTENTS {
-                return Err(bad("it holds a sparse file with an overlapping, unaligned or too long map"));
-            }
-            let wrong = || bad("it holds a sparse file with a piece beyond all bounds");
-            self.end = offset.checked_add(length).ok_or_else(wrong)?;
-            self.stored = self.stored.checked_add(length).ok_or_else(wrong)?;
-            self.extents.push(Extent { offset, length });
-        }
-        Ok(())
     }
 }
 

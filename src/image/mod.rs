@@ -13,6 +13,7 @@ mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod import;
+mod inherit;
 mod layer;
 mod layered;
 mod locate;
@@ -24,14 +25,17 @@ pub mod oci;
 mod owners;
 mod pax;
 mod place;
+mod platform;
 mod principal;
 mod queue;
 pub mod registry;
 mod remember;
 mod remove;
 mod seal;
+mod sparse;
 pub mod stock;
 mod store;
+pub mod tend;
 mod tree;
 pub mod worker;
 
@@ -40,10 +44,11 @@ use std::path::PathBuf;
 use crate::units::AbsPath;
 
 pub use account::account;
-pub use ask::{Asked, Pull, Source};
+pub use ask::{Asked, Ids, Pull, Range, Source};
 pub use found::{Image, InUse, Kind};
 pub use locate::locate;
 pub use look::{Above, Found, above, look};
+pub use platform::Platform;
 pub use principal::principal;
 pub use store::Store;
 

@@ -2,6 +2,7 @@
 //! already costs the reading of a few documents, whatever the size of the image.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,20 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::layered::{self, Layer, layered};
 use crate::image::oci::{self, At, Config, Form, Manifest, Part, Scratch, Selection};
-use crate::image::owners::ownership;
+use crate::image::platform::Platform;
 use crate::image::remember::Stamp;
 use crate::image::seal::{self, Sealed};
 use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, Temporary, failed, now};
 use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, Pull, mend, registry};
 use crate::units::visible;
+
+/// Where trees are kept, and whose their files are.
+#[derive(Clone, Copy)]
+pub(super) struct Trees<'a> {
+    pub(super) store: &'a Store,
+    pub(super) ownership: Ownership,
+}
 
 /// Returns the image that is stored at a place.
 ///
@@ -27,10 +35,9 @@ use crate::units::visible;
 pub(super) fn stored(
     (form, at): (Form, At<'_>),
     (selection, wanted): (&Selection, Option<&Digest>),
-    store: &Store,
+    Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let ownership = ownership()?;
     let stamp = match form {
         Form::Layout => None,
         _ => Some(Stamp::of(&oci::open_archive(at)?, at.path)?),
@@ -96,10 +103,9 @@ fn in_archive(
 pub(super) fn of_registry(
     (reference, pull): (&registry::Reference, Pull),
     (platform, wanted): (Option<&str>, Option<&Digest>),
-    store: &Store,
+    Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let ownership = ownership()?;
     let what = format!("the image `{}`", visible(&reference.to_string()));
     let known = match pull {
         Pull::Always => None,
@@ -117,7 +123,7 @@ pub(super) fn of_registry(
             (store.pull(reference, platform, progress)?, Some(importing))
         }
     };
-    let chosen = platform.map(oci::Platform::parse).transpose()?;
+    let chosen = platform.map(Platform::parse).transpose()?;
     let blobs = store.root().join("blobs");
     let run = |digest: &Digest, progress: &mut dyn FnMut(Progress)| {
         let manifest = oci::from_blobs(&blobs, digest, chosen.as_ref())?;
@@ -196,19 +202,15 @@ fn import(
     let mut again = true;
     loop {
         // Opened here and not before: what is in the store needs no layer at all.
-        let opened: Vec<Option<Part>> =
-            manifest.layers.iter().map(|layer| open(layer, (store, ownership))).collect::<Result<_>>()?;
-        let nothing = File::open("/dev/null").map_err(|error| failed("open", Path::new("/dev/null"), &error))?;
+        let known = known(store)?;
+        let opened = manifest.layers.iter().map(|layer| open(layer, &known, (store, ownership)));
+        let opened: Vec<Option<Part>> = opened.collect::<Result<_>>()?;
         let all = manifest.layers.iter().zip(&opened);
         let layers: Vec<Layer<'_>> = all
             .map(|(layer, part)| Layer {
                 blob: layer.blob.as_ref(),
                 diff_id: &layer.diff_id,
-                packed: part.as_ref().map_or(Packed { file: &nothing, offset: 0, length: 0 }, |part| Packed {
-                    file: &part.file,
-                    offset: part.offset,
-                    length: part.length,
-                }),
+                packed: part.as_ref().map(|part| Packed { file: &part.file, offset: part.offset, length: part.length }),
             })
             .collect();
         let error = match layered((what, &layers), (store, ownership), progress) {
@@ -224,13 +226,28 @@ fn import(
     }
 }
 
-/// Opens the packed bytes of a layer that is not in the store.
-fn open(layer: &oci::Layer, (store, ownership): (&Store, Ownership)) -> Result<Option<Part>> {
-    if store.find(Name::Layer(&layer.diff_id), ownership)?.is_some() {
+/// Opens the packed bytes of a layer, unless it is in the store and was made of these very bytes: that others are
+/// the same layer is only what this image says.
+fn open(
+    layer: &oci::Layer,
+    known: &BTreeSet<(Digest, Digest)>,
+    (store, ownership): (&Store, Ownership),
+) -> Result<Option<Part>> {
+    // Whoever packs nothing has one digest for both.
+    let told = layer.blob.clone().filter(|blob| *blob != layer.diff_id);
+    let is_known = told.is_none_or(|blob| known.contains(&(blob, layer.diff_id.clone())));
+    if is_known && store.find(Name::Layer(&layer.diff_id), ownership)?.is_some() {
         return Ok(None);
     }
     let name = layer.blob.as_ref().unwrap_or(&layer.diff_id);
     layer.place.open().map(Some).map_err(|error| super::import::about(&format!("the layer `{name}`"), error))
+}
+
+/// Returns which packed bytes are which layer, of the images that were imported.
+fn known(store: &Store) -> Result<BTreeSet<(Digest, Digest)>> {
+    let records = store.records()?.into_iter().filter_map(|(_, record)| record.whole());
+    let layers = records.flat_map(|record| record.layers);
+    Ok(layers.filter_map(|layer| Some((layer.blob?, layer.diff_id))).collect())
 }
 
 fn find(store: &Store, chain: &Digest, (layers, ownership): (u32, Ownership)) -> Result<Option<Kept>> {

@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
+use crate::image::sparse::Sparse;
 use crate::sys::file::Time;
+
+/// How records of a sparse file begin.
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 /// What the records say about the next member.
 #[derive(Debug, Default)]
@@ -15,6 +19,7 @@ pub(super) struct Pax {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) time: Option<Time>,
+    pub(super) sparse: Option<Sparse>,
     /// Those in `user.` that are not overlayfs's own, by name.
     pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
     /// How many attributes were left out.
@@ -28,7 +33,8 @@ pub(super) struct Pax {
 /// is not understood here.
 pub(super) fn local(data: &[u8]) -> Result<Pax> {
     let mut pax = Pax::default();
-    for (key, value) in records(data)? {
+    let (records, pieces) = records(data)?;
+    for (key, value) in records.into_iter().chain(pieces) {
         match key {
             b"path" => pax.path = Some(value.to_vec()),
             b"linkpath" => pax.link = Some(value.to_vec()),
@@ -37,9 +43,9 @@ pub(super) fn local(data: &[u8]) -> Result<Pax> {
             b"gid" => pax.gid = Some(number(key, value)?),
             b"mtime" => pax.time = Some(time(value)?),
             b"atime" | b"ctime" | b"uname" | b"gname" | b"comment" | b"charset" | b"hdrcharset" => {}
-            _ if key.starts_with(b"GNU.sparse.") => {
-                return Err(bad("it holds a sparse file in the PAX format")
-                    .with_hint("pack it with `tar --format=gnu`, or without `--sparse`"));
+            _ if key.starts_with(SPARSE) => {
+                let sparse = pax.sparse.get_or_insert_default();
+                sparse.take(&key[SPARSE.len()..], value, &|| number(key, value))?;
             }
             _ => match key.strip_prefix(b"SCHILY.xattr.") {
                 Some(name) if is_kept(name) => pax.attributes.push((name.to_vec(), value.to_vec())),
@@ -59,7 +65,8 @@ pub(super) fn local(data: &[u8]) -> Result<Pax> {
 /// # Errors
 /// A malformed record, or one that is more than a comment.
 pub(super) fn global(data: &[u8]) -> Result<()> {
-    match records(data)?.keys().find(|key| **key != b"comment") {
+    let (records, pieces) = records(data)?;
+    match records.keys().chain(pieces.first().map(|(key, _)| key)).find(|key| **key != b"comment") {
         Some(key) => Err(bad(format!("its global PAX record `{}` is not supported", key.escape_ascii()))),
         None => Ok(()),
     }
@@ -70,16 +77,22 @@ fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && name.len() <= 255 && !name.contains(&0)
 }
 
-fn records(mut data: &[u8]) -> Result<BTreeMap<&[u8], &[u8]>> {
-    let mut records = BTreeMap::new();
+/// Records by their keys, and those that may come more than once.
+type Records<'a> = (BTreeMap<&'a [u8], &'a [u8]>, Vec<(&'a [u8], &'a [u8])>);
+
+/// Returns the records, and those of a sparse file that may come more than once, in order.
+fn records(mut data: &[u8]) -> Result<Records<'_>> {
+    let (mut records, mut pieces) = (BTreeMap::new(), Vec::new());
     while !data.is_empty() {
         let (key, value, rest) = record(data).ok_or_else(|| bad("it holds a malformed PAX record"))?;
-        if records.insert(key, value).is_some() {
+        if matches!(key.strip_prefix(SPARSE), Some(b"offset" | b"numbytes")) {
+            pieces.push((key, value));
+        } else if records.insert(key, value).is_some() {
             return Err(bad(format!("it holds the PAX record `{}` twice for one member", key.escape_ascii())));
         }
         data = rest;
     }
-    Ok(records)
+    Ok((records, pieces))
 }
 
 /// Takes one `LENGTH KEY=VALUE\n`; LENGTH counts the whole record.

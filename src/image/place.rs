@@ -10,9 +10,9 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::layer::{Entry, File, FileKind, What, Whiteout, Writer, whiteout};
+use crate::image::layer::{Attributes, Entry, File, FileKind, What, Whiteout, Writer, whiteout};
 use crate::image::members::{Member, MemberKind, Members};
-use crate::image::tree::{Directories, Ownership, PATH, Target, Tree, Whiteouts, relative};
+use crate::image::tree::{Directories, PATH, Target, Tree, Whiteouts, relative};
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{self, Access, Errno, FileType, Owner};
 
@@ -101,8 +101,8 @@ impl Tree {
             return Err(bad("it holds a root that is not a directory"));
         }
         let root = Rc::clone(&self.root);
-        self.attributes(&*root, &member.attributes, b"")?;
-        self.remember_member(Vec::new(), &root, member)
+        let kept = self.attributes(&*root, &member.attributes, b"")?;
+        self.remember_member(Vec::new(), &root, (member, kept))
     }
 
     fn directory(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
@@ -117,8 +117,8 @@ impl Tree {
         made.map_err(|errno| self.failed("create", &spot.full, errno))?;
         let directory = file::open_at(spot.parent, spot.name, Access::Directory)
             .map_err(|errno| self.failed("open", &spot.full, errno))?;
-        self.attributes(&directory, &member.attributes, &spot.full)?;
-        self.remember_member(spot.full.clone(), &directory, member)
+        let kept = self.attributes(&directory, &member.attributes, &spot.full)?;
+        self.remember_member(spot.full.clone(), &directory, (member, kept))
     }
 
     fn regular(&mut self, spot: &Spot<'_>, member: &Member, members: &mut Members<impl std::io::Read>) -> Result<()> {
@@ -137,13 +137,13 @@ impl Tree {
         let target = std::fs::File::from(made.map_err(|errno| self.failed("create", &spot.full, errno))?);
         let sha256 = self.contents(&target, spot, member, members)?;
         let kind = FileKind::Regular { size: member.size, sha256 };
-        self.note(spot.full.clone(), of_member(member, kind))?;
-        self.attributes(&target, &member.attributes, &spot.full)?;
+        let kept = self.attributes(&target, &member.attributes, &spot.full)?;
+        self.note(spot.full.clone(), of_member(member, kind, kept))?;
         let failed = |errno| self.failed("change the attributes of", &spot.full, errno);
         // Most new files have them already, and asking costs a tenth of changing.
         let now = file::stat(&target).map_err(failed)?;
-        if self.ownership == Ownership::Archive && now.owner != member.owner {
-            file::set_owner(&target, member.owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
+        if let Some(owner) = self.ownership.on_disk(member.owner).filter(|owner| now.owner != *owner) {
+            file::set_owner(&target, owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
         }
         let moded = if now.mode == mode { Ok(()) } else { file::set_mode(&target, mode) };
         moded.and_then(|()| file::set_time(&target, member.time)).map_err(failed)
@@ -203,15 +203,15 @@ impl Tree {
             other => other,
         };
         made.map_err(|errno| self.failed("create", &spot.full, errno))?;
-        if self.ownership == Ownership::Archive {
-            file::set_owner_at(spot.parent, spot.name, member.owner)
+        if let Some(owner) = self.ownership.on_disk(member.owner) {
+            file::set_owner_at(spot.parent, spot.name, owner)
                 .map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
         }
         let kind = match member.kind {
             MemberKind::Symlink => FileKind::Symlink { target: member.link.clone() },
             _ => FileKind::Fifo,
         };
-        self.note(spot.full.clone(), of_member(member, kind))?;
+        self.note(spot.full.clone(), of_member(member, kind, Vec::new()))?;
         let settled = match member.kind {
             MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, self.without_set_id(member.mode)),
             _ => Ok(()),
@@ -296,22 +296,18 @@ impl Tree {
         }
     }
 
-    /// Keeps the attributes on an open file or directory.
-    pub(super) fn attributes(
-        &mut self,
-        target: impl AsFd,
-        attributes: &[(Vec<u8>, Vec<u8>)],
-        full: &[u8],
-    ) -> Result<()> {
+    /// Keeps the attributes on an open file or directory; returns those that were.
+    fn attributes(&mut self, target: impl AsFd, attributes: &[(Vec<u8>, Vec<u8>)], full: &[u8]) -> Result<Attributes> {
+        let mut kept = Attributes::new();
         for (name, value) in attributes {
             match file::set_attribute(&target, OsStr::from_bytes(name), value) {
-                Ok(()) => {}
+                Ok(()) => kept.push((name.clone(), value.clone())),
                 // tmpfs keeps none before Linux 6.6; the count says so.
                 Err(Errno::EOPNOTSUPP) => self.skipped.attributes += 1,
                 Err(errno) => return Err(self.failed("keep an attribute of", full, errno)),
             }
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Returns the error of a step on `full`; whose fault it is follows from `errno`.
@@ -360,9 +356,9 @@ impl Tree {
     }
 }
 
-fn of_member(member: &Member, kind: FileKind) -> What {
+fn of_member(member: &Member, kind: FileKind, attributes: Attributes) -> What {
     let Member { mode, owner, time, .. } = *member;
-    What::File(File { kind, mode, owner, time })
+    What::File(File { kind, mode, owner, time, attributes })
 }
 
 /// Hashes a hole, which reads as zeros.

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::image::ask::Range;
 use crate::image::layer::Writer;
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{Owner, Time};
@@ -24,6 +25,8 @@ pub(super) enum Ownership {
     Archive,
     /// The caller, who has no right to give files away.
     Caller,
+    /// Whom the archive says, among the subordinate ids of the caller.
+    Range(Range),
 }
 
 /// Where a tree is made. Nothing outside of what is open here is needed or reached.

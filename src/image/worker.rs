@@ -15,7 +15,7 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::{self, Extracted};
 use crate::image::tree::{Ownership, Target, Whiteouts};
-use crate::image::{Bounds, Skipped};
+use crate::image::{Bounds, Range, Skipped};
 use crate::sys::file::{self, Access};
 use crate::sys::thread;
 use crate::sys::watch::{self, Entry, asked_to_end};
@@ -34,6 +34,8 @@ pub struct Request {
     pub whiteouts: bool,
     /// Whether files get the owners that the archive says.
     pub owned: bool,
+    /// The ids that these owners are on disk, where it is not they themselves.
+    pub range: Option<Range>,
     pub entries: u64,
     pub unpacked: u64,
     pub ratio: u64,
@@ -140,7 +142,11 @@ fn place_one(request: &Request, layer: &Layer, progress: &mut dyn FnMut(u64)) ->
     let root = root.map_err(|errno| at("open", &layer.shown, &errno.into()))?;
     let list = std::fs::File::create_new(layer.made.join("list"));
     let list = list.map_err(|error| at("create the list in", &layer.shown, &error))?;
-    let ownership = if request.owned { Ownership::Archive } else { Ownership::Caller };
+    let ownership = match (request.owned, request.range) {
+        (true, Some(range)) => Ownership::Range(range),
+        (true, None) => Ownership::Archive,
+        (false, _) => Ownership::Caller,
+    };
     let target = Target { root, list, shown: layer.shown.join("rootfs"), ownership };
     let whiteouts = if request.whiteouts { Whiteouts::Hide } else { Whiteouts::AreFiles };
     let bounds = Bounds { entries: request.entries, unpacked: request.unpacked, ratio: request.ratio };
@@ -165,6 +171,14 @@ fn done(layer: usize, extracted: &Extracted) -> Answer {
 #[must_use]
 pub fn failure(layer: usize, error: &Error) -> String {
     serde_json::to_string(&failed(layer, error)).unwrap_or_default()
+}
+
+/// Returns the error that a line of [`failure`] tells.
+pub(super) fn told(line: &str) -> Error {
+    match hear(line, &mut [], &mut |_, _| {}) {
+        Err((_, error)) => error,
+        Ok(()) => Error::new(Kind::Bug, "the worker said nonsense"),
+    }
 }
 
 fn failed(layer: usize, error: &Error) -> Answer {

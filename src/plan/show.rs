@@ -11,15 +11,14 @@ use crate::plan::{
     Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
 };
 use crate::spec;
-use crate::units::{Origin, Word, duration, position, visible};
+use crate::units::{Origin, SpecText, Word, duration, visible};
 
 /// Beyond this many characters a line does not push the origins of all others to the right.
 const COLUMN_MAX: usize = 72;
 
-/// Returns the whole plan, one fact a line, with a final newline. `name` and `text`
-/// are those of the spec, for `build.kdl:14` at the end of a line.
+/// Returns the whole plan, one fact a line, with a final newline. `spec` is for `build.kdl:14` at the end of a line.
 #[must_use]
-pub fn show(plan: &Plan, name: &str, text: &str) -> String {
+pub fn show(plan: &Plan, spec: SpecText<'_>) -> String {
     let mut rows = head(plan);
     rows.extend(plan.cgroup.iter().flat_map(|cgroup| &cgroup.groups).flat_map(group));
     rows.extend(plan.steps.iter().map(|step| (with_tree(&step.op), Some(step.origin))));
@@ -30,7 +29,7 @@ pub fn show(plan: &Plan, name: &str, text: &str) -> String {
     let mut shown = String::with_capacity(rows.len() * 64);
     for (words, origin) in rows {
         match origin {
-            Some(origin) => shown.extend([format!("{words:<width$}  "), place(origin, name, text)]),
+            Some(origin) => shown.extend([format!("{words:<width$}  "), place(origin, spec)]),
             None => shown.push_str(&words),
         }
         shown.push('\n');
@@ -40,9 +39,12 @@ pub fn show(plan: &Plan, name: &str, text: &str) -> String {
 
 /// Returns what asked for something: `build.kdl:14`, `command line` or `default`.
 #[must_use]
-pub fn place(origin: Origin, name: &str, text: &str) -> String {
+pub fn place(origin: Origin, spec: SpecText<'_>) -> String {
     match origin {
-        Origin::Spec(span) => format!("{}:{}", Word(name), position(text, span.start).0),
+        Origin::Spec(span) => {
+            let (name, (line, _)) = spec.place(span);
+            format!("{}:{line}", Word(name))
+        }
         Origin::CommandLine => "command line".to_owned(),
         Origin::Image => "image".to_owned(),
         Origin::Default => "default".to_owned(),

@@ -16,13 +16,13 @@ use crate::report::figures::{
 };
 use crate::report::{
     Cgroup, DeniedCall, ErrorMember, Isolation, KilledBy, Landlock, Limit, OutcomeKind, OutcomeMember, Report,
-    SCHEMA_NAME, Seccomp, SpecMember, SpecText, Subject, User, WeakenedMember,
+    SCHEMA_NAME, Seccomp, SpecMember, Subject, User, WeakenedMember,
 };
 use crate::run;
 use crate::run::harvest::{Changed, Counts};
 use crate::run::{Ended, Failure, Killer, Outcome, Source, Truncated, Usage};
 use crate::spec::{Namespace, Syscall};
-use crate::units::{Origin, position};
+use crate::units::{Origin, SpecText};
 
 impl<'a> Report<'a> {
     /// Returns the report on a run that ended, or on what prevented one. There is no
@@ -135,7 +135,7 @@ pub fn error_member<'a>(error: &'a Error, spec: Option<SpecText<'a>>) -> ErrorMe
 /// The members of an error that say who, what errno and where.
 fn place<'a>(error: &Error, spec: Option<SpecText<'a>>) -> ErrorMember<'a> {
     let at = match (error.origin, spec) {
-        (Origin::Spec(span), Some(spec)) => Some((spec.name, position(spec.text, span.start))),
+        (Origin::Spec(span), Some(spec)) => Some(spec.place(span)),
         _ => None,
     };
     ErrorMember {

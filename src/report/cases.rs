@@ -45,7 +45,9 @@ pub enum State {
 /// One expectation that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortfall {
-    /// Where in the spec it was asked for, counted from 1.
+    /// The spec that asked for it, or one that it extends.
+    pub file: String,
+    /// Where in it, counted from 1.
     pub line: usize,
     pub column: usize,
     /// One line.

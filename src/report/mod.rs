@@ -25,6 +25,7 @@ use std::ffi::OsString;
 use serde::Serialize;
 
 use crate::report::figures::{Changes, ContextSwitches, Cpu, Io, Memory, Network, Output, Pids, Pressure, Time};
+use crate::units::SpecText;
 
 /// The name and the version of the format, the value of `schema`.
 pub const SCHEMA_NAME: &str = "sbx.report/1";
@@ -40,14 +41,6 @@ pub struct Subject<'a> {
     /// The words after `--`; the plan's argument vector wins over it.
     pub command: &'a [OsString],
     pub rootfs: RootfsMember<'a>,
-}
-
-/// The text in which the spans of a plan or an error are places.
-#[derive(Debug, Clone, Copy)]
-pub struct SpecText<'a> {
-    /// The path as the caller gave it.
-    pub name: &'a str,
-    pub text: &'a str,
 }
 
 /// What one run of sbx did. The authority is `outcome`: a command can return any

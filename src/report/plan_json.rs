@@ -13,9 +13,9 @@ use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
 };
-use crate::report::{SpecText, line};
+use crate::report::line;
 use crate::spec;
-use crate::units::{Origin, position};
+use crate::units::{Origin, SpecText};
 
 /// The name and the version of the format, the value of `schema`.
 pub const PLAN_SCHEMA_NAME: &str = "sbx.plan/1";
@@ -106,16 +106,16 @@ impl<'a> Document<'a> {
 
 fn origin(origin: Origin, spec: SpecText<'_>) -> OriginMember<'_> {
     let (from, at) = match origin {
-        Origin::Spec(span) => ("spec", Some(position(spec.text, span.start))),
+        Origin::Spec(span) => ("spec", Some(spec.place(span))),
         Origin::CommandLine => ("command line", None),
         Origin::Image => ("image", None),
         Origin::Default => ("default", None),
     };
     OriginMember {
         from,
-        file: at.map(|_| spec.name),
-        line: at.map(|(line, _)| line),
-        column: at.map(|(_, column)| column),
+        file: at.map(|(file, _)| file),
+        line: at.map(|(_, (line, _))| line),
+        column: at.map(|(_, (_, column))| column),
     }
 }
 

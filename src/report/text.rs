@@ -4,8 +4,7 @@
 use anstyle::{AnsiColor, Style};
 
 use crate::error::Error;
-use crate::report::SpecText;
-use crate::units::{Origin, position, visible};
+use crate::units::{Origin, SpecText, visible};
 
 /// Whether the reader understands colours; whoever knows the stream decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +26,8 @@ pub fn text(error: &Error, spec: Option<SpecText<'_>>, colour: Colour) -> String
     let mut shown = format!("{red}sbx:{red:#} {}\n", visible(&error.to_string()));
     match (error.origin, spec) {
         (Origin::Spec(span), Some(spec)) => {
-            let (line, column) = position(spec.text, span.start);
-            shown.extend(["  at ", &visible(spec.name), &format!(":{line}:{column}\n")]);
+            let (name, (line, column)) = spec.place(span);
+            shown.extend(["  at ", &visible(name), &format!(":{line}:{column}\n")]);
         }
         (Origin::CommandLine, _) => shown.push_str("  at the command line\n"),
         (Origin::Default | Origin::Image | Origin::Spec(_), _) => {}
@@ -43,10 +42,9 @@ pub fn text(error: &Error, spec: Option<SpecText<'_>>, colour: Colour) -> String
 mod tests {
     use super::{Colour, text};
     use crate::error::{Error, Kind};
-    use crate::report::SpecText;
-    use crate::units::{Origin, Span};
+    use crate::units::{Extended, Origin, Span, SpecText};
 
-    const SPEC: SpecText<'_> = SpecText { name: "a\u{1b}[2J.kdl", text: "rootfs \"host\"\nmounts\n" };
+    const SPEC: SpecText<'_> = SpecText { name: "a\u{1b}[2J.kdl", text: "rootfs \"host\"\nmounts\n", extended: &[] };
 
     #[test]
     fn an_error_says_what_where_and_what_to_change() {
@@ -74,6 +72,17 @@ mod tests {
         assert_eq!(text(&error, Some(SPEC), Colour::Plain), "sbx: no command\n");
         let error = error.at(Origin::CommandLine);
         assert_eq!(text(&error, None, Colour::Plain), "sbx: no command\n  at the command line\n");
+    }
+
+    #[test]
+    fn a_place_in_a_file_that_is_extended_names_that_file() {
+        let extended = |name: &str, start| Extended { name: name.to_owned(), text: "a\nb\n".to_owned(), start };
+        let extended = [extended("base.kdl", 22), extended("deep.kdl", 27)];
+        let spec = SpecText { extended: &extended, ..SPEC };
+        for (start, place) in [(14, "2J.kdl:2:1"), (22, "base.kdl:1:1"), (24, "base.kdl:2:1"), (29, "deep.kdl:2:1")] {
+            let error = Error::new(Kind::Setup, "no").at(Origin::Spec(Span { start, end: start + 1 }));
+            assert!(text(&error, Some(spec), Colour::Plain).contains(place), "{start}");
+        }
     }
 
     fn visible_escapes(text: &str) -> String {

@@ -10,7 +10,7 @@ use crate::plan::{IdRange, Identity, Idmap, MapWriter, Plan};
 use crate::run::c_text::path_text;
 use crate::run::sources::{Maps, Source, wants};
 use crate::sys::process::{Cloned, Pid};
-use crate::sys::{Errno, Sys, fd, process, watch};
+use crate::sys::{Errno, Sys, entry, fd, process, watch};
 
 /// Where newuidmap(1) and newgidmap(1) are; never looked up in the caller's PATH.
 const HELPER_PLACES: [&str; 3] = ["/usr/bin", "/bin", "/usr/local/bin"];
@@ -79,6 +79,36 @@ fn run_helper(name: &str, child: Pid, ranges: &[IdRange]) -> Result<()> {
         .with_hint("compare /etc/subuid and /etc/subgid with `ids=\"range\"`"))
 }
 
+/// Moves this process, which has one thread, into a user namespace in which it has these ids and all rights over
+/// their files.
+///
+/// # Errors
+/// The namespace that could not be made, or the helper that failed and what it said.
+pub fn enter(uid_map: &[IdRange], gid_map: &[IdRange]) -> Result<()> {
+    let failed = |errno: Errno| Error::new(Kind::Host, "cannot make a user namespace").with_errno(errno as i32);
+    let write = |child| {
+        run_helper("newuidmap", child, uid_map)?;
+        run_helper("newgidmap", child, gid_map)
+    };
+    let namespace = namespace_by(&write).map_err(failed)??;
+    entry::enter(&namespace).map_err(failed)
+}
+
+/// The same with one id of each sort, for which nobody is asked.
+///
+/// # Errors
+/// The errno of what the kernel refused.
+pub fn enter_alone(uid: IdRange, gid: IdRange) -> Result<()> {
+    let refused = |errno: Errno| Error::new(Kind::Host, "cannot make a user namespace").with_errno(errno as i32);
+    process::unshare(u64::from(libc::CLONE_NEWUSER.unsigned_abs())).map_err(refused)?;
+    let line = |range: IdRange| format!("{} {} {}", range.inside, range.outside, range.count);
+    for (file, text) in [("uid_map", line(uid)), ("setgroups", "deny".to_owned()), ("gid_map", line(gid))] {
+        let path = format!("/proc/self/{file}");
+        std::fs::write(&path, text).map_err(|error| Error::io(format_args!("cannot write `{path}`"), &error))?;
+    }
+    Ok(())
+}
+
 /// Finds the namespaces that the sources need: the child's own, or one made for the purpose where the
 /// command is not uid 0 inside and yet is to own the caller's files.
 ///
@@ -105,9 +135,19 @@ fn namespace_of(process: Pid) -> Sys<OwnedFd> {
     fd::open(&path, libc::O_RDONLY, 0).map(watch::own)
 }
 
-/// Makes a user namespace that maps root on disk to the command's outside id. It lives on in the mounts
-/// when the process that was needed to make it is gone.
+/// Makes a user namespace that maps root on disk to the command's outside id.
 fn namespace_for(identity: &Identity) -> Sys<OwnedFd> {
+    let range = |outside| [IdRange { inside: 0, outside, count: 1 }];
+    let write = |child| {
+        write_file(child, "uid_map", &range(identity.outside.uid))?;
+        write_file(child, "gid_map", &range(identity.outside.gid)).map(drop)
+    };
+    namespace_by(&write)?.map_err(|error| Errno::from_raw(error.errno.unwrap_or(libc::EIO)))
+}
+
+/// Makes a user namespace whose maps `write` writes. It lives on in mounts, or in what is open, when the process
+/// that was needed to make it is gone.
+fn namespace_by(write: &dyn Fn(Pid) -> Result<()>) -> Sys<Result<OwnedFd>> {
     let (reader, writer) = fd::pipe()?;
     match process::clone3(libc::CLONE_NEWUSER.unsigned_abs().into(), None)? {
         Cloned::Child => {
@@ -116,18 +156,15 @@ fn namespace_for(identity: &Identity) -> Sys<OwnedFd> {
             process::exit_now(0)
         }
         Cloned::Parent { child, pidfd } => {
-            let range = |outside| [IdRange { inside: 0, outside, count: 1 }];
-            let written = write_file(child, "uid_map", &range(identity.outside.uid))
-                .and_then(|_| write_file(child, "gid_map", &range(identity.outside.gid)));
-            let namespace = match written {
-                Ok(_) => namespace_of(child),
-                Err(error) => Err(Errno::from_raw(error.errno.unwrap_or(libc::EIO))),
-            };
+            let namespace = write(child).map(|()| namespace_of(child));
             for end in [reader, writer, pidfd] {
                 fd::close(end).ok();
             }
             process::wait(process::Wait::For(child)).ok();
-            namespace
+            match namespace {
+                Ok(namespace) => namespace.map(Ok),
+                Err(error) => Ok(Err(error)),
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::spec::{
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 25] = [
+const NODES: [&str; 27] = [
     "rootfs",
     "namespaces",
     "user",
@@ -38,6 +38,8 @@ const NODES: [&str; 25] = [
     "report",
     "best-effort",
     "test",
+    "extends",
+    "param",
 ];
 
 const REPEATABLE: [&str; 5] = ["env", "pass-env", "secret", "collect", "test"];
@@ -159,6 +161,8 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
         "collect" => spec.collect.extend(decode_mounts::collect(&mut reader).map(|it| reader.spanned(it))),
         "report" => spec.report = report(&mut reader).map(|it| reader.spanned(it)),
         "best-effort" => spec.best_effort = decode_limits::best_effort(&mut reader),
+        // Taken out where the files are put together.
+        "extends" | "param" => reader.disregard(),
         _ => return decode_process::process(reader, spec),
     }
     reader.finish(children);
@@ -228,8 +232,12 @@ fn user(reader: &mut Reader<'_, '_>) -> Option<User> {
     let ids = reader.property_choice("ids", &[("single", Ids::Single), ("range", Ids::Range)]);
     let ids = ids.map_or(Ids::Single, |it| it.value);
     let first = reader.argument("`caller`, `root`, a name, or UID and GID")?;
+    // Digits in quotes are a number only with a group behind them: a name stands alone.
+    let alone = reader.node.entries.iter().filter(|entry| entry.name.is_none()).count() == 1;
     let who = match &first.value {
-        Value::Text(_) => reader.read(first, value::user_name, "`caller`, `root`, or a name in the rootfs")?,
+        Value::Text(text) if alone || value::whole_number(text).is_none() => {
+            reader.read(first, value::user_name, "`caller`, `root`, or a name in the rootfs")?
+        }
         _ => {
             let uid = reader.number(first, 0..=value::MAX_ID);
             let second = reader.optional_argument();

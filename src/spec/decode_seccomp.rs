@@ -4,7 +4,6 @@
 use nix::errno::Errno;
 
 use crate::spec::diagnostic::Finding;
-use crate::spec::literal::Value;
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value;
@@ -50,7 +49,7 @@ pub(crate) fn seccomp(reader: &mut Reader<'_, '_>) -> Option<Seccomp> {
     Some(Seccomp { profile: profile?, rules })
 }
 
-fn profile(text: &str) -> Result<SeccompProfile, String> {
+pub(crate) fn profile(text: &str) -> Result<SeccompProfile, String> {
     match text {
         "default" => Ok(SeccompProfile::Default),
         "strict" => Ok(SeccompProfile::Strict),
@@ -138,7 +137,7 @@ fn condition(reader: &mut Reader<'_, '_>) -> Option<Condition> {
     };
     let entry = reader.argument("a value")?;
     let value = reader.number(entry, all);
-    if let (Some(Compare::MaskedEq { mask }), Some(value), Value::Integer(_)) = (compare, value, &entry.value)
+    if let (Some(Compare::MaskedEq { mask }), Some(value)) = (compare, value)
         && value & !mask != 0
     {
         let finding = Finding::new(entry.span, "the value has bits that the mask takes away");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use crate::units::Span;
+use crate::units::{Span, SpecText};
 
 /// One mistake in the text of a spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,14 @@ pub struct Finding {
     pub label: String,
     /// The one thing to change.
     pub help: Option<String>,
+    /// Other places that have to do with it, in this file or another, and what they are.
+    pub related: Vec<(Span, String)>,
 }
 
 impl Finding {
     /// Returns a finding without label or help.
     pub fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), label: String::new(), help: None }
+        Self { span, message: message.into(), label: String::new(), help: None, related: Vec::new() }
     }
 
     /// Adds what stands at the caret.
@@ -37,6 +39,21 @@ impl Finding {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Adds another place that has to do with it.
+    #[must_use]
+    pub fn related(mut self, span: Span, what: impl Into<String>) -> Self {
+        self.related.push((span, what.into()));
+        self
+    }
+
+    /// Moves all places by `start`.
+    pub(crate) fn shift(&mut self, start: usize) {
+        for span in std::iter::once(&mut self.span).chain(self.related.iter_mut().map(|(span, _)| span)) {
+            span.start += start;
+            span.end += start;
+        }
     }
 }
 
@@ -54,13 +71,19 @@ const CONTEXT: usize = 80;
 /// How much of a message is drawn, in characters: it may quote the text.
 const MESSAGE: usize = 400;
 
-/// Returns `findings` drawn over `text`, which is called `name`, in the order of
-/// their places; beyond the first 20 only their number.
+/// Returns `findings` drawn over the one file of a spec, see [`draw`].
+#[must_use]
+pub fn render(name: &str, text: &str, findings: &[Finding], colour: Colour) -> String {
+    draw(SpecText::new(name, text), findings, colour)
+}
+
+/// Returns `findings` drawn over the files of `spec`, in the order of their places; beyond the first 20 only
+/// their number.
 ///
 /// What a terminal would obey (control characters, direction marks) is shown as
 /// a replacement character or an escape, never sent.
 #[must_use]
-pub fn render(name: &str, text: &str, findings: &[Finding], colour: Colour) -> String {
+pub fn draw(spec: SpecText<'_>, findings: &[Finding], colour: Colour) -> String {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
     ordered.sort_by_key(|finding| (finding.span.start, finding.span.end));
     let renderer = match colour {
@@ -69,7 +92,7 @@ pub fn render(name: &str, text: &str, findings: &[Finding], colour: Colour) -> S
     };
     let mut out = String::new();
     for finding in ordered.iter().take(SHOWN) {
-        out.push_str(&draw(&renderer, name, text, finding));
+        out.push_str(&drawn(&renderer, spec, finding));
         out.push_str("\n\n");
     }
     if ordered.len() > SHOWN {
@@ -91,9 +114,19 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
 }
 
-fn draw(renderer: &Renderer, name: &str, text: &str, finding: &Finding) -> String {
-    let (line, column) = position(text, finding.span.start);
-    let window = window(text, finding.span);
+fn drawn(renderer: &Renderer, spec: SpecText<'_>, finding: &Finding) -> String {
+    let mut out = part(renderer, spec, (Level::ERROR, finding.span), finding);
+    for (span, what) in &finding.related {
+        out.push('\n');
+        out.push_str(&part(renderer, spec, (Level::NOTE, *span), &Finding::new(*span, what.as_str())));
+    }
+    out
+}
+
+fn part(renderer: &Renderer, spec: SpecText<'_>, (level, span): (Level<'_>, Span), finding: &Finding) -> String {
+    let (name, text, span) = spec.file(span);
+    let (line, column) = position(text, span.start);
+    let window = window(text, span);
     let label = visible(&finding.label);
     let annotation = AnnotationKind::Primary.span(window.caret);
     let annotation = if label.is_empty() { annotation } else { annotation.label(label) };
@@ -101,7 +134,7 @@ fn draw(renderer: &Renderer, name: &str, text: &str, finding: &Finding) -> Strin
     let path = format!("{}:{line}:{column}", visible(name));
     let message = visible(&finding.message);
     let snippet = Snippet::source(window.source).line_start(line).fold(false).annotation(annotation);
-    let mut group = Level::ERROR.primary_title(message).element(snippet);
+    let mut group = level.primary_title(message).element(snippet);
     if let Some(help) = &finding.help {
         group = group.element(Level::HELP.message(visible(help)));
     }
@@ -176,6 +209,19 @@ impl Findings {
         if self.list.len() < KEPT {
             self.list.push(finding);
         }
+    }
+
+    /// Adds those of another file, whose places begin at `start`.
+    pub(crate) fn append(&mut self, other: Self, start: usize) {
+        for mut finding in other.list {
+            finding.shift(start);
+            self.push(finding);
+        }
+    }
+
+    /// Returns the findings, to add to what they say.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Finding> {
+        self.list.iter_mut()
     }
 
     /// Whether reading on could still add a finding.

@@ -2,6 +2,7 @@
 //! remembers where it was written. Nothing here has looked at the machine.
 
 mod agree;
+mod assemble;
 mod capability;
 pub mod carried;
 mod character;
@@ -13,14 +14,21 @@ mod decode_process;
 mod decode_seccomp;
 mod decode_test;
 pub mod diagnostic;
+pub mod extend;
+mod flat;
+pub mod format;
+pub mod input;
 mod landlock;
+mod layout;
 mod limits;
 mod literal;
 mod merge;
 #[cfg(test)]
 mod oracle;
+pub mod param;
 pub mod parse;
 mod read;
+pub mod relocate;
 mod rootfs;
 mod scan;
 mod seccomp;

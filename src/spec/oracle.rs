@@ -209,7 +209,7 @@ fn nodes(u: &mut Unstructured<'_>, depth: usize, text: &mut String) -> Result<()
     Ok(())
 }
 
-fn document(u: &mut Unstructured<'_>) -> Result<String> {
+pub(crate) fn document(u: &mut Unstructured<'_>) -> Result<String> {
     if u.ratio(1, 4)? {
         return soup(u);
     }

@@ -1,10 +1,11 @@
-//! Text becomes a `Spec`, or everything that is wrong with it at once. It reads no
-//! file and knows no machine.
+//! Text becomes a `Spec`, or everything that is wrong with it at once: the spec's own text and, where it extends
+//! others, theirs. It reads no file and knows no machine.
 
+use crate::spec::assemble::{self, Assembled, Part};
 use crate::spec::diagnostic::{Finding, Findings};
-use crate::spec::scan::MAX_TEXT;
-use crate::spec::{Spec, agree, decode, scan, tree};
-use crate::units::Span;
+use crate::spec::input::{File, Input};
+use crate::spec::{Spec, agree, decode, flat};
+use crate::units::SpecText;
 
 /// Returns the spec that `text` describes. A first line that begins with `#!` is for
 /// the kernel and skipped. Any text of up to 1 MiB is judged in well under a second.
@@ -13,20 +14,45 @@ use crate::units::Span;
 /// All mistakes in the order of their places, but at most 1000 of them: those of the
 /// grammar, or, if there are none, those of the language as well.
 pub fn parse(text: &[u8]) -> Result<Spec, Vec<Finding>> {
-    if text.len() > MAX_TEXT {
-        let finding = Finding::new(Span { start: MAX_TEXT, end: MAX_TEXT }, "the spec is larger than 1 MiB");
-        return Err(vec![finding.label("not read from here on")]);
-    }
-    let text = std::str::from_utf8(text).map_err(|error| {
-        let start = error.valid_up_to();
-        let end = start + error.error_len().unwrap_or(text.len() - start);
-        let finding = Finding::new(Span { start, end }, "the spec is not UTF-8").label("not a character");
-        vec![finding.help("save the file as UTF-8")]
-    })?;
+    parse_files(Input { files: &[File { text, start: 0, directory: "" }], ..Input::default() })
+}
+
+/// Returns the spec that `input` describes.
+///
+/// # Errors
+/// Those of [`parse`], in any of the files.
+pub fn parse_files(input: Input<'_>) -> Result<Spec, Vec<Finding>> {
+    assembled(input).map(|(spec, _)| spec)
+}
+
+/// Returns what `input` describes as the text of one spec that extends nothing and has no parameters. `names` are
+/// the files, for comments that say where each node comes from.
+///
+/// # Errors
+/// Those of [`parse_files`].
+pub fn flatten(input: Input<'_>, names: SpecText<'_>) -> Result<String, Vec<Finding>> {
+    assembled(input).map(|(_, assembled)| flat::write(&assembled, names))
+}
+
+fn assembled(input: Input<'_>) -> Result<(Spec, Assembled<'_>), Vec<Finding>> {
     let mut out = Findings::default();
-    let tokens = scan::scan(text, &mut out);
-    let nodes = tree::grow(text, &tokens, &mut out);
-    let spec = decode::decode(&nodes, &mut out);
-    agree::agree(&spec, &mut out);
-    if out.is_empty() { Ok(spec) } else { Err(out.into_vec()) }
+    let (parts, mut assembled) = assemble::parts(input, &mut out);
+    let extends: Vec<_> = parts.iter().filter_map(|part| part.extends).collect();
+    // Each file by itself first: what one replaces in another is to be right, too.
+    if parts.len() > 1 {
+        for part in &parts {
+            decode::decode(&part.nodes, &mut out);
+        }
+    }
+    let mut spec = Spec::default();
+    if parts.len() == 1 || out.is_empty() {
+        assembled.join(parts.into_iter().map(|Part { nodes, .. }| nodes));
+        spec = decode::decode(&assembled.nodes, &mut out);
+        agree::agree(&spec, &mut out);
+    }
+    if out.is_empty() {
+        return Ok((spec, assembled));
+    }
+    assembled.explain((input.files, &extends), &mut out);
+    Err(out.into_vec())
 }

@@ -193,13 +193,19 @@ impl<'n, 't> Reader<'n, 't> {
     pub(crate) fn number(&mut self, entry: &Entry<'_>, range: RangeInclusive<u64>) -> Option<u64> {
         let (low, high) = (range.start(), range.end());
         let form = format!("a whole number from {low} to {high}");
-        match &entry.value {
-            Value::Integer(number) => {
-                let number = u64::try_from(*number).ok().filter(|number| range.contains(number));
+        let written = match &entry.value {
+            // What a parameter makes of a text can be nothing else.
+            Value::Text(text) => value::whole_number(text),
+            Value::Integer(number) => Some(*number),
+            _ => None,
+        };
+        match (&entry.value, written) {
+            (_, Some(number)) => {
+                let number = u64::try_from(number).ok().filter(|number| range.contains(number));
                 self.result(entry, number.ok_or_else(|| "the number is out of range".to_owned()), &form)
             }
-            Value::Bad => None,
-            other => {
+            (Value::Bad, _) => None,
+            (other, None) => {
                 self.out.push(
                     Finding::new(entry.value_span, format!("{} where a number is needed", kind(other))).label(form),
                 );
@@ -293,7 +299,7 @@ pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
 
 /// Returns a finding about an unknown word, with the nearest of `words` or, where
 /// none is near, all of them if they are few.
-pub(crate) fn unknown(span: Span, message: String, text: &str, words: impl Iterator<Item = &'static str>) -> Finding {
+pub(crate) fn unknown<'w>(span: Span, message: String, text: &str, words: impl Iterator<Item = &'w str>) -> Finding {
     let finding = Finding::new(span, message);
     let words: Vec<&str> = words.collect();
     match nearest(text, &words) {

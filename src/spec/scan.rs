@@ -71,6 +71,23 @@ pub(crate) enum Joint {
     Touching,
 }
 
+/// Returns the text that `bytes` are, if it can be a spec.
+///
+/// # Errors
+/// Too many bytes, or some that are not UTF-8.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Finding> {
+    if bytes.len() > MAX_TEXT {
+        let finding = Finding::new(Span { start: MAX_TEXT, end: MAX_TEXT }, "the spec is larger than 1 MiB");
+        return Err(finding.label("not read from here on"));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let start = error.valid_up_to();
+        let end = start + error.error_len().unwrap_or(bytes.len() - start);
+        let finding = Finding::new(Span { start, end }, "the spec is not UTF-8").label("not a character");
+        finding.help("save the file as UTF-8")
+    })
+}
+
 /// Returns the tokens of `text`. With findings, the tokens are those that could be told.
 pub(crate) fn scan(text: &str, out: &mut Findings) -> Vec<Token> {
     let mut scanner = Scanner { text, at: 0, joint: Joint::Spaced, tokens: Vec::with_capacity(text.len() / 6 + 8) };

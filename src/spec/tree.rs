@@ -48,6 +48,20 @@ pub(crate) fn grow<'t>(text: &'t str, tokens: &[Token], out: &mut Findings) -> V
     grower.nodes
 }
 
+/// Moves all places in `nodes` by `start`.
+pub(crate) fn shift(nodes: &mut [Node<'_>], start: usize) {
+    let moved = |span: &mut Span| *span = Span { start: span.start + start, end: span.end + start };
+    for node in nodes {
+        moved(&mut node.name_span);
+        moved(&mut node.span);
+        for entry in &mut node.entries {
+            moved(&mut entry.span);
+            moved(&mut entry.value_span);
+        }
+        shift(node.children.as_deref_mut().unwrap_or_default(), start);
+    }
+}
+
 fn starts_entry(kind: Kind) -> bool {
     matches!(kind, Kind::Word | Kind::Text(_) | Kind::Broken | Kind::Slashdash)
 }

@@ -206,6 +206,26 @@ pub fn volume_name(text: &str) -> Result<String, String> {
     Err(format!("`{text}` is not the name of a volume: letters, digits, `_`, `.` and `-`, at most 128"))
 }
 
+/// Reads the name of a parameter.
+///
+/// # Errors
+/// What is wrong with `text`.
+pub fn parameter_name(text: &str) -> Result<String, String> {
+    let first = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if first && plain && text.len() <= 64 {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not the name of a parameter: letters, digits, `_` and `-`, at most 64"))
+}
+
+/// Returns the whole number that `text` is in decimal digits, at most 38 of them, which always fit.
+#[must_use]
+pub fn whole_number(text: &str) -> Option<i128> {
+    let plain = (1..=38).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
 /// Reads the name of an environment variable.
 ///
 /// # Errors

@@ -35,6 +35,8 @@ pub struct Details {
     pub size: u64,
     /// Seconds since 1970; may be negative.
     pub modified: i64,
+    /// Nanoseconds on top of them.
+    pub fraction: u32,
 }
 
 /// Returns what an open file is (fstat(2)); `O_PATH` will do.
@@ -66,6 +68,7 @@ fn reduced(found: &nix::sys::stat::FileStat) -> Details {
         inode: found.st_ino,
         size: u64::try_from(found.st_size).unwrap_or(0),
         modified: found.st_mtime,
+        fraction: u32::try_from(found.st_mtime_nsec).unwrap_or(0),
     }
 }
 

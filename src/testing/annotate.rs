@@ -18,7 +18,6 @@ pub fn annotations(cases: &[Case], results: &Results, root: Option<&Path>) -> St
             _ => continue,
         };
         let Some(case) = cases.get(record.case) else { continue };
-        let path = in_repository(&case.spec, root);
         // What a flaky case failed at is in the attempts before the last.
         let told = record.attempts.iter().rev().find(|attempt| !attempt.answer.failures.is_empty());
         for failure in told.into_iter().flat_map(|attempt| &attempt.answer.failures) {
@@ -27,7 +26,12 @@ pub fn annotations(cases: &[Case], results: &Results, root: Option<&Path>) -> St
                 message.extend(["\n- expected + found\n", difference]);
             }
             let title = if kind == "warning" { format!("flaky: {}", case.name) } else { case.name.clone() };
-            let place = format!("file={},line={},col={}", property(&path), failure.line, failure.column);
+            let place = format!(
+                "file={},line={},col={}",
+                property(&in_repository(&failure.file, root)),
+                failure.line,
+                failure.column
+            );
             text.extend(["::", kind, " ", &place, ",title=", &property(&title), "::", &data(&message), "\n"]);
         }
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::plan::Variable;
 use crate::report::build::without_secrets;
 use crate::report::cases::{Answer, Shortfall, Snapshot, State};
-use crate::report::{OutcomeKind, Report, SpecText};
+use crate::report::{OutcomeKind, Report};
 use crate::run::CAPTURE_MAX;
 use crate::spec::{Expect, ExpectedOutcome, FileRule, TextRule};
 use crate::testing::difference::difference;
 use crate::testing::snapshot;
-use crate::units::{Origin, Spanned, duration, position};
+use crate::units::{Origin, Span, Spanned, SpecText, duration};
 
 /// How much of a stream an answer holds: its beginning and its end.
 const SHOWN_MAX: usize = 64 << 10;
@@ -158,12 +158,19 @@ impl Subject<'_> {
 impl<'a> Judge<'a> {
     fn fail(&mut self, origin: Origin, message: String, difference: Option<String>) {
         let origin = if let Origin::Spec(_) = origin { origin } else { self.evidence.test };
-        let start = match origin {
-            Origin::Spec(span) => span.start,
-            Origin::CommandLine | Origin::Image | Origin::Default => 0,
+        let span = match origin {
+            Origin::Spec(span) => span,
+            Origin::CommandLine | Origin::Image | Origin::Default => Span::default(),
         };
-        let (line, column) = position(self.evidence.text.text, start);
-        self.failures.push(Shortfall { line, column, message, difference: difference.filter(|it| !it.is_empty()) });
+        let (file, (line, column)) = self.evidence.text.place(span);
+        let file = file.to_owned();
+        self.failures.push(Shortfall {
+            file,
+            line,
+            column,
+            message,
+            difference: difference.filter(|it| !it.is_empty()),
+        });
     }
 
     /// Returns whether the run ended in the way that was expected.
@@ -176,11 +183,12 @@ impl<'a> Judge<'a> {
             let message = format!("outcome `{}`{code}, expected `{}`{why}", kind.as_str(), wanted.as_str());
             let hint = outcome.error.as_ref().and_then(|error| error.hint.as_ref());
             let message = hint.map_or(message.clone(), |hint| format!("{message}; hint: {hint}"));
-            let at = outcome.error.as_ref().and_then(|error| Some((error.line?, error.column?)));
+            let at = outcome.error.as_ref().and_then(|error| Some((error.file?, error.line?, error.column?)));
             self.fail(origin, message, None);
             // The line that asked for what could not be done is a better place than that of the test.
-            if let (Some(failure), Some((line, column)), Origin::Default) = (self.failures.last_mut(), at, origin) {
-                (failure.line, failure.column) = (line, column);
+            if let (Some(failure), Some((file, line, column)), Origin::Default) = (self.failures.last_mut(), at, origin)
+            {
+                (failure.file, failure.line, failure.column) = (file.to_owned(), line, column);
             }
             return false;
         }

@@ -87,7 +87,14 @@ fn words(answer: &Answer) -> (String, String) {
     let first = answer.failures.first().map_or_else(|| answer.ended.clone(), |failure| failure.message.clone());
     let all = answer.failures.iter().map(|failure| {
         let difference = failure.difference.as_ref().map(|text| format!("\n- expected + found\n{text}"));
-        format!("{}:{}: {}{}", failure.line, failure.column, failure.message, difference.unwrap_or_default())
+        format!(
+            "{}:{}:{}: {}{}",
+            failure.file,
+            failure.line,
+            failure.column,
+            failure.message,
+            difference.unwrap_or_default()
+        )
     });
     let all: Vec<String> = all.collect();
     (first, all.join("\n"))

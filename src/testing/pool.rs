@@ -239,11 +239,12 @@ impl Pool<'_> {
 
     fn broken(&self, case: usize, message: String) -> Answer {
         let (line, column) = self.cases.get(case).map_or((1, 1), |case| case.place);
+        let file = self.cases.get(case).map(|case| case.spec.clone()).unwrap_or_default();
         let state = if self.signal.is_some() { State::Canceled } else { State::Error };
         Answer {
             state,
             ended: "setup_failed".to_owned(),
-            failures: vec![Shortfall { line, column, message, difference: None }],
+            failures: vec![Shortfall { file, line, column, message, difference: None }],
             wall_ns: None,
             stdout: String::new(),
             stderr: String::new(),

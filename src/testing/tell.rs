@@ -78,7 +78,7 @@ impl Teller<'_> {
         };
         let mut text = self.line(word, Some(last.duration), &(name + &tries));
         if !matches!(status, Status::Passed | Status::Flaky) {
-            text.push_str(&self.why(record.case, &last.answer));
+            text.push_str(&self.why(&last.answer));
         }
         text
     }
@@ -87,7 +87,7 @@ impl Teller<'_> {
     #[must_use]
     pub fn retry(self, case: usize, attempt: &Attempt) -> String {
         let line = self.line(("RETRY", AnsiColor::Yellow), Some(attempt.duration), &self.name(case));
-        line + &self.why(case, &attempt.answer)
+        line + &self.why(&attempt.answer)
     }
 
     /// Returns that a case takes long.
@@ -102,11 +102,10 @@ impl Teller<'_> {
         format!("{} by {signal}; again to end what runs at once\n", self.bold(AnsiColor::Yellow, "   Canceling"))
     }
 
-    fn why(self, case: usize, answer: &Answer) -> String {
-        let spec = self.cases.get(case).map(|case| visible(&case.spec).into_owned()).unwrap_or_default();
+    fn why(self, answer: &Answer) -> String {
         let mut text = String::new();
         for failure in &answer.failures {
-            let place = format!("{spec}:{}:{}", failure.line, failure.column);
+            let place = format!("{}:{}:{}", visible(&failure.file), failure.line, failure.column);
             let message = visible(&failure.message);
             text.extend(["    ", &self.paint(Style::new().bold(), &place), ": ", &message, "\n"]);
             if let Some(difference) = &failure.difference {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use sbx::app::request::Text;
 use sbx::spec::parse::parse;
 
 /// One fenced block.
@@ -14,6 +15,14 @@ struct Block {
     /// `console`, `kdl` and what follows them.
     info: String,
     text: String,
+}
+
+impl Block {
+    /// Returns the name of the file that the block is.
+    fn name(&self) -> Option<String> {
+        let name = self.text.lines().find_map(|line| line.strip_prefix("// ")?.split_once(".kdl"));
+        name.filter(|_| self.info == "kdl").map(|(name, _)| format!("{name}.kdl"))
+    }
 }
 
 fn blocks(markdown: &str) -> Vec<Block> {
@@ -63,9 +72,8 @@ impl Place {
             std::fs::copy(&path, place.path().join("specs").join(path.file_name().unwrap())).unwrap();
         }
         for block in readme().iter().filter(|block| block.info == "kdl") {
-            let name = block.text.lines().find_map(|line| line.strip_prefix("// ")?.split_once(".kdl"));
-            if let Some((name, _)) = name {
-                let path = place.path().join(format!("{name}.kdl"));
+            if let Some(name) = block.name() {
+                let path = place.path().join(name);
                 std::fs::write(&path, &block.text).unwrap();
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             }
@@ -203,8 +211,13 @@ fn able<'a>(places: &'a [(As, Place)], needs: &[&str], what: &str) -> Vec<&'a (A
 fn every_kdl_block_of_readme_is_what_it_says() {
     let blocks: Vec<_> = readme().into_iter().filter(|block| block.info.starts_with("kdl")).collect();
     assert!(blocks.len() >= 3, "the specs are gone");
+    let place = Place::new();
     for block in blocks {
-        let parsed = parse(block.text.as_bytes());
+        // What has a name may extend what has another.
+        let parsed = match block.name() {
+            Some(name) => Text::read(&place.0.path().join(name)).unwrap().parse(&[]),
+            None => parse(block.text.as_bytes()),
+        };
         match block.info.as_str() {
             "kdl" => assert!(parsed.is_ok(), "README.md line {}: {parsed:?}", block.line),
             "kdl must-fail" => assert!(parsed.is_err(), "README.md line {} is a good spec", block.line),

@@ -11,16 +11,17 @@ use sbx::plan::{
     Identity, Idmap, Ids, Links, MapWriter, Op, Opener, Plan, Setting, StdinPlan, Step, Tree, Variable, VariableValue,
     Watch, Weakened, Write,
 };
-use sbx::report::{RootfsMember, SpecText, Subject};
+use sbx::report::{RootfsMember, Subject};
 use sbx::run::{
     CpuUsage, Ended, Interface, IoUsage, Killer, MemoryUsage, Outcome, Output, PidsUsage, Pressure, Refused, Source,
     Timing, Truncated, Usage,
 };
 use sbx::spec::{Init, Namespace, Syscall};
-use sbx::units::{AbsPath, Bytes, MilliCores, Origin, Span};
+use sbx::units::{AbsPath, Bytes, MilliCores, Origin, Span, SpecText};
 
 pub(crate) const SPEC: SpecText<'static> = SpecText {
     name: "build.kdl",
+    extended: &[],
     text: r#"rootfs "/srv/root"
 hostname "ci"
 mounts {

@@ -44,6 +44,7 @@ mod pty;
 mod reach;
 mod registry;
 mod report;
+mod reuse;
 mod rootfs;
 mod schema;
 mod scripts;
@@ -56,6 +57,8 @@ mod trusted;
 mod truth;
 mod value;
 mod vm;
+mod volumes;
+mod written;
 
 /// Says loudly that something was not tried; with `SBX_MUST_RUN=1` that is a failure.
 #[expect(clippy::print_stderr, reason = "a skip that nobody sees is a lie")]

@@ -1,9 +1,13 @@
 //! The plan of every spec on three machines that are only data: what would happen
 //! there, or why not. No privileges, no kernel, milliseconds.
 
+use std::path::Path;
+
+use sbx::app::request::Text;
 use sbx::host::Host;
 use sbx::plan::show;
 use sbx::spec::parse::parse;
+use sbx::units::SpecText;
 
 use crate::machines::{no_cgroups, plan, root_hybrid, rootless_v2};
 
@@ -11,18 +15,18 @@ use crate::machines::{no_cgroups, plan, root_hybrid, rootless_v2};
 fn every_spec_has_a_plan_or_a_reason_on_every_machine() {
     let machines = [("rootless v2", rootless_v2()), ("root v1 hybrid", root_hybrid()), ("no cgroups", no_cgroups())];
     for path in crate::spec::specs("specs") {
-        let text = std::fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let spec = parse(text.as_bytes()).unwrap();
+        let text = Text::read(&Path::new("specs").join(name)).unwrap();
+        let spec = text.parse(&crate::spec::settings(&text)).unwrap();
         let mut shown = String::new();
         for (machine, host) in &machines {
             shown.extend(["== ", machine, "\n"]);
             match plan(&spec, host) {
-                Ok(plan) => shown.push_str(&show::show(&plan, name, &text)),
+                Ok(plan) => shown.push_str(&show::show(&plan, SpecText { name, ..text.as_spec() })),
                 Err(error) => {
                     shown.push_str(&sbx::report::text::text(
                         &error,
-                        Some(sbx::report::SpecText { name, text: &text }),
+                        Some(SpecText { name, ..text.as_spec() }),
                         sbx::report::text::Colour::Plain,
                     ));
                 }

@@ -4,7 +4,7 @@ use crate::example::{SECRET, SPEC, plan};
 
 #[test]
 fn a_plan_is_one_fact_a_line() {
-    let shown = sbx::plan::show::show(&plan(), SPEC.name, SPEC.text);
+    let shown = sbx::plan::show::show(&plan(), SPEC);
     assert!(!shown.contains(SECRET), "{shown}");
     crate::spec::with_snapshots(|| insta::assert_snapshot!("show_text", shown));
 }
@@ -15,7 +15,7 @@ fn a_hostile_path_stays_on_its_line() {
     plan.steps.truncate(0);
     plan.exec.argv = vec!["a\nb\u{1b}[2J".into(), std::ffi::OsString::new()];
     plan.exec.candidates = plan.exec.argv[..1].to_vec();
-    let shown = sbx::plan::show::show(&plan, SPEC.name, SPEC.text);
+    let shown = sbx::plan::show::show(&plan, SPEC);
     let line = shown.lines().find(|line| line.starts_with("exec")).unwrap();
     assert_eq!(line, r#"exec "a\nb\u{1b}[2J" """#);
     assert!(!shown.contains("candidates"));

@@ -2,21 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
+use sbx::app::request::Text;
 use sbx::spec::diagnostic::{Colour, render};
+use sbx::spec::param::Setting;
 use sbx::spec::parse::parse;
 
-/// Returns the specs of a directory of the package, in the order of their names, but for those that are tests.
+/// Returns the specs of a directory of the package, in the order of their names, but for those of `specs` that are
+/// tests.
 pub(crate) fn specs(directory: &str) -> Vec<PathBuf> {
+    let own = directory == "specs";
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = std::fs::read_dir(&directory).expect("the directory is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("its entries can be read").path()).collect();
     paths.retain(|path| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        name.ends_with(".kdl") && !name.ends_with(".sbx.kdl")
+        name.ends_with(".kdl") && !(own && name.ends_with(".sbx.kdl"))
     });
     paths.sort();
     assert!(!paths.is_empty(), "no specs in {}", directory.display());
     paths
+}
+
+/// Returns what has to be set where `text` is a spec of the package.
+pub(crate) fn settings(text: &Text) -> Vec<Setting> {
+    let unset = text.text.contains("param \"NAME\"\n");
+    unset.then(|| Setting { name: "NAME".to_owned(), value: "you".to_owned() }).into_iter().collect()
 }
 
 /// Runs `compare` with snapshots in the package's own directory. Nothing is written
@@ -32,11 +42,11 @@ pub(crate) fn with_snapshots(compare: impl FnOnce()) {
 #[test]
 fn good_specs_decode() {
     for path in specs("specs") {
-        let text = std::fs::read(&path).unwrap();
-        assert!(text.starts_with(b"//") || text.starts_with(b"#!"), "{} does not say what it shows", path.display());
-        if let Err(findings) = parse(&text) {
-            let text = String::from_utf8_lossy(&text);
-            panic!("{}", render(&path.display().to_string(), &text, &findings, Colour::Never));
+        let text = Text::read(&path).unwrap();
+        let first = &text.text;
+        assert!(first.starts_with("//") || first.starts_with("#!"), "{} does not say what it shows", path.display());
+        if let Err(findings) = text.parse(&settings(&text)) {
+            panic!("{}", text.draw(&findings));
         }
     }
 }

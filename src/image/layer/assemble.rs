@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::image::layer::{Directory, Merged, Node};
 use crate::image::tree::Ownership;
+use crate::sys::entry;
 use crate::sys::file::{self, Access, Errno, FileType, Owner, Time};
 
 /// Where the trees of the layers are.
@@ -101,8 +102,13 @@ impl Trees {
         let mut to = std::fs::File::from(file::create_at(directory, name, 0o600)?);
         std::io::copy(&mut from, &mut to).map_err(|error| errno(&error))?;
         use std::os::unix::fs::MetadataExt as _;
-        if self.ownership == Ownership::Archive {
+        if self.ownership != Ownership::Caller {
             file::set_owner(&to, Owner { uid: metadata.uid(), gid: metadata.gid() })?;
+        }
+        for name in entry::attribute_names(&from)?.iter().filter(|name| name.starts_with(b"user.")) {
+            if let Some(value) = entry::attribute(&from, name)? {
+                file::set_attribute(&to, OsStr::from_bytes(name), &value)?;
+            }
         }
         file::set_mode(&to, metadata.mode() & 0o1777)?;
         let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
@@ -110,8 +116,8 @@ impl Trees {
     }
 
     fn settle(&self, directory: &OwnedFd, metadata: &Directory) -> file::Result<()> {
-        if self.ownership == Ownership::Archive {
-            file::set_owner(directory, metadata.owner)?;
+        if let Some(owner) = self.ownership.on_disk(metadata.owner) {
+            file::set_owner(directory, owner)?;
         }
         for (name, value) in &metadata.attributes {
             match file::set_attribute(directory, OsStr::from_bytes(name), value) {
@@ -131,4 +137,36 @@ fn errno(error: &std::io::Error) -> Errno {
 
 fn failed(path: &[u8], errno: Errno) -> Error {
     Error::io(format_args!("cannot put `/{}` of the layers together", path.escape_ascii()), &errno.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::{Access, Errno, Ownership, Trees, entry, file};
+
+    /// What a file system does not link once more is there all the same, with all that it is.
+    #[test]
+    fn a_copy_is_the_file_but_for_its_inode() {
+        let place = tempfile::tempdir().unwrap();
+        let (old, new) = (place.path().join("old"), place.path().join("new"));
+        std::fs::write(&old, "contents").unwrap();
+        let opened = std::fs::File::open(&old).unwrap();
+        file::set_mode(&opened, 0o641).unwrap();
+        let kept = file::set_attribute(&opened, OsStr::new("user.x"), b"value");
+        let time = file::Time { seconds: 1_000_000_000, nanoseconds: 42 };
+        file::set_time(&opened, time).unwrap();
+        let top = file::open(place.path(), Access::Directory).unwrap();
+        let trees = Trees { layers: Vec::new(), ownership: Ownership::Caller, last: None };
+        trees.copy((&top, OsStr::new("old")), (&top, OsStr::new("new"))).unwrap();
+        let (was, is) = (old.metadata().unwrap(), new.metadata().unwrap());
+        assert_eq!((was.mode(), was.mtime(), was.mtime_nsec()), (is.mode(), is.mtime(), is.mtime_nsec()));
+        assert_ne!(was.ino(), is.ino());
+        assert_eq!(std::fs::read(&new).unwrap(), b"contents");
+        let attribute = |path| entry::attribute(std::fs::File::open(path).unwrap(), b"user.x").unwrap();
+        // tmpfs keeps none before Linux 6.6.
+        let expected = if kept == Err(Errno::EOPNOTSUPP) { None } else { Some(b"value".to_vec()) };
+        assert_eq!((attribute(&old), attribute(&new)), (expected.clone(), expected));
+    }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
 use crate::image::digest::Digest;
-use crate::image::layer::{Described, Directory, Entry, File, FileKind, What};
+use crate::image::layer::{Attributes, Described, Directory, Entry, File, FileKind, What};
 use crate::sys::file::{Owner, Time};
 
 /// Bytes of one line: the names and attributes of one member, which are at most a few paths and a PAX header of 1 MiB,
@@ -59,6 +59,8 @@ enum Shape {
         time: (i64, u32),
         size: u64,
         sha256: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attributes: Vec<(String, String)>,
     },
     Symlink {
         mode: u32,
@@ -185,13 +187,14 @@ fn shape(what: &What) -> Shape {
             uid: owner.uid,
             gid: owner.gid,
             time: time.map(|time| (time.seconds, time.nanoseconds)),
-            attributes: attributes.iter().map(|(name, value)| (escape(name), escape(value))).collect(),
+            attributes: escaped(attributes),
         },
-        What::File(File { kind, mode, owner: Owner { uid, gid }, time }) => {
+        What::File(File { kind, mode, owner: Owner { uid, gid }, time, attributes }) => {
             let (mode, uid, gid, time) = (*mode, *uid, *gid, (time.seconds, time.nanoseconds));
             match kind {
                 FileKind::Regular { size, sha256 } => {
-                    Shape::File { mode, uid, gid, time, size: *size, sha256: hex(sha256) }
+                    let (sha256, attributes) = (hex(sha256), escaped(attributes));
+                    Shape::File { mode, uid, gid, time, size: *size, sha256, attributes }
                 }
                 FileKind::Symlink { target } => Shape::Symlink { mode, uid, gid, time, target: escape(target) },
                 FileKind::Fifo => Shape::Fifo { mode, uid, gid, time },
@@ -205,31 +208,42 @@ fn shape(what: &What) -> Shape {
 
 fn unshape(shape: Shape) -> Option<What> {
     let at = |(seconds, nanoseconds)| Time { seconds, nanoseconds };
-    let file =
-        |kind, mode, (uid, gid), time| What::File(File { kind, mode, owner: Owner { uid, gid }, time: at(time) });
+    let file = |kind, mode, (uid, gid), time| File {
+        kind,
+        mode,
+        owner: Owner { uid, gid },
+        time: at(time),
+        attributes: Vec::new(),
+    };
     Some(match shape {
         Shape::Directory { described, mode, uid, gid, time, attributes } => What::Directory(Directory {
             described: if described { Described::Yes } else { Described::No },
             mode,
             owner: Owner { uid, gid },
             time: time.map(at),
-            attributes: attributes
-                .iter()
-                .map(|(name, value)| Some((unescape(name)?, unescape(value)?)))
-                .collect::<Option<_>>()?,
+            attributes: unescaped(&attributes)?,
         }),
-        Shape::File { mode, uid, gid, time, size, sha256 } => {
-            file(FileKind::Regular { size, sha256: unhex(&sha256)? }, mode, (uid, gid), time)
-        }
+        Shape::File { mode, uid, gid, time, size, sha256, attributes } => What::File(File {
+            attributes: unescaped(&attributes)?,
+            ..file(FileKind::Regular { size, sha256: unhex(&sha256)? }, mode, (uid, gid), time)
+        }),
         Shape::Symlink { mode, uid, gid, time, target } => {
-            file(FileKind::Symlink { target: unescape(&target)? }, mode, (uid, gid), time)
+            What::File(file(FileKind::Symlink { target: unescape(&target)? }, mode, (uid, gid), time))
         }
-        Shape::Fifo { mode, uid, gid, time } => file(FileKind::Fifo, mode, (uid, gid), time),
+        Shape::Fifo { mode, uid, gid, time } => What::File(file(FileKind::Fifo, mode, (uid, gid), time)),
         Shape::Link { target } => What::Link { target: unescape(&target)? },
         Shape::Hidden => What::Hidden,
         Shape::Opaque => What::Opaque,
         Shape::End { .. } => return None,
     })
+}
+
+fn escaped(attributes: &Attributes) -> Vec<(String, String)> {
+    attributes.iter().map(|(name, value)| (escape(name), escape(value))).collect()
+}
+
+fn unescaped(attributes: &[(String, String)]) -> Option<Attributes> {
+    attributes.iter().map(|(name, value)| Some((unescape(name)?, unescape(value)?))).collect()
 }
 
 fn escape(name: &[u8]) -> String {

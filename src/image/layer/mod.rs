@@ -16,6 +16,9 @@ pub(super) use whiteout::{Whiteout, whiteout};
 /// As many layers as Docker's overlay driver takes.
 pub(super) const LAYERS: usize = 127;
 
+/// Extended attributes, name and value.
+pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What one layer says of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -46,8 +49,7 @@ pub(super) struct Directory {
     pub(super) mode: u32,
     pub(super) owner: Owner,
     pub(super) time: Option<Time>,
-    /// Extended attributes, name and value; a file's are on the file itself, which all roots share.
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) attributes: Attributes,
 }
 
 /// Whether the archive has an entry for a directory, or only for something in it. What stands there in a layer
@@ -66,6 +68,8 @@ pub(super) struct File {
     /// As the archive has it, whoever owns it in the tree.
     pub(super) owner: Owner,
     pub(super) time: Time,
+    /// Extended attributes that the tree has, name and value.
+    pub(super) attributes: Attributes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::document::{Descriptor, Index};
 use crate::image::oci::media::MediaType;
-use crate::image::oci::platform::Platform;
 use crate::image::oci::{bad, shown};
+use crate::image::platform::Platform;
 
 /// How many of the choices a message lists.
 const LISTED: usize = 20;
@@ -65,8 +65,9 @@ pub(super) fn by_platform<'a>(images: &[&'a Descriptor], wanted: &Platform) -> R
     if let [only] = images {
         return Ok(only);
     }
-    let fits = |image: &&Descriptor| image.platform.as_ref().is_some_and(|platform| platform.is_for(wanted));
-    let found: Vec<_> = images.iter().copied().filter(fits).collect();
+    let fit = |image: &Descriptor| image.platform.as_ref().and_then(|platform| wanted.fit(platform));
+    let best = images.iter().filter_map(|image| fit(image)).min();
+    let found: Vec<_> = images.iter().copied().filter(|image| best.is_some() && fit(image) == best).collect();
     let there = || list(images.iter().map(|image| platform(image)));
     // One image may be listed twice; and where no entry says what it is for, the platform cannot choose.
     let candidates = if images.iter().all(|image| image.platform.is_none()) { images } else { &found };

@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 
 use crate::error::Result;
 use crate::image::digest::Digest;
-use crate::image::oci::platform::{Platform, Words};
 use crate::image::oci::{Config, bad, json, shown, within};
+use crate::image::platform::{Platform, Words};
 
 /// Variables, arguments, labels: more than any image has, and less than execve(2) takes.
 const ENTRIES: usize = 1000;

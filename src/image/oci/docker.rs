@@ -49,7 +49,7 @@ pub(super) fn read(archive: &Archive, tag: Option<&str>) -> Result<Manifest> {
         Ok(Layer { blob, diff_id: diff_id.clone(), place: Place::in_archive(part) })
     });
     let layers = layers.collect::<Result<_>>()?;
-    Ok(Manifest { digest, config, layers })
+    Ok(Manifest { digest, config, document: bytes, layers })
 }
 
 /// Returns whether `bytes` are a `manifest.json` of `docker save`.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::error::Result;
 use crate::image::digest::Digest;
 use crate::image::oci::media::{Family, MediaType};
-use crate::image::oci::platform::{Platform, Words};
 use crate::image::oci::{LAYERS, bad, json, shown, within};
+use crate::image::platform::{Platform, Words};
 
 /// annotations.md of OCI's image-spec.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

@@ -13,7 +13,6 @@ mod json;
 mod media;
 mod open;
 mod place;
-mod platform;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::image::Progress;
 use crate::image::digest::Digest;
+use crate::image::platform::Platform;
 use crate::units::visible;
 
 pub use detect::detect;
@@ -35,7 +35,6 @@ pub use media::MediaType;
 pub(super) use open::file as open_archive;
 pub use open::{from_blobs, open};
 pub use place::{Part, Place};
-pub use platform::Platform;
 
 /// In which form a local image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +104,8 @@ pub struct Manifest {
     /// Digest of the manifest; an archive of `docker save` has none, and the config's stands for the image there.
     pub digest: Digest,
     pub config: Config,
+    /// What the config was read from.
+    pub document: Vec<u8>,
     /// From the lowest up, as many as `config.diff_ids`, at most 127.
     pub layers: Vec<Layer>,
 }

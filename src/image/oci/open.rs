@@ -14,10 +14,10 @@ use crate::image::oci::archive::Archive;
 use crate::image::oci::blobs::Blobs;
 use crate::image::oci::document::{Descriptor, Document, ImageManifest};
 use crate::image::oci::place::{self, Part};
-use crate::image::oci::platform::Platform;
 use crate::image::oci::{
     At, Config, Form, Layer, Manifest, Scratch, Selection, bad, choose, docker, json, shown, within,
 };
+use crate::image::platform::Platform;
 use crate::sys::file::{self, Access, FileType};
 
 /// Indexes in an index: one for the platforms is usual, `docker save` adds another.
@@ -183,7 +183,7 @@ fn whole(blobs: &Blobs<'_>, digest: Digest, manifest: &ImageManifest, platform: 
         Ok(Layer { blob: Some(layer.digest.clone()), diff_id: diff_id.clone(), place })
     });
     let layers = layers.collect::<Result<_>>()?;
-    Ok(Manifest { digest, config, layers })
+    Ok(Manifest { digest, config, document: bytes, layers })
 }
 
 fn for_platform(config: &Config, wanted: Option<&Platform>) -> Result<()> {

@@ -7,12 +7,13 @@ use ureq::http::header::{CONTENT_TYPE, HeaderName};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
+use crate::image::platform::Platform;
+use crate::image::registry::Destination;
 use crate::image::registry::document::{ACCEPT, Blob, Document, LARGEST, parse};
 use crate::image::registry::failure::Trouble;
 use crate::image::registry::http::header;
 use crate::image::registry::retry::persist;
 use crate::image::registry::session::{Ask, Session, What};
-use crate::image::registry::{Destination, Platform};
 use crate::units::visible;
 
 /// What the registry computed itself.

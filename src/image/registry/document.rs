@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
-use crate::image::registry::Platform;
+use crate::image::platform::{Platform, Words};
 use crate::units::visible;
 
 /// Bytes of a manifest, an index or a configuration; what registries take too.
@@ -65,14 +65,7 @@ struct RawBlob {
     kind: String,
     digest: String,
     size: u64,
-    platform: Option<RawPlatform>,
-}
-
-#[derive(Deserialize)]
-struct RawPlatform {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
+    platform: Option<Words>,
 }
 
 /// Parses `bytes`, which came with the media type `said` if that is known.
@@ -134,7 +127,7 @@ fn index(manifests: Vec<RawBlob>) -> std::result::Result<Document, String> {
         // Without a platform it is for nobody in particular; another kind, such as a nested index, is for nobody.
         let platform =
             raw.platform.as_ref().filter(|_| raw.kind.is_empty() || MANIFESTS.contains(&raw.kind.as_str()))?;
-        let platform = Platform::named(&platform.os, &platform.architecture, platform.variant.as_deref());
+        let platform = platform.platform()?;
         Some(blob(&raw, LARGEST).map(|blob| (platform, blob)))
     };
     manifests.into_iter().filter_map(offer).collect::<std::result::Result<_, _>>().map(Document::Index)

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use crate::error::{Error, Kind};
 use crate::units::visible;
@@ -180,6 +180,16 @@ fn untrusted(error: &rustls::Error, host: &str) -> Error {
         ) => new(
             "its certificate is not valid at this time".to_owned(),
             "look at this machine's clock, else the registry needs a new certificate".to_owned(),
+        ),
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired,
+        ) => new(
+            "it wants a certificate of the caller that it knows".to_owned(),
+            format!("put yours beside `{place}`: `client.cert` and `client.key`"),
         ),
         rustls::Error::InvalidMessage(_) => new(
             "it does not answer with TLS but with something else, such as plain HTTP".to_owned(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::http::header::{AUTHORIZATION, HeaderName};
 use ureq::http::{Response, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Proxy};
@@ -30,6 +30,8 @@ const BUFFER: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Line {
     agent: Agent,
+    /// For the registry itself, which the caller shows a certificate; nobody else sees it.
+    known_at: Option<(String, Agent)>,
     stopped: AtomicBool,
     answered: AtomicBool,
 }
@@ -68,11 +70,20 @@ impl Resolver for Names {
 }
 
 impl Line {
-    /// Returns a line that believes `roots`. One to loopback takes no proxy.
-    pub(super) fn new(roots: &[Certificate<'static>], host: &str) -> Self {
+    /// Returns a line that believes `roots` and shows `host` who the caller is. One to loopback takes no proxy.
+    pub(super) fn new(roots: &[Certificate<'static>], identity: Option<ClientCert>, host: &str) -> Self {
         // Whoever was first has installed the same.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(roots)).build();
+        Self {
+            agent: Self::agent(roots, None, host),
+            known_at: identity.map(|identity| (host.to_owned(), Self::agent(roots, Some(identity), host))),
+            stopped: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    fn agent(roots: &[Certificate<'static>], identity: Option<ClientCert>, host: &str) -> Agent {
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(roots)).client_cert(identity).build();
         let proxy = if is_loopback(host) { None } else { Proxy::try_from_env() };
         let config = Agent::config_builder()
             .tls_config(tls)
@@ -87,10 +98,13 @@ impl Line {
             .timeout_per_read(Some(STALLED))
             .timeout_per_write(Some(STALLED))
             .build();
-        Self {
-            agent: Agent::with_parts(config, DefaultConnector::default(), Names),
-            stopped: AtomicBool::new(false),
-            answered: AtomicBool::new(false),
+        Agent::with_parts(config, DefaultConnector::default(), Names)
+    }
+
+    fn agent_for(&self, url: &Uri) -> &Agent {
+        match &self.known_at {
+            Some((host, agent)) if host_of(url) == host => agent,
+            _ => &self.agent,
         }
     }
 
@@ -101,7 +115,7 @@ impl Line {
 
     /// As [`Line::get`], for who can tell errors apart.
     pub(super) fn look(&self, url: &Uri, headers: &Headers<'_>) -> std::result::Result<Response<Body>, ureq::Error> {
-        let mut request = self.agent.get(url).header("accept-encoding", "identity");
+        let mut request = self.agent_for(url).get(url).header("accept-encoding", "identity");
         if let Some(accept) = headers.accept {
             request = request.header("accept", accept);
         }
@@ -118,7 +132,7 @@ impl Line {
 
     /// Sends a form to `url`.
     pub(super) fn post(&self, url: &Uri, form: &[(&str, &str)]) -> std::result::Result<Response<Body>, Trouble> {
-        let answer = self.agent.post(url).send_form(form.iter().copied());
+        let answer = self.agent_for(url).post(url).send_form(form.iter().copied());
         answer.map_err(|error| self.unanswered(&error, url))
     }
 
@@ -149,6 +163,9 @@ impl Line {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.agent.clone().shutdown();
+        if let Some((_, agent)) = &self.known_at {
+            agent.clone().shutdown();
+        }
     }
 
     /// Fails once the line is stopped.

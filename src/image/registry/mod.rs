@@ -16,7 +16,6 @@ mod document;
 mod failure;
 mod http;
 mod part;
-mod platform;
 mod pull;
 mod reference;
 mod retry;
@@ -27,6 +26,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::image::digest::Digest;
+use crate::image::platform::Platform;
 
 pub use pull::pull;
 
@@ -43,14 +43,6 @@ pub struct Reference {
     repository: String,
     tag: Option<String>,
     digest: Option<Digest>,
-}
-
-/// What an image is built for, as Go names it: `linux/arm64/v8`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
 }
 
 /// Looks up a variable of the caller's environment.

@@ -7,11 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
+use crate::image::platform::Platform;
 use crate::image::registry::choose::{Chosen, choose};
 use crate::image::registry::document::Blob;
 use crate::image::registry::http::canceled;
 use crate::image::registry::session::Session;
-use crate::image::registry::{Destination, Options, Platform, Progress, Pulled, Reference, blob};
+use crate::image::registry::{Destination, Options, Progress, Pulled, Reference, blob};
 use crate::sys::Errno;
 use crate::sys::thread::{Thread, spawn};
 use crate::sys::watch::asked_to_end;
@@ -36,7 +37,7 @@ pub fn pull(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Pulled> {
     let session = Arc::new(Session::open(reference, options.variable)?);
-    let platform = options.platform.cloned().unwrap_or_else(Platform::here);
+    let platform = options.platform.cloned().unwrap_or_else(Platform::of_machine);
     let mut crew = Crew { session: session.clone(), threads: Vec::new() };
     let chosen: Chosen = {
         let result = Arc::new(Mailbox::default());

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ureq::tls::{Certificate, PemItem, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::registry::Variable;
@@ -42,6 +42,44 @@ pub(super) fn roots(host: &str, variable: Variable<'_>) -> Result<Vec<Certificat
                 .with_hint("install `ca-certificates`, or name a bundle in SSL_CERT_FILE"))
         }
     }
+}
+
+/// Returns by what the caller is known to the registry at `host`: `NAME.cert` and `NAME.key` of containers-certs.d(5).
+///
+/// # Errors
+/// One of the two without the other, or a file that cannot be read.
+pub(super) fn identity(host: &str, variable: Variable<'_>) -> Result<Option<ClientCert>> {
+    let mut found = None;
+    for directory in certs_d(host, variable) {
+        let paths = listed(&directory)?.unwrap_or_default();
+        let ends = |path: &&PathBuf, with: &str| path.extension().is_some_and(|extension| extension == with);
+        for (one, other) in [("cert", "key"), ("key", "cert")] {
+            let alone = paths.iter().find(|path| ends(path, one) && !paths.contains(&path.with_extension(other)));
+            if let Some(alone) = alone {
+                let missing = alone.with_extension(other);
+                let message = format!("`{}` is there without `{}`", alone.display(), missing.display());
+                return Err(Error::new(Kind::Host, message)
+                    .with_hint("a certificate of an authority has a name that ends with `.crt`"));
+            }
+        }
+        // The first of several, of the directory that is closest to the caller.
+        if let Some(path) = paths.iter().find(|path| ends(path, "cert")) {
+            let mut chain = Vec::new();
+            bundle(path, &mut chain)?;
+            found = Some(ClientCert::new_with_certs(&chain, key(&path.with_extension("key"))?));
+        }
+    }
+    Ok(found)
+}
+
+fn key(path: &Path) -> Result<PrivateKey<'static>> {
+    let text = std::fs::read(path)
+        .map_err(|error| Error::io(format_args!("cannot read the key in `{}`", path.display()), &error))?;
+    // What is wrong with it is not said: that could be a part of it.
+    PrivateKey::from_pem(&text).map_err(|_| {
+        Error::new(Kind::Host, format!("`{}` is no file with a private key", path.display()))
+            .with_hint("a key is due in the form that begins with `-----BEGIN PRIVATE KEY-----`")
+    })
 }
 
 fn machine(all: &mut Vec<Certificate<'static>>) -> Result<()> {

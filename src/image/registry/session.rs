@@ -15,7 +15,7 @@ use crate::image::registry::failure::{LONGEST_WAIT, Passing, Trouble, speaks_no_
 use crate::image::registry::http::{Headers, Line, header, host_of, redirect, url};
 use crate::image::registry::reference::is_loopback;
 use crate::image::registry::retry::asked_pause;
-use crate::image::registry::roots::roots;
+use crate::image::registry::roots::{identity, roots};
 use crate::image::registry::{Reference, Variable};
 use crate::units::visible;
 
@@ -78,8 +78,9 @@ impl Session {
     /// # Errors
     /// Certificates that cannot be had.
     pub(super) fn open(reference: &Reference, variable: Variable<'_>) -> Result<Self> {
+        let host = reference.host();
         Ok(Self {
-            line: Line::new(&roots(reference.host(), variable)?, reference.api()),
+            line: Line::new(&roots(host, variable)?, identity(host, variable)?, reference.api()),
             reference: reference.clone(),
             keyring: Keyring::of(reference, variable),
             scheme: OnceLock::new(),

@@ -11,10 +11,11 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
-use crate::image::layer::{self, Described, Directory, Entry, FileKind, Node, What};
+use crate::image::layer::{self, Attributes, Described, Directory, Entry, FileKind, Node, What};
 use crate::image::mend::hash;
 use crate::image::tree::Ownership;
-use crate::sys::file::{self, Access, Errno};
+use crate::sys::entry;
+use crate::sys::file::{self, Access, Errno, Owner, Time};
 
 /// What is wrong in a tree: where, from its root, and what.
 pub(super) type Fault = (String, String);
@@ -57,6 +58,13 @@ fn compare((path, ownership): (&Path, Ownership), node: &Node, truth: Truth<'_>)
 enum Truth<'a> {
     List(&'a [Entry]),
     Trees(Vec<OwnedFd>),
+}
+
+/// What attributes mean that are not expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    MayBe,
+    AreWrong,
 }
 
 struct Check<'a> {
@@ -140,15 +148,22 @@ impl Check<'_> {
             return Ok(());
         }
         let found = self.metadata(opened)?;
-        self.mode(found.mode() & 0o5777, expected.mode & 0o1777);
+        // The group may be one that the caller is not in, where the store's own directory hands it down.
+        let kept = if self.ownership == Ownership::Caller { 0o5777 } else { 0o7777 };
+        self.mode(found.mode() & kept, expected.mode & 0o3777 & kept);
         self.owner(&found, (expected.owner.uid, expected.owner.gid));
-        Ok(())
+        if let Some(time) = expected.time {
+            self.time(&found, time);
+        }
+        // One that the archive has twice may have those of both.
+        self.attributes(opened, &expected.attributes, Others::MayBe)
     }
 
     fn file(&mut self, (parent, name): (&OwnedFd, &OsStr), expected: &layer::File) -> Result<()> {
         let place = file::open_at(parent, name, Access::Place).map_err(|errno| self.unread(errno))?;
         let found = self.metadata(&place)?;
         self.owner(&found, (expected.owner.uid, expected.owner.gid));
+        self.time(&found, expected.time);
         let kind = found.file_type();
         match &expected.kind {
             FileKind::Symlink { target } => {
@@ -170,6 +185,7 @@ impl Check<'_> {
             }
             FileKind::Regular { sha256, .. } => {
                 let opened = file::open_at(parent, name, Access::Read).map_err(|errno| self.unread(errno))?;
+                self.attributes(&opened, &expected.attributes, Others::AreWrong)?;
                 let read = hash(File::from(opened));
                 let read = read.map_err(|error| Error::io(format_args!("cannot read `{}`", self.shown()), &error))?;
                 let is = sha2::Digest::finalize(read.clone());
@@ -189,9 +205,40 @@ impl Check<'_> {
     }
 
     fn owner(&mut self, found: &Metadata, (uid, gid): (u32, u32)) {
-        if self.ownership == Ownership::Archive && (found.uid(), found.gid()) != (uid, gid) {
+        let wanted = self.ownership.on_disk(Owner { uid, gid });
+        if let Some(Owner { uid, gid }) = wanted.filter(|it| (found.uid(), found.gid()) != (it.uid, it.gid)) {
             self.fault(&format!("belongs to {}:{}, not to {uid}:{gid}", found.uid(), found.gid()));
         }
+    }
+
+    fn time(&mut self, found: &Metadata, expected: Time) {
+        // What no file system cuts; some keep whole seconds only.
+        let kept = (0..i64::from(i32::MAX)).contains(&expected.seconds);
+        let fraction = found.mtime_nsec() == 0 || found.mtime_nsec() == i64::from(expected.nanoseconds);
+        if kept && (found.mtime() != expected.seconds || !fraction) {
+            let (is, was) = ((found.mtime(), found.mtime_nsec()), (expected.seconds, expected.nanoseconds));
+            self.fault(&format!("has the time {}.{:09}, not {}.{:09}", is.0, is.1, was.0, was.1));
+        }
+    }
+
+    fn attributes(&mut self, opened: &OwnedFd, expected: &Attributes, others: Others) -> Result<()> {
+        let names = entry::attribute_names(opened).map_err(|errno| self.unread(errno))?;
+        let mut found = BTreeMap::new();
+        for name in names.into_iter().filter(|name| name.starts_with(b"user.")) {
+            let value = entry::attribute(opened, &name).map_err(|errno| self.unread(errno))?;
+            found.insert(name, value.unwrap_or_default());
+        }
+        for (name, value) in expected {
+            match found.remove(name) {
+                Some(is) if is == *value => {}
+                Some(_) => self.fault(&format!("has another value of the attribute `{}`", name.escape_ascii())),
+                None => self.fault(&format!("has lost the attribute `{}`", name.escape_ascii())),
+            }
+        }
+        for name in found.into_keys().filter(|_| others == Others::AreWrong) {
+            self.fault(&format!("has the attribute `{}`, which is not in the list", name.escape_ascii()));
+        }
+        Ok(())
     }
 
     fn metadata(&self, opened: &OwnedFd) -> Result<Metadata> {
@@ -229,8 +276,10 @@ fn is_same((tree, path): (&OwnedFd, &[u8]), spot: (&OwnedFd, &OsStr)) -> std::io
         return Ok(false);
     }
     let digest = |(parent, name): (&OwnedFd, &OsStr)| {
-        let opened = file::open_at(parent, name, Access::Read)?;
-        hash(File::from(opened)).map(Digest::finish)
+        let opened = File::from(file::open_at(parent, name, Access::Read)?);
+        let found = opened.metadata()?;
+        let looks = (found.mode(), found.uid(), found.gid(), found.mtime(), found.mtime_nsec());
+        Ok::<_, std::io::Error>((hash(opened).map(Digest::finish)?, looks))
     };
     Ok(digest((&parent, name))? == digest(spot)?)
 }

@@ -10,7 +10,7 @@ use crate::image::layer;
 use crate::image::layered::chain_id;
 use crate::image::registry::{Reference, SCHEME};
 use crate::image::seal::Sealed;
-use crate::image::stock::{FLAVOURS, Known, KnownLayer, LayerSize, Match, Name};
+use crate::image::stock::{Known, KnownLayer, LayerSize, Match, Name};
 use crate::image::store::{self, Named, Record, Store, failed};
 use crate::units::visible;
 
@@ -64,7 +64,7 @@ fn described(store: &Store, record: Record, named: &[Named]) -> Result<Known> {
 }
 
 fn size(store: &Store, diff_id: &Digest) -> Result<Option<LayerSize>> {
-    for ownership in FLAVOURS {
+    for ownership in store.flavours(store::Name::Layer(diff_id))? {
         let path = store.place_of(store::Name::Layer(diff_id), ownership).join("list");
         match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -5,7 +5,6 @@ mod check;
 mod known;
 mod remove;
 mod repair;
-mod sight;
 mod usage;
 mod verify;
 
@@ -120,7 +119,3 @@ pub struct Usage {
     /// On disk.
     pub bytes: u64,
 }
-
-/// The flavours of a tree: with the owners of the archive, or all the caller's.
-const FLAVOURS: [crate::image::tree::Ownership; 2] =
-    [crate::image::tree::Ownership::Archive, crate::image::tree::Ownership::Caller];

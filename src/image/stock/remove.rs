@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
 use crate::image::seal;
 use crate::image::stock::verify::trees;
-use crate::image::stock::{FLAVOURS, Known, Match, Removed, known};
+use crate::image::stock::{Known, Match, Removed, known};
 use crate::image::store::{Name, Record, Store, failed};
 
 /// Removes images by what [`crate::image::stock::find`] found: a name goes alone while the image has others, and
@@ -120,12 +120,21 @@ fn used(store: &Store, image: &Known) -> Option<Duration> {
 fn marks(store: &Store, image: &Known) -> Vec<std::path::PathBuf> {
     let Some(chain) = &image.chain_id else { return Vec::new() };
     let name = if image.layers.len() == 1 { Name::Layer(chain) } else { Name::Root(chain) };
-    FLAVOURS.into_iter().map(|ownership| store.place_of(name, ownership).join("skipped")).collect()
+    let flavours = store.flavours(name).unwrap_or_default();
+    flavours.into_iter().map(|ownership| store.place_of(name, ownership).join("skipped")).collect()
 }
 
 /// Removes what no image needs: of everything, or of what was needed by those that are `gone`.
 fn sweep(store: &Store, gone: Option<&[Known]>, removed: &mut Vec<Removed>) -> Result<()> {
-    let needed = Needed::of(&known(store)?);
+    let images = known(store)?;
+    let mut needed = Needed::of(&images);
+    if gone.is_none() {
+        // What was extracted is needed no more: a pull would fetch it again.
+        let packed = images.iter().flat_map(|image| &image.layers).filter(|layer| layer.size.is_some());
+        for digest in packed.filter_map(|layer| layer.digest.as_ref()) {
+            needed.blobs.remove(digest);
+        }
+    }
     let gone = gone.map(Needed::of);
     let is_waste = |set: fn(&Needed) -> &BTreeSet<Digest>, digest: &Digest| {
         !set(&needed).contains(digest) && gone.as_ref().is_none_or(|gone| set(gone).contains(digest))

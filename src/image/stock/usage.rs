@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::image::stock::{Usage, sight};
+use crate::image::stock::Usage;
 use crate::image::store::{SECTIONS, Store};
 use crate::sys::file::{self, Access, Errno, FileType};
 
@@ -22,7 +22,6 @@ pub fn usage(store: &Store) -> Result<Vec<Usage>> {
     if !store.root().exists() {
         return Ok(Vec::new());
     }
-    sight::see_all();
     let _importing = store.importing()?;
     let mut seen = HashSet::new();
     let mut usage = Vec::new();

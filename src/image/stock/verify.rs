@@ -13,7 +13,7 @@ use crate::image::layer::{self, Entry};
 use crate::image::layered::chain_id;
 use crate::image::mend::{self, Blob};
 use crate::image::seal::{self, Sealed};
-use crate::image::stock::{FLAVOURS, Known, Problem, Remedy, check, sight};
+use crate::image::stock::{Known, Problem, Remedy, check};
 use crate::image::store::{Name, Store, failed, numbers};
 use crate::image::tree::Ownership;
 use crate::sys::file::{self, Access};
@@ -27,7 +27,6 @@ pub fn verify(store: &Store, images: &[Known]) -> Result<Vec<Problem>> {
     if !store.root().exists() {
         return Ok(Vec::new());
     }
-    sight::see_all();
     // What is read is not taken away meanwhile.
     let _importing = store.importing()?;
     let mut problems = notes(store, images)?;
@@ -104,13 +103,8 @@ pub(super) fn trees(store: &Store, section: &str) -> Result<Vec<(Digest, Ownersh
     Ok(names
         .iter()
         .filter_map(|name| {
-            let digest = Digest::from_hex(name.split_once('.')?.0).ok()?;
-            let place = |ownership: &Ownership| {
-                let of = if section == "layers" { Name::Layer(&digest) } else { Name::Root(&digest) };
-                store.place_of(of, *ownership).file_name().is_some_and(|own| own == name.as_str())
-            };
-            let ownership = FLAVOURS.into_iter().find(place)?;
-            Some((digest, ownership))
+            let (digest, flavour) = name.split_once('.')?;
+            Some((Digest::from_hex(digest).ok()?, Ownership::of_flavour(flavour)?))
         })
         .collect())
 }
@@ -230,7 +224,7 @@ pub(super) fn notes(store: &Store, images: &[Known]) -> Result<Vec<Problem>> {
         };
         match record {
             Sealed::Whole(record) if record.digest == digest => {
-                let is_there = |name: Name<'_>| FLAVOURS.into_iter().any(|it| store.place_of(name, it).is_dir());
+                let is_there = |name: Name<'_>| store.flavours(name).is_ok_and(|flavours| !flavours.is_empty());
                 for layer in record.layers.iter().filter(|_| wanted(&digest)) {
                     if !is_there(Name::Layer(&layer.diff_id)) {
                         problem(format!("its layer `{}` is missing", layer.diff_id));

@@ -25,6 +25,15 @@ pub(in crate::image) enum Name<'a> {
     Root(&'a Digest),
 }
 
+impl<'a> Name<'a> {
+    fn parts(self) -> (&'static str, &'a Digest) {
+        match self {
+            Self::Layer(digest) => ("layers", digest),
+            Self::Root(digest) => ("roots", digest),
+        }
+    }
+}
+
 /// A tree that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::image) struct Kept {
@@ -137,15 +146,29 @@ impl Store {
 
     /// Returns where the tree of `name` lies, if it does.
     pub(in crate::image) fn place_of(&self, name: Name<'_>, ownership: Ownership) -> PathBuf {
-        let flavour = match ownership {
-            Ownership::Archive => "owned",
-            Ownership::Caller => "squashed",
+        let (section, digest) = name.parts();
+        self.root.join(section).join(format!("{}.{}", digest.hex(), ownership.flavour()))
+    }
+
+    /// Returns in which flavours there is a tree of `name`.
+    ///
+    /// # Errors
+    /// A store that cannot be listed.
+    pub(in crate::image) fn flavours(&self, name: Name<'_>) -> Result<Vec<Ownership>> {
+        let (section, digest) = name.parts();
+        let of_digest = |name: &String| {
+            let (own, flavour) = name.split_once('.')?;
+            Ownership::of_flavour(flavour).filter(|_| own == digest.hex())
         };
-        let (section, digest) = match name {
-            Name::Layer(digest) => ("layers", digest),
-            Name::Root(digest) => ("roots", digest),
-        };
-        self.root.join(section).join(format!("{}.{flavour}", digest.hex()))
+        Ok(self.list(section)?.iter().filter_map(of_digest).collect())
+    }
+
+    /// Returns whether files in it belong to subordinate ids of its owner.
+    ///
+    /// # Errors
+    /// A store that cannot be listed.
+    pub fn has_ranges(&self) -> Result<bool> {
+        Ok(self.list("layers")?.iter().any(|name| name.contains(".range-")))
     }
 }
 

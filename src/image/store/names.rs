@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::image::digest::Digest;
+use crate::image::platform::Platform;
 use crate::image::registry::{self, Destination, Options, Reference};
 use crate::image::seal::{self, Sealed};
 use crate::image::store::Store;
@@ -57,7 +58,7 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Digest> {
         self.prepare()?;
-        let wanted = platform.map(registry::Platform::parse).transpose()?;
+        let wanted = platform.map(Platform::parse).transpose()?;
         let variable = |name: &str| std::env::var_os(name);
         let options = Options { platform: wanted.as_ref(), ..Options::new(&variable) };
         let destination = Destination { blobs: self.root().join("blobs"), tmp: self.root().join("partial") };

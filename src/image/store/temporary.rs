@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::image::store::{Store, failed, open_lock};
-use crate::image::{Leftover, remove};
+use crate::image::{Extractor, Leftover, remove, tend};
 
 /// A directory for one extraction, removed unless it is kept.
 pub(in crate::image) struct Temporary {
     tmp: PathBuf,
     name: OsString,
+    extractor: Extractor,
     _lock: File,
 }
 
@@ -42,7 +43,7 @@ impl Store {
         }
         names.sort();
         names.dedup();
-        Ok(names.into_iter().filter_map(|name| collect_one(&tmp, &name)).collect())
+        Ok(names.into_iter().filter_map(|name| collect_one((&tmp, &name), self.extractor())).collect())
     }
 
     /// Makes a directory to extract into, with an empty `rootfs` in it.
@@ -62,7 +63,8 @@ impl Store {
             if taken {
                 continue;
             }
-            let temporary = Temporary { tmp: tmp.clone(), name: name.into(), _lock: lock };
+            let temporary =
+                Temporary { tmp: tmp.clone(), name: name.into(), extractor: self.extractor().clone(), _lock: lock };
             let path = temporary.path();
             DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed("create", &path, &error))?;
             return Ok(temporary);
@@ -85,7 +87,7 @@ impl Temporary {
 
     /// Removes what is left of the extraction, then its lock.
     pub(in crate::image) fn discard(self) -> Result<()> {
-        remove::remove(&self.tmp, &self.name)?;
+        remove_by((&self.tmp, &self.name), &self.extractor)?;
         remove_lock(&self.tmp, &self.name)
     }
 
@@ -95,7 +97,7 @@ impl Temporary {
 }
 
 /// Returns `None` for an extraction that is running.
-fn collect_one(tmp: &Path, name: &OsStr) -> Option<Leftover> {
+fn collect_one((tmp, name): (&Path, &OsStr), extractor: &Extractor) -> Option<Leftover> {
     let path = tmp.join(name);
     let lock_path = lock_of(tmp, name);
     // It may have come to its end since the names were listed.
@@ -111,7 +113,7 @@ fn collect_one(tmp: &Path, name: &OsStr) -> Option<Leftover> {
             Ok(()) => {}
         }
         if is_live(&lock, &lock_path)? {
-            remove::remove(tmp, name)?;
+            remove_by((tmp, name), extractor)?;
             remove_lock(tmp, name)?;
         }
         Ok(true)
@@ -120,6 +122,16 @@ fn collect_one(tmp: &Path, name: &OsStr) -> Option<Leftover> {
         Ok(false) => None,
         Ok(true) => Some(Leftover { path, error: None }),
         Err(error) => Some(Leftover { path, error: Some(error) }),
+    }
+}
+
+/// Removes a tree; by a process that has all rights over it, where this one has not.
+fn remove_by((tmp, name): (&Path, &OsStr), extractor: &Extractor) -> Result<()> {
+    match (remove::remove(tmp, name), extractor) {
+        (Err(error), Extractor::Program(program)) if tend::is_denied(&error) => {
+            tend::ask(program, &tend::Request::Remove { parent: tmp.to_owned(), name: PathBuf::from(name) })
+        }
+        (done, _) => done,
     }
 }
 

@@ -47,8 +47,8 @@ impl<W: Write> Archive<W> {
     /// What could not be read or written.
     pub fn directory(&mut self, path: &[u8], details: Details, handle: &OwnedFd) -> Result<(), Failure> {
         let attributes = self.attributes(handle).map_err(|errno| unread(path, errno))?;
-        let name = [path, b"/"].concat();
-        self.member((&name, &[]), header(EntryType::Directory, details, 0), (attributes, &mut io::empty()))
+        let name = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
+        self.member((&name, &[]), details, (EntryType::Directory, 0), (attributes, &mut io::empty()))
     }
 
     /// Adds an empty file that says something by its name.
@@ -66,8 +66,9 @@ impl<W: Write> Archive<W> {
             inode: 0,
             size: 0,
             modified: 0,
+            fraction: 0,
         };
-        self.member((path, &[]), header(EntryType::Regular, details, 0), (Vec::new(), &mut io::empty()))
+        self.member((path, &[]), details, (EntryType::Regular, 0), (Vec::new(), &mut io::empty()))
     }
 
     /// Adds the regular file, link or FIFO that is `name` in `parent`.
@@ -79,19 +80,19 @@ impl<W: Write> Archive<W> {
         match details.kind {
             Kind::Symlink => {
                 let target = file::read_link_at(parent, name).map_err(failed)?.into_vec();
-                let header = header(EntryType::Symlink, details, 0);
-                self.member((path, &target), header, (Vec::new(), &mut io::empty()))
+                self.member((path, &target), details, (EntryType::Symlink, 0), (Vec::new(), &mut io::empty()))
             }
-            Kind::Fifo => {
-                let header = header(EntryType::Fifo, details, 0);
-                self.member((path, &[]), header, (Vec::new(), &mut io::empty()))
-            }
+            Kind::Fifo => self.member((path, &[]), details, (EntryType::Fifo, 0), (Vec::new(), &mut io::empty())),
             _ => {
                 if details.links > 1 {
                     let inode = (details.device, details.inode);
                     if let Some(first) = self.links.get(&inode).cloned() {
-                        let header = header(EntryType::Link, details, 0);
-                        return self.member((path, &first), header, (Vec::new(), &mut io::empty()));
+                        return self.member(
+                            (path, &first),
+                            details,
+                            (EntryType::Link, 0),
+                            (Vec::new(), &mut io::empty()),
+                        );
                     }
                     self.links.insert(inode, path.to_vec());
                 }
@@ -115,8 +116,7 @@ impl<W: Write> Archive<W> {
         }
         let attributes = self.attributes(&opened).map_err(|errno| unread(path, errno))?;
         let mut content = Exact { file: File::from(opened), left: details.size, failed: None };
-        let done =
-            self.member((path, &[]), header(EntryType::Regular, details, details.size), (attributes, &mut content));
+        let done = self.member((path, &[]), details, (EntryType::Regular, details.size), (attributes, &mut content));
         match content.failed {
             Some(errno) => Err(unread(path, errno)),
             None => done,
@@ -134,10 +134,15 @@ impl<W: Write> Archive<W> {
     fn member(
         &mut self,
         (path, target): (&[u8], &[u8]),
-        mut header: Header,
+        details: Details,
+        (kind, size): (EntryType, u64),
         (attributes, content): (Vec<(String, Vec<u8>)>, &mut dyn Read),
     ) -> Result<(), Failure> {
+        let mut header = header(kind, details, size);
         let mut records: Vec<(String, Vec<u8>)> = Vec::new();
+        if details.fraction > 0 || details.modified < 0 {
+            records.push(("mtime".to_owned(), time(details).into_bytes()));
+        }
         if header.set_path(Path::new(OsStr::from_bytes(path))).is_err() {
             records.push(("path".to_owned(), path.to_vec()));
             fill(&mut header.as_old_mut().name, path);
@@ -185,6 +190,19 @@ fn unwritten(error: &io::Error) -> Failure {
 fn fill(place: &mut [u8], text: &[u8]) {
     place.fill(0);
     place.iter_mut().zip(text).for_each(|(place, byte)| *place = *byte);
+}
+
+/// Returns the time of change as PAX has it; that of the plain header counts whole seconds from 1970 on.
+fn time(Details { modified, fraction, .. }: Details) -> String {
+    match (modified, fraction) {
+        (..0, 1..) => {
+            // The fraction of a negative number counts downwards.
+            let (seconds, fraction) = ((modified + 1).unsigned_abs(), 1_000_000_000 - fraction);
+            format!("-{seconds}.{fraction:09}")
+        }
+        (_, 0) => modified.to_string(),
+        _ => format!("{modified}.{fraction:09}"),
+    }
 }
 
 fn header(kind: EntryType, details: Details, size: u64) -> Header {

@@ -1,7 +1,7 @@
 //! Walks the writable layer of an overlay beside what lies below it and says what differs.
 //! By descriptors, following no link; it reads no content.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -13,6 +13,9 @@ use crate::sys::{Errno, Sys};
 
 /// Each level holds descriptors and stack.
 pub const DEPTH: usize = 400;
+
+/// The mode of an upper layer when nobody has changed it.
+const MADE: u32 = 0o755;
 
 /// How a name differs from what is below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +93,7 @@ pub struct Layers<'a> {
 pub fn walk(layers: Layers<'_>, sink: &mut dyn Sink) -> Result<(), Failure> {
     let Layers { upper, lower, place, made } = layers;
     let mut walk = Walk { path: place, made, sink, pending: Vec::new(), depth: 0 };
+    walk.top(&upper, lower.as_ref())?;
     walk.directory(&upper, Beneath { lower, below: Below::Shown })
 }
 
@@ -118,6 +122,18 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn failed(&self, errno: Errno) -> Failure {
         Failure::Read { path: format!("/{}", shown(&self.path)), errno }
+    }
+
+    /// Says the directory that everything lies in, where it is not as it was made for the run.
+    fn top(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>) -> Result<(), Failure> {
+        let details = entry::details(upper).map_err(|errno| self.failed(errno))?;
+        let own = attributes(upper).map_err(|errno| self.failed(errno))?;
+        let below = lower.map_or(Ok(BTreeMap::new()), attributes).map_err(|errno| self.failed(errno))?;
+        if details.mode & 0o1777 == MADE && (own.is_empty() || own == below) {
+            return Ok(());
+        }
+        let what = What::Directory { details, handle: upper, below: Below::Shown };
+        self.say(&Item { path: &self.path.clone(), sort: Sort::Modified, what })
     }
 
     fn directory(&mut self, upper: &OwnedFd, beneath: Beneath) -> Result<(), Failure> {
@@ -217,11 +233,14 @@ impl Walk<'_> {
         let opaque = mark.as_deref() == Some(b"y") || beneath.below == Below::Hidden;
         let below = if under.is_some() && opaque { Below::Hidden } else { Below::Shown };
         let looks = |details: Details| (details.mode & 0o1777, details.uid, details.gid);
-        let sort = match under {
-            None => Sort::Added,
-            Some(_) if opaque => Sort::Modified,
-            Some(under) if looks(under) == looks(details) => Sort::Same,
-            Some(_) => Sort::Modified,
+        let sort = match (under, &lower) {
+            (None, _) => Sort::Added,
+            (Some(under), Some(lower)) if !opaque && looks(under) == looks(details) => {
+                let same = attributes(lower).and_then(|below| Ok(below == attributes(&handle)?));
+                if same.map_err(|errno| self.failed(errno))? { Sort::Same } else { Sort::Modified }
+            }
+            (Some(under), None) if !opaque && looks(under) == looks(details) => Sort::Same,
+            (Some(_), _) => Sort::Modified,
         };
         let waits = sort == Sort::Same || (sort == Sort::Added && self.is_made());
         let depth = self.pending.len();
@@ -267,6 +286,18 @@ fn found(directory: &OwnedFd, name: &OsStr) -> Sys<Option<Details>> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// Returns the attributes that a layer keeps of a directory, which need not be open but as a place.
+fn attributes(directory: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+    let here = match file::open_at(directory, OsStr::new("."), Access::Directory) {
+        // A stranger's below: the command has not seen them either.
+        Err(Errno::EACCES) => return Ok(BTreeMap::new()),
+        other => other?,
+    };
+    let mut names = entry::attribute_names(&here)?;
+    names.retain(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
+    names.into_iter().map(|name| Ok((name.clone(), entry::attribute(&here, &name)?))).collect()
 }
 
 /// The directory was opened as a place only.

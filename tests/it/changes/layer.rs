@@ -188,3 +188,53 @@ fn a_layer_that_cannot_be_written_is_sbx_s_failure_and_leaves_nothing() {
         assert_eq!((sbx.read("out.tar").as_str(), leftovers(&sbx).len()), ("old", 0));
     }
 }
+
+/// A directory is in the layer for its mode or its attributes alone, and so is the root; times are whole.
+#[test]
+fn what_a_directory_is_counts_as_much_as_what_is_in_it() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        use crate::image::arena::{dir, file, pax, tar};
+        let root = |member: Vec<u8>| [pax(&[("uid", b"0"), ("gid", b"0")]), member].concat();
+        let members = [dir("mode"), dir("attribute"), file("attribute/x", "1"), dir("same"), dir("other")];
+        let base = tar(&members.map(root));
+        let sbx = crate::layered::maker::image(who, &[base]);
+        let spec = crate::layered::maker::SPEC.replacen('\n', " writable=\"persist\" upper=\"@/up\"\n", 1);
+        let spec = format!("{spec}\nuser \"root\"\nchanges \"@/out.tar\"\n");
+        let run = |sbx: Sbx, script: &str| {
+            let (ran, sbx) = crate::layered::maker::shell(sbx.spec(&spec), script);
+            ran.ok();
+            let mut names = names(&sbx, "out.tar");
+            names.sort();
+            (sbx, names)
+        };
+        let script = "b=/.probe/busybox; $b chmod 700 /mode; echo 1 >/same/y; $b rm /same/y; echo 2 >/attribute/x";
+        let (sbx, found) = run(sbx, script);
+        assert_eq!(found, ["attribute/", "attribute/x", "mode/"], "{who:?}");
+        let bytes = std::fs::read(sbx.path("out.tar")).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let mut entries = archive.entries().unwrap().map(Result::unwrap);
+        let mut entry = entries.find(|entry| &*entry.path_bytes() == b"attribute/x").unwrap();
+        let time = entry.pax_extensions().unwrap().unwrap().map(Result::unwrap).find(|it| it.key() == Ok("mtime"));
+        let file = std::fs::metadata(sbx.path("up/upper/attribute/x")).unwrap();
+        let expected = format!("{}.{:09}", file.mtime(), file.mtime_nsec());
+        assert_eq!(time.map(|time| time.value().unwrap().to_owned()), Some(expected), "{who:?}");
+
+        let set =
+            "import os, sys\nfor name in 'same', '': os.setxattr(sys.argv[1] + '/up/upper/' + name, 'user.x', b'1')";
+        let place = sbx.path("").display().to_string();
+        let done = std::process::Command::new("python3").args(["-c", set, &place]).status();
+        if !done.is_ok_and(|status| status.success()) {
+            crate::harness::skip("no python3, or no attributes where the tests lie");
+            continue;
+        }
+        let (sbx, found) = run(sbx, "true");
+        assert_eq!(found, ["./", "attribute/", "attribute/x", "mode/", "same/"], "{who:?}");
+        let clear = set.replace("setxattr", "removexattr").replace(", b'1'", "");
+        assert!(std::process::Command::new("python3").args(["-c", &clear, &place]).status().unwrap().success());
+        let (_, found) = run(sbx, "/.probe/busybox chmod 711 /");
+        assert_eq!(found, ["./", "attribute/", "attribute/x", "mode/"], "{who:?}");
+    }
+}

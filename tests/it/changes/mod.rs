@@ -5,6 +5,11 @@ mod collect;
 mod layer;
 mod tools;
 
+use std::path::PathBuf;
+
+use sbx::image::digest::Digest;
+use serde_json::{Value, json};
+
 use crate::harness::Sbx;
 
 /// Unpacks nothing: returns the names in a tar, and what each is.
@@ -25,4 +30,49 @@ fn names(sbx: &Sbx, name: &str) -> Vec<String> {
 fn leftovers(sbx: &Sbx) -> Vec<String> {
     let names = std::fs::read_dir(sbx.path("")).unwrap().map(|entry| entry.unwrap().file_name());
     names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with(".sbx-")).collect()
+}
+
+/// A layout, whose documents are read and changed.
+struct Blobs(PathBuf);
+
+impl Blobs {
+    fn read(&self, name: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(self.0.join(name)).unwrap()).unwrap()
+    }
+
+    fn blob(&self, descriptor: &Value) -> Value {
+        self.read(&descriptor["digest"].as_str().unwrap().replace(':', "/").replace("sha256/", "blobs/sha256/"))
+    }
+
+    fn write(&self, media: &Value, document: &Value) -> Value {
+        let text = document.to_string();
+        let digest = Digest::of(text.as_bytes());
+        std::fs::write(self.0.join("blobs/sha256").join(digest.hex()), &text).unwrap();
+        json!({"mediaType": media, "digest": digest.to_string(), "size": text.len()})
+    }
+
+    /// Returns the config of the image with a tag.
+    fn config(&self, tag: &str) -> Value {
+        let index = self.read("index.json");
+        let found = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["annotations"]["org.opencontainers.image.ref.name"] == tag);
+        self.blob(&self.blob(found.unwrap())["config"])
+    }
+
+    /// Changes the config of the only image, which is returned.
+    fn change(&self, change: &dyn Fn(&mut Value)) -> Value {
+        let mut index = self.read("index.json");
+        let mut manifest = self.blob(&index["manifests"][0]);
+        let mut config = self.blob(&manifest["config"]);
+        change(&mut config);
+        manifest["config"] = self.write(&manifest["config"]["mediaType"], &config);
+        let mut descriptor = self.write(&index["manifests"][0]["mediaType"], &manifest);
+        descriptor["annotations"] = index["manifests"][0]["annotations"].clone();
+        index["manifests"][0] = descriptor;
+        std::fs::write(self.0.join("index.json"), index.to_string()).unwrap();
+        config
+    }
 }

@@ -70,3 +70,57 @@ fn a_layer_that_is_none_and_a_place_that_is_taken_are_refused() {
         assert_eq!(ran.code(), 2, "{ran:?}");
     }
 }
+
+/// Members that sbx knows nothing of are in the new image as they were in the base.
+#[test]
+fn what_the_base_says_stays() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = crate::layered::maker::image(who, &[crate::image::arena::tar(&[]), Vec::new()]);
+        let layout = crate::changes::Blobs(sbx.path("image"));
+        let base = layout.change(&|config| {
+            config["config"] = serde_json::json!({
+                "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}}, "StopSignal": "SIGUSR1", "OnBuild": ["RUN x"],
+                "Healthcheck": {"Test": ["CMD", "true"]}, "Shell": ["/bin/sh"], "User": "1:2", "Entrypoint": ["/e"], "Cmd": ["c"],
+                "Env": ["A=1", "B=2"], "Labels": {"a": "1"},
+            });
+            config["author"] = "ann".into();
+            config["created"] = "2001-02-03T04:05:06Z".into();
+            config["history"] = serde_json::json!([
+                {"created_by": "one", "comment": "first"}, {"created_by": "env", "empty_layer": true}, {"created_by": "two"},
+            ]);
+        });
+        let sbx = sbx.file("one.tar", &crate::image::arena::tar(&[crate::image::arena::file("f", "x")]));
+        let append = |sbx: Sbx, flags: &[&str]| {
+            let sbx = sbx.verb(&["image", "append", "oci:image:a", "one.tar", "oci:new:t"]).cmd(&[]).flags(flags);
+            let ran = sbx.run();
+            assert_eq!(ran.code(), 0, "{ran:?}");
+            let config = crate::changes::Blobs(sbx.path("new")).config("t");
+            (sbx, config)
+        };
+        let (sbx, new) = append(sbx, &[]);
+        let mut expected = base.clone();
+        expected["rootfs"]["diff_ids"] = new["rootfs"]["diff_ids"].clone();
+        expected["history"].as_array_mut().unwrap().push(new["history"][3].clone());
+        assert_eq!((&new, &new["history"][3]["created_by"]), (&expected, &"sbx image append".into()), "{who:?}");
+        assert_eq!(
+            new["rootfs"]["diff_ids"].as_array().unwrap()[..2],
+            base["rootfs"]["diff_ids"].as_array().unwrap()[..]
+        );
+        let flags = ["--env", "A=3", "--label", "b=2", "--entrypoint", "/n", "--user", "7", "--workdir", "/w"];
+        let (_, new) = append(sbx, &flags);
+        for (name, value) in
+            [("Env", serde_json::json!(["B=2", "A=3"])), ("Labels", serde_json::json!({"a": "1", "b": "2"}))]
+        {
+            expected["config"][name] = value;
+        }
+        for (name, value) in [("User", "7"), ("WorkingDir", "/w")] {
+            expected["config"][name] = value.into();
+        }
+        expected["config"]["Entrypoint"] = serde_json::json!(["/n"]);
+        expected["config"].as_object_mut().unwrap().remove("Cmd");
+        assert_eq!(new, expected, "{who:?}");
+    }
+}

@@ -166,16 +166,25 @@ fn archives_of_gnu_tar_come_out_as_they_went_in() {
     let arena = Arena::new();
     let tree = arena.path("tree");
     real_tree(&tree);
-    for options in [["--format=gnu", "--sparse"], ["--format=gnu", "--no-xattrs"], ["--format=posix", "--xattrs"]] {
+    let posix = |version| ["--format=posix", version, "--sparse"];
+    for options in [
+        ["--format=gnu", "--xattrs", "--sparse"],
+        ["--format=gnu", "--no-xattrs", "--numeric-owner"],
+        ["--format=posix", "--xattrs", "--numeric-owner"],
+        posix("--sparse-version=0.0"),
+        posix("--sparse-version=0.1"),
+        posix("--sparse-version=1.0"),
+    ] {
         let path = arena.path("real.tar");
         let out = path.to_str().unwrap();
-        if !run(&tree, "tar", &[options[0], options[1], "-cf", out, "."]) {
+        if !run(&tree, "tar", &[options[0], options[1], options[2], "-cf", out, "."]) {
             return;
         }
         let bytes = std::fs::read(&path).unwrap();
         let image = arena.locate(&bytes).unwrap();
         let (was, is) = (super::arena::census(&tree), super::arena::census(&image.root));
         let gnu = options[0] == "--format=gnu";
+        let sparse = options[2] == "--sparse";
         for (path, line) in &was {
             // The GNU format keeps whole seconds, the posix one all of the time.
             let seen = is.get(path).unwrap_or_else(|| panic!("{} is missing", path.display()));
@@ -190,7 +199,7 @@ fn archives_of_gnu_tar_come_out_as_they_went_in() {
             assert_eq!(words(line), words(seen), "{options:?} {}", path.display());
         }
         assert_eq!(was.len(), is.len());
-        if options[1] == "--sparse" {
+        if sparse {
             let blocks = std::fs::metadata(image.root.join("holes")).unwrap().blocks();
             assert!(blocks * 512 < 1 << 20, "the holes were filled: {blocks} blocks");
         }

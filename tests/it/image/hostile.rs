@@ -103,7 +103,10 @@ fn archives_that_are_refused() {
         ("not a number", pair(pax(&[("uid", b"99999999999999999999999")]), file("f", ""))),
         ("not a time", pair(pax(&[("mtime", b"1.x")]), file("f", ""))),
         ("is unknown", pair(pax(&[("tomorrow", b"1")]), file("f", ""))),
-        ("sparse file in the PAX format", pair(pax(&[("GNU.sparse.major", b"1")]), file("f", ""))),
+        ("records that do not go together", pair(pax(&[("GNU.sparse.major", b"1")]), file("f", ""))),
+        ("has the unknown record", pair(pax(&[("GNU.sparse.other", b"1")]), file("f", ""))),
+        ("is sparse but is not a file", pair(pax(&[("GNU.sparse.major", b"1")]), dir("f"))),
+        ("not supported", vec![Entry::new(b'g', "g").data(b"23 GNU.sparse.offset=0\n").bytes(), file("f", "")]),
         ("two headers of one type", vec![pax(&[("path", b"a")]), pax(&[("path", b"b")]), file("f", "")]),
         (
             "a GNU and a PAX name",
@@ -157,6 +160,68 @@ fn sparse_maps_that_lie_are_refused() {
     }
     let message = arena.refused(&tar(&[sparse(&[(0, 512)], 512, 1 << 60)]));
     assert!(message.contains("more than"), "{message}");
+}
+
+/// The maps of PAX, in its three versions: those that are right, and those that are not.
+#[test]
+fn sparse_maps_of_pax_that_lie_are_refused() {
+    let arena = Arena::new();
+    let member = |records: &[(&str, &str)], map: &str, stored: usize| {
+        let records: Vec<(&str, &[u8])> = records.iter().map(|(key, value)| (*key, value.as_bytes())).collect();
+        let mut data = map.as_bytes().to_vec();
+        data.resize(data.len().next_multiple_of(512) + stored, b'x');
+        data[map.len()..map.len().next_multiple_of(512)].fill(0);
+        tar(&[pax(&records), Entry::new(b'0', "GNUSparseFile.1/s").data(&data).bytes()])
+    };
+    let (name, size) = (("GNU.sparse.name", "s"), ("GNU.sparse.size", "8192"));
+    let (offset, length) = ("GNU.sparse.offset", "GNU.sparse.numbytes");
+    let one = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "8192"), name];
+    let count = |count| ("GNU.sparse.numblocks", count);
+    let map = |map| ("GNU.sparse.map", map);
+    let path = ("path", "s");
+    let good = [
+        member(&[path, size, count("2"), (offset, "512"), (length, "512"), (offset, "4096"), (length, "10")], "", 522),
+        member(&[name, size, count("2"), map("512,512,4096,10")], "", 522),
+        member(&one, "2\n512\n512\n4096\n10\n", 522),
+        member(&[one[0], one[1], one[2], ("path", "GNUSparseFile.1/s"), name], "3\n512\n512\n4096\n10\n8192\n0\n", 522),
+    ];
+    for (number, bytes) in good.iter().enumerate() {
+        let image = arena.locate(bytes).unwrap_or_else(|error| panic!("{number}: {error}"));
+        let data = std::fs::read(image.root.join("s")).unwrap();
+        let seen = (data.len(), data[511], data[512], data[1024], data[4105], data[4106]);
+        assert_eq!(seen, (8192, 0, b'x', 0, b'x', 0), "{number}");
+    }
+    let long = "0,0,".repeat(5000) + "0,0";
+    let bad = [
+        member(&[path, size, count("2"), (offset, "512"), (length, "512")], "", 512),
+        member(&[path, size, count("1"), (length, "512"), (offset, "512")], "", 512),
+        member(&[path, size, count("1"), (offset, "512")], "", 512),
+        member(&[path, size, (offset, "0"), (length, "512")], "", 512),
+        member(&[name, size, count("2"), map("512,512,256,512")], "", 1024),
+        member(&[name, size, count("1"), map("512,512,")], "", 512),
+        member(&[name, size, count("1"), map("512,-1")], "", 512),
+        member(&[name, size, count("1"), map("8000,512")], "", 512),
+        member(&[name, size, count("1"), map("0,512")], "", 1024),
+        member(&[name, size, count("5001"), map(&long)], "", 0),
+        member(&[name, size, count("1"), map("0,512"), (offset, "0"), (length, "512")], "", 512),
+        member(&[name, size, count("1"), map("0,512"), ("GNU.sparse.major", "2"), ("GNU.sparse.minor", "0")], "", 512),
+        member(&one, "", 0),
+        member(&one, "2\n512\n512\n", 512),
+        member(&one, "1\n512\nx\n", 512),
+        member(&one, "99999\n", 512),
+        member(&one, &"0".repeat(600), 512),
+        member(&one, "1\n0\n1024\n", 512),
+        member(&[one[0], one[1], one[2], name, size], "1\n0\n512\n", 512),
+    ];
+    for (number, bytes) in bad.iter().enumerate() {
+        let message = arena.refused(bytes);
+        assert!(message.contains("sparse"), "{number}: {message}");
+    }
+    let huge = [one[0], one[1], ("GNU.sparse.realsize", "1152921504606846976"), name];
+    assert!(arena.refused(&member(&huge, "0\n", 0)).contains("more than"));
+    // Its name is one as any other.
+    let message = arena.refused(&member(&[one[0], one[1], one[2], ("GNU.sparse.name", "../s")], "0\n", 0));
+    assert!(message.contains("holds `..`"), "{message}");
 }
 
 #[test]

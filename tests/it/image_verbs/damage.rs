@@ -34,7 +34,8 @@ fn each_file((shop, first): (&Shop, usize), source: &str, harmless: &dyn Fn(&str
     assert_eq!((fine.out.as_str(), fine.status), (SAID, 0), "{fine:?}");
     assert_eq!(shop.image_verb(&["verify"]), "");
     shop.save();
-    let files = shop.files();
+    // Whether a tree is on the disk makes no difference before the next boot; `image::store` tries that.
+    let files: Vec<_> = shop.files().into_iter().filter(|file| !file.ends_with("/settled")).collect();
     assert!(files.len() > 8, "{files:?}");
     for (number, file) in files.iter().enumerate() {
         let how = [Harm::Cut, Harm::Bent, Harm::Lost][(first + number) % 3];
@@ -116,6 +117,20 @@ fn whatever_changes_in_a_tree_is_found() {
                 ["`/d/two` is not a regular file"],
             ),
             ("chmod 0700 \"$f/d\"", ["`/d` has the mode 0700, not 0755"]),
+            ("touch -d @1 \"$f/d/two\"", ["`/d/two` has the time 1.000000000, not"]),
+            ("touch -d @2 \"$f/d\"", ["`/d` has the time 2.000000000, not"]),
+            ("touch -h -d @3 \"$f/../../\"*/rootfs/etc/link", ["`/etc/link` has the time 3.000000000, not"]),
+            ("attribute \"$f/d/two\" user.x 1", ["`/d/two` has the attribute `user.x`, which is not in the list"]),
+            (
+                "attribute \"$f/../../\"*/rootfs/etc/kept user.kept 2",
+                ["`/etc/again` has another value of the attribute"],
+            ),
+            ("attribute \"$f/../../\"*/rootfs/etc/kept user.kept", ["`/etc/kept` has lost the attribute `user.kept`"]),
+            (
+                "attribute \"$(dirname \"$f/../../\"*/rootfs/etc/kept)\" user.kept",
+                ["`/etc` has lost the attribute `user.kept`"],
+            ),
+            ("chmod +t \"$f/d\"", ["`/d` has the mode 1755, not 0755"]),
             ("rm -r \"$f\"", ["`/` is missing"]),
         ] {
             shop.restore();
@@ -138,7 +153,9 @@ fn whatever_changes_in_a_tree_is_found() {
         let found = shop.sbx(&["image", "verify", "--json"]);
         let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
         assert_eq!(found["problems"][0]["kind"], "root", "{found}");
-        assert_eq!(found["problems"][0]["path"], "/d/three", "{found}");
+        let paths: Vec<_> =
+            found["problems"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
+        assert_eq!(paths, ["/d", "/d/three"], "{found}");
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
 
 mod damage;
+mod range;
 mod shop;
 
 use serde_json::json;

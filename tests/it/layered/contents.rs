@@ -73,6 +73,7 @@ fn changes() -> Vec<(&'static str, Layers)> {
         ("a mode of a directory", vec![base(), tar(&[Entry::new(b'5', "etc").mode(0o1777).bytes()])]),
         ("an empty layer between", vec![base(), tar(&[]), tar(&[file("top", "x")])]),
         ("a layer twice", vec![base(), tar(&[file("etc/.wh.a", "")]), base()]),
+        ("a layer without a byte", vec![base(), Vec::new(), tar(&[file("top", "x")])]),
         ("no end mark", vec![base(), file("top", "x")]),
         (
             "no padding either",
@@ -286,5 +287,31 @@ fn a_sparse_file_stays_sparse() {
         let [root] = &kept(&sbx, "roots")[..] else { panic!("{:?}", kept(&sbx, "roots")) };
         let found = std::fs::metadata(sbx.path("store/roots").join(root).join("rootfs/sparse")).unwrap();
         assert!(found.len() == 1 << 20 && found.blocks() <= 16, "{who:?}: {} blocks", found.blocks());
+    }
+}
+
+/// What a layer is said to be is not believed because the same was said of another, or because that is in the store.
+#[test]
+fn every_layer_is_read_before_it_counts() {
+    if !has(&[]) {
+        return;
+    }
+    for who in Who::all() {
+        let good = tar(&[file("a", "1"), file("b", "2")]);
+        let lie = |packed: &[u8]| Layer { diff_id: Layer::plain(&good).diff_id, ..Layer::plain(packed) };
+        let sbx = Sbx::new(who).spec(super::maker::SPEC);
+        write_layout(&sbx.path("image"), &[Layer::gzip(&good), lie(&tar(&[file("b", "other")]))]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        ran.refused("its unpacked digest is");
+        assert_eq!(kept(&sbx, "layers"), Vec::<String>::new(), "{who:?}");
+        // Packed in two ways it is one layer.
+        write_layout(&sbx.path("image"), &[Layer::gzip(&good), Layer::plain(&good)]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        assert_eq!(ran.ok(), "2", "{who:?}");
+        assert_eq!(kept(&sbx, "layers").len(), 1, "{who:?}");
+        write_layout(&sbx.path("image"), &[lie(b"no tar at all"), Layer::plain(&tar(&[file("c", "3")]))]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        ran.refused("layer 1 of 2");
+        assert_eq!(kept(&sbx, "layers").len(), 1, "{who:?}");
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::Platform;
 use serde_json::{Value, json};
 
 use crate::harness::{Ran, Sbx, Who, skip};

@@ -119,3 +119,50 @@ fn registries() {
         assert_same(&inside(sbx.env("SSL_CERT_FILE", &known)).0, &theirs, &format!("{who:?} TLS"));
     }
 }
+
+/// Packed layers are needed no more once they are extracted, and are fetched again where they are.
+#[test]
+fn packed_layers_are_pruned_and_fetched_again() {
+    let Some(yard) = Yard::new().filter(|_| has(&["umoci"])) else { return };
+    for who in Who::all() {
+        let server = yard.registry(&Door::Open);
+        let name = server.name("b/c:a");
+        let sbx = image(who, &layers());
+        push(&sbx, &server);
+        let (ours, sbx) = inside(sbx.spec(&of(&name)));
+        let blobs = super::maker::kept(&sbx, "blobs").len();
+        let verb = |sbx: Sbx, words: &[&str]| {
+            let sbx = sbx.verb(&[&["image"], words].concat()).cmd(&[]).report(None);
+            let ran = sbx.run();
+            assert_eq!(ran.code(), 0, "{who:?} {words:?}: {ran:?}");
+            let report = sbx.path("report.json").display().to_string();
+            (sbx.verb(&["run"]).report(Some(&report)), ran.stdout)
+        };
+        let (sbx, _) = verb(sbx, &["prune"]);
+        assert_eq!(super::maker::kept(&sbx, "blobs").len(), blobs - 3, "{who:?}");
+        let (sbx, said) = verb(sbx, &["verify"]);
+        assert_eq!(said, "", "{who:?}");
+        let (again, sbx) = inside(sbx);
+        assert_same(&again, &ours, &format!("{who:?} pruned"));
+        assert_eq!(super::maker::kept(&sbx, "blobs").len(), blobs - 3, "{who:?}: a run needs none");
+
+        let sbx = sbx.file("one.tar", &tar(&[file("added", "x"), file("opt/.wh.own", "")]));
+        let (sbx, _) = verb(sbx, &["append", &name, "one.tar", "oci:out:t"]);
+        assert_eq!(super::maker::kept(&sbx, "blobs").len(), blobs, "{who:?}");
+        readable(&sbx.path("out"));
+        let (more, sbx) = inside(sbx.spec(&of("oci:@/out:t")));
+        assert!(more.contains_key("./added") && more.contains_key("./noise") && !more.contains_key("./opt/own"));
+
+        // Without its trees the image is pulled once more, and named where it cannot be.
+        let (sbx, _) = verb(sbx, &["prune"]);
+        let trees = ["layers", "roots"].map(|name| sbx.path("store").join(name));
+        for tree in &trees {
+            run("chmod", &["-R", "u+rwx", &tree.display().to_string()]);
+            std::fs::remove_dir_all(tree).unwrap();
+        }
+        let (again, sbx) = inside(sbx.spec(&of(&name)));
+        assert_same(&again, &ours, &format!("{who:?} pulled again"));
+        drop(server);
+        assert_same(&inside(sbx).0, &ours, &format!("{who:?} without the registry"));
+    }
+}

@@ -1,8 +1,9 @@
 //! Arbitrary bytes, and valid images with a few of theirs changed: an answer always comes, and is never a wrong one.
 
 use arbtest::arbitrary::{Result, Unstructured};
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{At, Config, Document, Form, Platform, detect};
+use sbx::image::oci::{At, Config, Document, Form, detect};
 
 use super::maker::{CONFIG, Files, assert_says, config, index, layers, read, selection};
 

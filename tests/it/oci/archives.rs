@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{At, Form, Platform, Scratch, Selection, open};
+use sbx::image::oci::{At, Form, Scratch, Selection, open};
 use serde_json::{Value, json};
 
 use super::maker::{Files, assert_says, config, layers, read, read_bytes, selection};

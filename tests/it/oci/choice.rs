@@ -1,7 +1,8 @@
 //! Several images in one place: the one that is meant is found, or the message lists what there is.
 
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{Form, Manifest, Platform, from_blobs};
+use sbx::image::oci::{Form, Manifest, from_blobs};
 use serde_json::{Value, json};
 
 use super::maker::{Files, INDEX, MANIFEST, assert_says, index, layers, on, read, read_bytes, selection, tagged};
@@ -79,10 +80,11 @@ fn the_machine_or_the_wanted_platform_chooses() {
     assert_eq!(found(&files, None, None).unwrap(), machine());
     assert_eq!(found(&files, None, Some(FOREIGN)).unwrap(), FOREIGN);
     assert_eq!(found(&files, None, Some("linux/arm/v7")).unwrap(), "linux/arm/v7");
-    refused(&files, None, Some("linux/arm"), "holds 2 images that could be meant");
+    assert_eq!(found(&files, None, Some("linux/arm")).unwrap(), "linux/arm/v7", "the newest of those that run");
+    assert_eq!(found(&files, None, Some("linux/arm/v6")).unwrap(), "linux/arm/v6");
     let there = format!("`linux/mips`, but for `linux/s390x`, `{}`, `linux/arm/v6`, `linux/arm/v7`", machine());
     refused(&files, None, Some("linux/mips"), &there);
-    refused(&files, None, Some("linux/amd64/v3"), "holds no image for `linux/amd64/v3`");
+    refused(&files, None, Some("linux/arm/v5"), "holds no image for `linux/arm/v5`");
 }
 
 #[test]

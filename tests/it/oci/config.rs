@@ -1,7 +1,8 @@
 //! What a config may say, and what not.
 
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{Config, Platform};
+use sbx::image::oci::Config;
 use serde_json::{Value, json};
 
 use super::maker::assert_says;

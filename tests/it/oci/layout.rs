@@ -3,8 +3,9 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{At, Form, Manifest, Platform, detect};
+use sbx::image::oci::{At, Form, Manifest, detect};
 use sbx::sys::file::{self, Access};
 use serde_json::json;
 

@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use sbx::error::{Error, Result};
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{At, Form, Manifest, Part, Platform, Scratch, Selection, open};
+use sbx::image::oci::{At, Form, Manifest, Part, Scratch, Selection, open};
 use serde_json::{Value, json};
 
 use crate::image::arena::{Entry, dir, tar};

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::oci::{At, Form, Manifest, Platform, detect};
+use sbx::image::oci::{At, Form, Manifest, detect};
 use serde_json::Value;
 
 use super::maker::{assert_says, layers, read, selection};

@@ -72,6 +72,31 @@ fn a_certificate_for_another_host_or_time_is_not_believed() {
     }
 }
 
+/// containers-certs.d(5): `NAME.cert` and `NAME.key` show a registry who the caller is.
+#[test]
+fn a_registry_may_ask_who_pulls() {
+    let Some(mut yard) = Yard::new() else { return };
+    drop(yard.filled());
+    certificate(&yard, "server", ("IP:127.0.0.1", "2"));
+    certificate(&yard, "caller", ("DNS:caller", "2"));
+    let bundle = yard.text("ca.crt");
+    yard.variables.insert("SSL_CERT_FILE".to_owned(), bundle);
+    let server = yard.registry(&Door::Known(&yard.path("server.crt"), &yard.path("server.key"), &yard.path("ca.crt")));
+    let name = server.name("b/c:a");
+    yard.refused(&name, &["it wants a certificate of the caller", "`client.cert` and `client.key`"]);
+    let own = |end: &str| format!(".config/containers/certs.d/127.0.0.1:{}/client.{end}", server.port);
+    yard.write(&own("cert"), &yard.read("caller.crt"));
+    yard.refused(&name, &["client.cert` is there without", "client.key"]);
+    yard.write(&own("key"), "-----BEGIN PRIVATE KEY-----\nsecret\n");
+    let said = yard.refused(&name, &["client.key` is no file with a private key"]);
+    assert!(!said.to_string().contains("secret"), "{said}");
+    yard.write(&own("key"), &yard.read("caller.key"));
+    yard.pull(&name).unwrap();
+    std::fs::remove_file(yard.path(&own("cert"))).unwrap();
+    yard.clear();
+    yard.refused(&name, &["client.key` is there without", "client.cert"]);
+}
+
 /// The machine's own addresses: what is not loopback gets no plain HTTP.
 #[test]
 fn plain_http_stays_on_loopback() {

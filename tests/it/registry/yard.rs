@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sbx::error::{Error, Result};
+use sbx::image::Platform;
 use sbx::image::digest::Digest;
-use sbx::image::registry::{Destination, Options, Platform, Progress, Pulled, Reference, pull};
+use sbx::image::registry::{Destination, Options, Progress, Pulled, Reference, pull};
 use serde_json::Value;
 
 use crate::harness::skip;
@@ -42,6 +43,8 @@ pub(crate) enum Door<'a> {
     Token(u16, &'a Path),
     /// TLS with this certificate and key.
     Tls(&'a Path, &'a Path),
+    /// The same for those who have a certificate of this authority.
+    Known(&'a Path, &'a Path, &'a Path),
 }
 
 impl Drop for Server {
@@ -111,6 +114,12 @@ impl Yard {
             Door::Tls(certificate, key) => {
                 format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
             }
+            Door::Known(certificate, key, authority) => format!(
+                "  tls: {{certificate: {}, key: {}, clientcas: [{}]}}\n",
+                certificate.display(),
+                key.display(),
+                authority.display()
+            ),
         };
         let config = self.path(&format!("registry-{port}.yml"));
         std::fs::write(&config, text + &door).unwrap();

@@ -188,3 +188,21 @@ fn cases_of_one_image_share_it() {
     let ran = one(who, &spec);
     assert_eq!((ran.code(), said(&ran, "PASS").len()), (0, 3), "{ran:?}");
 }
+
+#[test]
+fn tests_are_inherited_and_parameters_set() {
+    let Some(who) = somebody() else { return };
+    let base = "param \"WORD\" default=\"none\"\ntest \"of the base\" {\n    command \"cat\" \"/data/${WORD}\"\n    \
+                mounts { bind \"data\" \"/data\"; }\n    stdin \"data\"\n    expect { stdout \"x\"; }\n}\n";
+    let own = "extends \"base/base.kdl\"\ntest \"of its own\" { command \"cat\"; stdin \"data\"; expect { stdout \"data\"; }; }\n";
+    let sbx = tests(who, &[("a.sbx.kdl", own)]).dir("t/base").dir("t/base/data");
+    let sbx = sbx.file("t/base/base.kdl", base.as_bytes()).file("t/base/data/one", b"y");
+    let ran = run(&sbx.flags(&["t", "--set", "WORD=one"]));
+    assert_eq!(
+        (ran.code(), said(&ran, "PASS"), said(&ran, "FAIL")),
+        (1, vec!["of its own"], vec!["of the base"]),
+        "{ran:?}"
+    );
+    // A place in what is extended is told as one there.
+    assert!(ran.stderr.contains("t/base/base.kdl:6:21: stdout is not what is expected"), "{ran:?}");
+}

@@ -1,0 +1,128 @@
+//! `sbx fmt`: specs in good form, or what would have to change for it. A file is replaced whole or not at all.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use similar::TextDiff;
+
+use crate::app::request::Text;
+use crate::app::run::Done;
+use crate::app::{Refusal, replace};
+use crate::error::{Error, Kind, Result, exit};
+use crate::spec::format;
+use crate::units::visible;
+
+/// What is done about a spec that is not in good form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Write,
+    /// Show what would change.
+    Check,
+}
+
+/// How the specs of a directory are called.
+pub const SUFFIX: &str = ".sbx.kdl";
+
+/// What `--check` exits with where something would change.
+const CHANGED: u8 = 1;
+
+/// Formats the specs at `paths`: files, directories for all `*.sbx.kdl` below, `-` for standard input to standard
+/// output. Returns what goes to standard output.
+///
+/// # Errors
+/// None by itself: what went wrong is part of what is done, as the other files are formatted all the same.
+pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, Done), Refusal> {
+    let (mut out, mut text, mut status) = (String::new(), String::new(), 0);
+    for path in paths {
+        let found = match path.as_os_str() != "-" && path.is_dir() {
+            true => below(path),
+            false => Ok(vec![path.clone()]),
+        };
+        let files = found.unwrap_or_else(|error| {
+            text.push_str(&Refusal::new(&error, None).text);
+            status = exit::SBX;
+            Vec::new()
+        });
+        for file in files {
+            match one(&file, action) {
+                Ok(shown) => {
+                    if action == Action::Check && !shown.is_empty() {
+                        status = status.max(CHANGED);
+                    }
+                    out.push_str(&shown);
+                }
+                Err(refusal) => {
+                    text.push_str(&refusal.text);
+                    status = exit::SBX;
+                }
+            }
+        }
+    }
+    Ok((out.into_bytes(), Done { text, status }))
+}
+
+/// Formats one file and returns what is to be shown of it.
+fn one(path: &Path, action: Action) -> std::result::Result<String, Refusal> {
+    let refuse = |error: &Error| Refusal::new(error, None);
+    let text = Text::read(path).map_err(|error| refuse(&error))?;
+    if text.is_script() {
+        let message = format!("`{}` is a script, and its spec stands in comments of another language", text.name);
+        let error = Error::new(Kind::Usage, message);
+        return Err(refuse(
+            &error.with_hint("format it by hand, or move the spec to a file and run the script from it"),
+        ));
+    }
+    let formatted = format::format(&text.bytes).map_err(|findings| Refusal::of_text(text.draw(&findings)))?;
+    let same = formatted.as_bytes() == text.bytes;
+    match action {
+        Action::Check if same => Ok(String::new()),
+        Action::Check => Ok(difference(&text, &formatted)),
+        Action::Write if path.as_os_str() == "-" => Ok(formatted),
+        Action::Write if same => Ok(String::new()),
+        Action::Write => {
+            let found = std::fs::metadata(path)
+                .map_err(|source| refuse(&Error::io(format_args!("cannot look at `{}`", text.name), &source)))?;
+            if !found.is_file() {
+                let error = Error::new(Kind::Usage, format!("`{}` is not a regular file", text.name));
+                return Err(refuse(&error.with_hint("give the spec on standard input: `sbx fmt -`")));
+            }
+            replace::replace(path, formatted.as_bytes()).map(|()| String::new()).map_err(|error| refuse(&error))
+        }
+    }
+}
+
+/// Returns what would change, as diff(1) shows it, with nothing in it that acts on a terminal.
+fn difference(text: &Text, formatted: &str) -> String {
+    let name = visible(&text.name);
+    let diff = TextDiff::from_lines(text.text.as_str(), formatted);
+    let shown = diff.unified_diff().context_radius(3).header(&name, &name).to_string();
+    shown.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the specs below `directory` in the order of their names. Hidden directories and links are left out.
+fn below(directory: &Path) -> Result<Vec<PathBuf>> {
+    let failed =
+        |path: &Path, source: &std::io::Error| Error::io(format_args!("cannot list `{}`", path.display()), source);
+    let (mut open, mut specs) = (vec![directory.to_owned()], Vec::new());
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).map_err(|source| failed(&directory, &source))? {
+            let entry = entry.map_err(|source| failed(&directory, &source))?;
+            let kind = entry.file_type().map_err(|source| failed(&entry.path(), &source))?;
+            let path = match entry.path().strip_prefix("./") {
+                Ok(path) => path.to_owned(),
+                Err(_) => entry.path(),
+            };
+            if kind.is_dir() && !hidden(&entry.file_name()) {
+                open.push(path);
+            } else if kind.is_file() && path.to_string_lossy().ends_with(SUFFIX) {
+                specs.push(path);
+            }
+        }
+    }
+    specs.sort();
+    Ok(specs)
+}
+
+fn hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
