@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use crate::cli_image::{Append, Image, ImageVerb, Place};
 pub use crate::cli_spec::{Fmt, Init, Purpose};
+pub use crate::cli_test::Test;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -57,6 +58,9 @@ pub enum Verb {
         #[arg(long, conflicts_with_all = crate::cli_spec::OF_A_RUN)]
         flat: bool,
     },
+    /// Run the tests of specs, each in a sandbox of its own
+    #[command(after_help = crate::cli_test::EXIT_CODES)]
+    Test(Test),
     /// Write a small spec to begin with
     Init(Init),
     /// Put specs into good form; comments, strings and empty lines stay

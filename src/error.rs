@@ -149,6 +149,8 @@ impl std::error::Error for Error {}
 
 /// The exit statuses that are sbx's own; any other is the command's.
 pub mod exit {
+    /// Some test failed.
+    pub const TESTS_FAILED: u8 = 1;
     /// A time limit ended the run, as with timeout(1).
     pub const TIME_LIMIT: u8 = 124;
     /// sbx could not do its part.

@@ -36,6 +36,8 @@
 //!   after the clone.
 //! - **4** [`run`]: the deed. `run::drive` is the parent's side, `run::child` and `run::init` are the child's.
 //! - **5** [`report`]: the only types that are written as JSON, the hints, the exit status.
+//! - **6** [`testing`]: the test runner: cases, worker processes, expectations, snapshots, JUnit. Each worker is a fork of sbx
+//!   with one thread that makes one sandbox after the other, so a case is a run like any other, without its shared work.
 //! - **7** [`app`]: one verb of the command line a file. [`cli`]: the command line itself. `main`: the one printer.
 //!
 //! # What always holds
@@ -96,7 +98,10 @@ pub mod run;
 
 pub mod report;
 
+pub mod testing;
+
 pub mod app;
 pub mod cli;
 pub mod cli_image;
 pub mod cli_spec;
+pub mod cli_test;

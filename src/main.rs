@@ -36,6 +36,7 @@ fn carry_out(cli: &Cli, form: Form) -> Result<Done, Refusal> {
     match &cli.verb {
         Verb::Run(arguments) => app::run::run(arguments, form),
         Verb::Check { specs, set } => app::check::check(specs, set).map(|text| Done { text, status: 0 }),
+        Verb::Test(arguments) => app::test::test(arguments),
         Verb::Plan { request, flat: true, .. } => print(&app::inspect::flat(request)?),
         Verb::Plan { request, json, flat: false } => {
             print(&app::inspect::plan(request, if *json { Rendering::Json } else { Rendering::Text })?)

@@ -44,6 +44,8 @@ const NODES: &[&str] = &[
     "tty \"?\"\n",
     "init #false\n",
     "report \"?\"\n",
+    "test \"?\" { command \"?\"; stdin \"?\"; limits { wall \"#s\"; }; expect { exit #; stdout \"?\"; file \"!\" contains=\"?\"; snapshot; }; }\n",
+    "test \"?\" { mounts { tmpfs \"!\"; }; network \"?\"; env A=\"?\"; expect { outcome \"exited\"; memory below=\"#M\"; }; }\n",
     "best-effort \"memory\" \"cpu\" \"pids\" \"disk\" \"io\" \"cpuset\" \"hugetlb\" \"seccomp\" \"landlock\" \"cpu-time\"\n",
 ];
 

@@ -11,6 +11,7 @@ pub mod extended;
 pub mod extract;
 pub mod fmt;
 pub mod gather;
+pub mod github;
 pub mod image;
 pub mod image_text;
 pub mod init;
@@ -30,6 +31,10 @@ pub mod source;
 pub mod stages;
 pub mod store;
 pub mod tend;
+pub mod test;
+pub mod test_case;
+pub mod test_display;
+pub mod test_suite;
 pub mod trusted;
 pub mod watch_network;
 

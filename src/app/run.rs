@@ -179,8 +179,9 @@ fn words(plan: Option<&Plan>, outcome: &Outcome, account: &Account<'_>) -> Strin
     text
 }
 
-/// What `cat SPEC EXTENDED… | sha256sum` says.
-fn request_digest(text: &Text) -> String {
+/// Returns what `cat SPEC EXTENDED… | sha256sum` says.
+#[must_use]
+pub fn request_digest(text: &Text) -> String {
     use sha2::Digest;
     let mut digest = sha2::Sha256::new();
     text.all_bytes().for_each(|bytes| digest.update(bytes));
@@ -273,6 +274,27 @@ pub fn volumes(spec: &Spec, place: &cli::Place) -> Result<PathBuf> {
     }
 }
 
+/// Returns what the report says of the root, but for its source and its digest.
+#[must_use]
+pub fn rootfs_member(spec: &Spec, base: &Base, image: Option<&Image>) -> RootfsMember<'static> {
+    let writable = spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref()).map(|wanted| wanted.value);
+    let default = if matches!(base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
+    RootfsMember {
+        kind: Some(match (base, image) {
+            (_, Some(image)) => image.kind.as_str(),
+            (Base::Scratch, None) => "scratch",
+            (_, None) => "host",
+        }),
+        writable: Some(match writable.unwrap_or(default) {
+            Writable::No => "no",
+            Writable::Ephemeral => "ephemeral",
+            Writable::Persist => "persist",
+        }),
+        layers: image.and_then(|image| image.layers),
+        ..RootfsMember::default()
+    }
+}
+
 /// What the report says of the request.
 struct Account<'a> {
     arguments: &'a cli::Run,
@@ -295,20 +317,7 @@ impl<'a> Account<'a> {
     }
 
     fn found(&mut self, spec: &Spec, base: &Base, image: Option<&Image>) {
-        let writable =
-            spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref()).map(|wanted| wanted.value);
-        let default = if matches!(base, Base::Host(_)) { Writable::No } else { Writable::Ephemeral };
-        self.rootfs.kind = Some(match (base, image) {
-            (_, Some(image)) => image.kind.as_str(),
-            (Base::Scratch, None) => "scratch",
-            (_, None) => "host",
-        });
-        self.rootfs.writable = Some(match writable.unwrap_or(default) {
-            Writable::No => "no",
-            Writable::Ephemeral => "ephemeral",
-            Writable::Persist => "persist",
-        });
-        self.rootfs.layers = image.and_then(|image| image.layers);
+        self.rootfs = rootfs_member(spec, base, image);
         self.digest = image.and_then(|image| Some(image.digest.as_ref()?.to_string()));
     }
 

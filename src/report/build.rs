@@ -302,8 +302,10 @@ fn output<'a>(output: &'a run::Output, plan: Option<&Plan>) -> Output<'a> {
     }
 }
 
-/// Reports are kept and passed on, so a command that prints its secret must not put it there.
-fn without_secrets<'a>(bytes: &'a [u8], env: &[Variable]) -> Cow<'a, str> {
+/// Returns `bytes` as text without the values of the secret variables of `env`: reports are kept and passed on, so a
+/// command that prints its secret must not put it there.
+#[must_use]
+pub fn without_secrets<'a>(bytes: &'a [u8], env: &[Variable]) -> Cow<'a, str> {
     env.iter().fold(String::from_utf8_lossy(bytes), |text, variable| match &variable.value {
         VariableValue::Secret(value) if !value.is_empty() && text.contains(value) => {
             Cow::Owned(text.replace(value, "…"))

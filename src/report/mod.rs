@@ -3,6 +3,7 @@
 //! no figure that nobody measured: what is not known is `null`.
 
 pub mod build;
+pub mod cases;
 pub mod diff;
 pub mod doctor;
 pub mod exit;

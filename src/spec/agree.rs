@@ -4,16 +4,59 @@
 use std::collections::BTreeSet;
 
 use crate::spec::diagnostic::{Finding, Findings};
-use crate::spec::{Namespace, Network, RootfsSource, Secret, Spec, Writable};
+use crate::spec::{ExpectedOutcome, Namespace, Network, RootfsSource, Secret, Spec, Test, Writable};
 use crate::units::{AbsPath, Origin, Span, Spanned};
 
 /// Reports every contradiction within `spec`.
 pub(crate) fn agree(spec: &Spec, out: &mut Findings) {
+    together(spec, out);
+    if spec.tests.is_empty() {
+        return;
+    }
+    let mut whole = Findings::default();
+    together(spec, &mut whole);
+    let known = whole.into_vec();
+    for test in &spec.tests {
+        // What a test says over its file is one spec, which has mistakes that neither has alone.
+        let mut found = Findings::default();
+        let merged = spec.with(&test.value.own);
+        together(&merged, &mut found);
+        found.into_vec().into_iter().filter(|finding| !known.contains(finding)).for_each(|finding| out.push(finding));
+        expectations(&merged, test, out);
+    }
+}
+
+fn together(spec: &Spec, out: &mut Findings) {
     rootfs(spec, out);
     namespaces(spec, out);
     environment(spec, out);
     secret_files(spec, out);
     kept(spec, out);
+}
+
+/// What can never hold.
+fn expectations(spec: &Spec, test: &Spanned<Test>, out: &mut Findings) {
+    let Test { name, expect, .. } = &test.value;
+    let source = spec.rootfs.as_ref().map(|it| &it.value.source);
+    let of_image = !matches!(source, None | Some(RootfsSource::Host | RootfsSource::Scratch));
+    // One with a mistake is there all the same.
+    if spec.command.is_none() && !of_image && out.is_empty() {
+        let finding = Finding::new(place(test), format!("the test `{name}` has no command")).label("nothing to run");
+        out.push(finding.help("write `command` into it, or at the top of the file"));
+    }
+    if let (Some(outcome), Some(exit)) = (&expect.outcome, &expect.exit)
+        && outcome.value != ExpectedOutcome::Exited
+    {
+        let message = format!("a command that ends as `{}` has no exit code", outcome.value.as_str());
+        out.push(Finding::new(place(exit), message).label("can never hold").help("remove one of the two"));
+    }
+    let network = spec.network.as_ref().map(|it| &it.value);
+    if let Some(connections) = &expect.connections
+        && matches!(network, None | Some(Network::None | Network::Host))
+    {
+        let finding = Finding::new(place(connections), "connections are only counted where sbx makes them");
+        out.push(finding.label("the network is not `egress`").help("remove it, or write `network egress { … }`"));
+    }
 }
 
 fn place<T>(spanned: &Spanned<T>) -> Span {

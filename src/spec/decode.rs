@@ -8,11 +8,12 @@ use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
     Ids, Init, Namespace, Namespaces, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
-    decode_landlock, decode_limits, decode_mounts, decode_network, decode_process, decode_seccomp, value_rootfs,
+    decode_landlock, decode_limits, decode_mounts, decode_network, decode_process, decode_seccomp, decode_test,
+    value_rootfs,
 };
 
 /// All nodes of the language, in the order of the reference.
-const NODES: [&str; 26] = [
+const NODES: [&str; 27] = [
     "rootfs",
     "namespaces",
     "user",
@@ -37,14 +38,20 @@ const NODES: [&str; 26] = [
     "collect",
     "report",
     "best-effort",
+    "test",
     "extends",
     "param",
 ];
 
-const REPEATABLE: [&str; 4] = ["env", "pass-env", "secret", "collect"];
+const REPEATABLE: [&str; 5] = ["env", "pass-env", "secret", "collect", "test"];
 
 /// Returns what `nodes` say. With findings, what could be read of it.
 pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
+    section(&nodes.iter().collect::<Vec<_>>(), ("", &NODES), out)
+}
+
+/// The same for the nodes within `owner`, which is empty at the top; only `words` may stand there.
+fn section(nodes: &[&Node<'_>], (owner, words): (&str, &[&'static str]), out: &mut Findings) -> Spec {
     let mut spec = Spec::default();
     let mut seen: Vec<&str> = Vec::new();
     for node in nodes.iter().filter(|node| !node.name.is_empty()) {
@@ -52,9 +59,12 @@ pub(crate) fn decode(nodes: &[Node<'_>], out: &mut Findings) -> Spec {
         if out.is_full() {
             break;
         }
-        if !NODES.contains(&name) {
-            let message = format!("unknown node `{}`", shorten(name));
-            let mut finding = unknown(node.name_span, message, name, NODES.into_iter());
+        if !words.contains(&name) {
+            let message = match owner {
+                "" => format!("unknown node `{}`", shorten(name)),
+                owner => format!("`{owner}` has no child `{}`", shorten(name)),
+            };
+            let mut finding = unknown(node.name_span, message, name, words.iter().copied());
             if let Some((parent, example)) = misplaced(name) {
                 finding = finding.help(format!("`{name}` belongs into `{parent}`: `{parent} {{ {example} }}`"));
             }
@@ -82,6 +92,7 @@ fn misplaced(name: &str) -> Option<(&'static str, &'static str)> {
         "cpu" => ("limits", "cpu 1.5"),
         "pids" => ("limits", "pids 256"),
         "wall" => ("limits", "wall \"5m\""),
+        "expect" => ("test", "expect { exit 0; }"),
         _ => return None,
     })
 }
@@ -130,6 +141,10 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             let profile = reader.argument("`default`, `strict` or `compat`").and_then(|it| reader.choice(it, &choices));
             spec.profile = profile.map(|it| reader.spanned(it));
         }
+        "test" => {
+            test(&mut reader, spec);
+            children = Children::Read;
+        }
         "stdin" => spec.stdin = stdin(&mut reader).map(|it| reader.spanned(it)),
         "tty" => {
             let choices = [("auto", Tty::Auto), ("yes", Tty::Yes), ("no", Tty::No)];
@@ -152,6 +167,15 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
         _ => return decode_process::process(reader, spec),
     }
     reader.finish(children);
+}
+
+fn test(reader: &mut Reader<'_, '_>, spec: &mut Spec) {
+    let Some(test) = decode_test::test(reader, section) else { return };
+    if spec.tests.iter().any(|other| other.value.name == test.name) {
+        let message = format!("the test `{}` comes twice", test.name);
+        reader.out.push(Finding::new(reader.node.span, message).label("the second one"));
+    }
+    spec.tests.push(reader.spanned(test));
 }
 
 fn rootfs(reader: &mut Reader<'_, '_>) -> Option<Rootfs> {

@@ -13,6 +13,7 @@ mod decode_mounts;
 mod decode_network;
 mod decode_process;
 mod decode_seccomp;
+mod decode_test;
 pub mod destination;
 pub mod diagnostic;
 pub mod extend;
@@ -23,6 +24,7 @@ mod landlock;
 mod layout;
 mod limits;
 mod literal;
+mod merge;
 mod network;
 #[cfg(test)]
 mod oracle;
@@ -35,10 +37,12 @@ mod scan;
 mod seccomp;
 pub mod shaping;
 mod syscall;
+mod test;
 mod tree;
 pub mod value;
 pub mod value_network;
 pub mod value_rootfs;
+pub mod value_test;
 
 pub use destination::{Destination, HostPattern, IpBlock, Ports};
 pub use landlock::{Landlock, LandlockRule};
@@ -48,6 +52,7 @@ pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use shaping::{Bandwidth, Loss};
 pub use syscall::Syscall;
+pub use test::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Test, TextRule};
 
 use crate::units::{AbsPath, Bytes, Spanned};
 
@@ -82,6 +87,8 @@ pub struct Spec {
     pub collect: Vec<Spanned<Collect>>,
     pub report: Option<Spanned<ReportTarget>>,
     pub best_effort: Vec<Spanned<Feature>>,
+    /// In the order written; a name may come only once.
+    pub tests: Vec<Spanned<Test>>,
 }
 
 /// A path in the host's tree as written: absolute, relative to the spec's

@@ -59,7 +59,10 @@ pub fn directory(path: &str) -> String {
 
 fn within(block: &str, nodes: &mut [Node<'_>], directory: &str) {
     for node in nodes {
-        for (_, _, part) in PATHS.iter().filter(|(parent, name, _)| *parent == block && *name == node.name) {
+        // What a test says itself is written as at the top, but for its input, which is a text.
+        let of_test = |name: &str| block == "test" && name != "stdin";
+        let here = |parent: &str, name: &str| parent == block || (parent.is_empty() && of_test(name));
+        for (_, _, part) in PATHS.iter().filter(|(parent, name, _)| *name == node.name && here(parent, name)) {
             let found = |entry: &&mut Entry<'_>| match part {
                 Part::Argument(_) => entry.name.is_none(),
                 Part::Property(name) => entry.name.as_deref() == Some(name),
@@ -74,7 +77,8 @@ fn within(block: &str, nodes: &mut [Node<'_>], directory: &str) {
             let Some(at) = at else { continue };
             *value = Value::Text(Cow::Owned(format!("{}{}", &text[..at], joined(directory, &text[at..]))));
         }
-        if block.is_empty() && matches!(node.name.as_ref(), "mounts" | "limits") {
+        let top = block.is_empty() && matches!(node.name.as_ref(), "mounts" | "limits" | "test");
+        if top || (block == "test" && matches!(node.name.as_ref(), "mounts" | "limits")) {
             within(&node.name, node.children.as_deref_mut().unwrap_or_default(), directory);
         }
     }

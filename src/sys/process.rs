@@ -48,6 +48,24 @@ pub fn clone3(namespaces: u64, cgroup: Option<Fd>) -> Sys<Cloned> {
     }
 }
 
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    Parent { child: Pid },
+    Child,
+}
+
+/// Makes a child with a copy of this memory that may go on as its parent would, allocate and run sandboxes of its
+/// own (fork(3): the C library knows of it). The caller is single-threaded, or the copy may hold locks that nobody
+/// releases.
+pub fn fork() -> Sys<Forked> {
+    // SAFETY: fork(3) touches no memory of ours; the caller has one thread, so the copy is consistent.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(Forked::Child),
+        child => i32::try_from(child).map_err(|_| Errno::EOVERFLOW).map(|child| Forked::Parent { child: Pid(child) }),
+    }
+}
+
 /// Whether a spawned process runs in the memory of its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
@@ -222,6 +240,13 @@ pub fn kill(pid: Pid, signal: i32) -> Sys<()> {
 pub fn own_pid() -> Pid {
     // SAFETY: getpid(2) touches no memory and cannot fail.
     Pid(unsafe { libc::getpid() })
+}
+
+/// Returns the id of the parent; another one than before if that has ended.
+#[must_use]
+pub fn parent_pid() -> Pid {
+    // SAFETY: getppid(2) touches no memory and cannot fail.
+    Pid(unsafe { libc::getppid() })
 }
 
 /// Sends `signal` to the process behind a pidfd (pidfd_send_signal(2), Linux 5.1).

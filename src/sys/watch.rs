@@ -35,6 +35,17 @@ pub fn poll(entries: &mut [Entry], timeout: Option<u64>) -> Sys<()> {
     if entries.len() > raw.len() {
         return Err(Errno::EINVAL);
     }
+    poll_into(entries, &mut raw, timeout)
+}
+
+/// The same for any number of `entries`; it allocates.
+pub fn poll_any(entries: &mut [Entry], timeout: Option<u64>) -> Sys<()> {
+    let mut raw = vec![libc::pollfd { fd: -1, events: 0, revents: 0 }; entries.len()];
+    poll_into(entries, &mut raw, timeout)
+}
+
+/// `raw` has room for all `entries`.
+fn poll_into(entries: &mut [Entry], raw: &mut [libc::pollfd], timeout: Option<u64>) -> Sys<()> {
     for (raw, entry) in raw.iter_mut().zip(entries.iter()) {
         *raw = libc::pollfd { fd: entry.fd.0, events: entry.wanted, revents: 0 };
     }
@@ -43,12 +54,12 @@ pub fn poll(entries: &mut [Entry], timeout: Option<u64>) -> Sys<()> {
         tv_nsec: i64::try_from(nanoseconds % 1_000_000_000).unwrap_or(0),
     });
     let pointer = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    let (count, first) = (entries.len(), raw.as_mut_ptr());
+    let (count, first) = (entries.len().min(raw.len()), raw.as_mut_ptr());
     // SAFETY: `first` points to at least `count` live pollfd; the timeout is null or a live timespec; a null
     // mask is allowed.
     let returned = unsafe { libc::syscall(libc::SYS_ppoll, first, count, pointer, 0, 0) };
     check(returned)?;
-    for (entry, raw) in entries.iter_mut().zip(raw) {
+    for (entry, raw) in entries.iter_mut().zip(raw.iter()) {
         entry.seen = raw.revents;
     }
     Ok(())

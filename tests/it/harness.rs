@@ -264,6 +264,10 @@ impl Sbx {
         if nix::unistd::geteuid().is_root() && self.who == Who::Nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
+        if self.verb.first().is_some_and(|verb| verb == "test") {
+            // Workers have it of sbx, commands by `pass-env`.
+            command.env("SBX_IT_MARK", &self.mark);
+        }
         std::fs::remove_file(self.path("report.json")).ok();
         command
     }

@@ -12,9 +12,12 @@ fn sbx(arguments: &[&str]) -> (String, String, Option<i32>) {
 
 #[test]
 fn help_of_the_program_and_of_run() {
-    for (name, arguments) in
-        [("help", &["--help"][..]), ("help_run", &["run", "--help"]), ("help_plan", &["plan", "--help"])]
-    {
+    for (name, arguments) in [
+        ("help", &["--help"][..]),
+        ("help_run", &["run", "--help"]),
+        ("help_plan", &["plan", "--help"]),
+        ("help_test", &["test", "--help"]),
+    ] {
         let (text, complaints, status) = sbx(arguments);
         assert_eq!((complaints.as_str(), status), ("", Some(0)));
         crate::spec::with_snapshots(|| insta::assert_snapshot!(name, text));
@@ -28,11 +31,11 @@ fn every_verb_is_in_the_man_page_and_the_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let (script, _, status) = sbx(&["completions", shell]);
         assert_eq!(status, Some(0));
-        for verb in ["run", "check", "plan", "doctor", "gc", "image", "schema", "completions", "man"] {
+        for verb in ["run", "check", "plan", "test", "doctor", "gc", "image", "schema", "completions", "man"] {
             assert!(script.contains(verb), "the completions for {shell} do not know `{verb}`");
             assert!(page.contains(verb), "the man page does not know `{verb}`");
         }
-        for flag in ["--report", "--memory", "--capture"] {
+        for flag in ["--report", "--memory", "--capture", "--junit", "--fail-fast"] {
             // fish writes `-l report`.
             assert!(script.contains(flag) || script.contains(&flag.replacen("--", "-l ", 1)), "{shell}: `{flag}`");
         }

@@ -52,6 +52,7 @@ mod scripts;
 mod seccomp;
 mod spec;
 mod terminal;
+mod testing;
 mod tidy;
 mod trusted;
 mod truth;

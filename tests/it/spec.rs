@@ -7,12 +7,17 @@ use sbx::spec::diagnostic::{Colour, render};
 use sbx::spec::param::Setting;
 use sbx::spec::parse::parse;
 
-/// Returns the specs of a directory of the package, in the order of their names.
+/// Returns the specs of a directory of the package, in the order of their names, but for those of `specs` that are
+/// tests.
 pub(crate) fn specs(directory: &str) -> Vec<PathBuf> {
+    let own = directory == "specs";
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = std::fs::read_dir(&directory).expect("the directory is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("its entries can be read").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "kdl"));
+    paths.retain(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.ends_with(".kdl") && !(own && name.ends_with(".sbx.kdl"))
+    });
     paths.sort();
     assert!(!paths.is_empty(), "no specs in {}", directory.display());
     paths

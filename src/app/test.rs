@@ -1,0 +1,249 @@
+//! `sbx test`: the story of many runs, from paths to results.
+
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::app::run::Done;
+use crate::app::test_case::{Reports, Runner};
+use crate::app::test_display::Display;
+use crate::app::test_suite::{Changes, Suite};
+use crate::app::{Refusal, colour, github, request};
+use crate::cli;
+use crate::error::{Error, Kind, Result, exit};
+use crate::plan::facts::Accounting;
+use crate::report::cases::Snapshot;
+use crate::report::explain::signal_name;
+use crate::run::group_name;
+use crate::spec::value;
+use crate::testing::choose::{available, fits, jobs, shuffle};
+use crate::testing::judge::Snapshots;
+use crate::testing::tell::Teller;
+use crate::testing::{AfterFailure, Case, Event, Options, Record, Results, Tally, discover, junit, lines, pool};
+use crate::units::Origin;
+
+/// Runs the tests that `arguments` choose.
+///
+/// # Errors
+/// What prevents them from being run at all, or their results from being written.
+pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
+    let refuse = |error: Error| Refusal::new(&error, None);
+    let specs = discover::discover(&arguments.paths).map_err(refuse)?;
+    let settings = request::settings(&arguments.set).map_err(refuse)?;
+    // Before anything is run: a file that cannot be written is told now.
+    let mut xml = arguments.junit.as_deref().filter(|_| !arguments.list).map(open).transpose().map_err(refuse)?;
+    let mut suite = Suite::read((&specs, &arguments.paths), &settings, changes(arguments).map_err(refuse)?)?;
+    let order = order(arguments, &suite.cases).map_err(refuse)?;
+    if arguments.list {
+        return list(arguments, &suite.cases, &order);
+    }
+    pool::prepare().map_err(refuse)?;
+    suite.gather(&order, &arguments.place)?;
+    let scratch = Scratch::make().map_err(refuse)?;
+    let github = github::Log::pause().map_err(refuse)?;
+    let ran = run(arguments, (&suite, &order), &scratch.0);
+    drop(scratch);
+    let told = ran.as_ref().map(|(results, _)| Teller { cases: &suite.cases, colour: colour() }.summary(results));
+    std::io::stderr().write_all(told.unwrap_or_default().as_bytes()).ok();
+    github.iter().for_each(github::Log::resume);
+    let (results, mut text) = ran.map_err(refuse)?;
+    if let Some((file, path)) = &mut xml {
+        let document = junit::document(&suite.cases, &results).map_err(std::io::Error::other);
+        if let Err(source) = document.and_then(|document| replace(file, &document)) {
+            text.push_str(&refuse(Error::io(format_args!("cannot write `{}`", path.display()), &source)).text);
+        }
+    }
+    if let Some(log) = github {
+        text.push_str(&log.tell(&suite.cases, &results));
+    }
+    let status = if text.is_empty() { status(&results) } else { exit::SBX };
+    Ok(Done { text, status })
+}
+
+/// Returns the exit status: that of a failure before that of what could not be run, which git-bisect(1) skips.
+fn status(results: &Results) -> u8 {
+    let tally = Tally::of(&results.records);
+    match results.signal {
+        Some(signal) => u8::try_from(signal).map_or(exit::SBX, |signal| exit::SIGNAL.saturating_add(signal)),
+        None if tally.failed + tally.canceled > 0 => exit::TESTS_FAILED,
+        None if tally.error > 0 => exit::SBX,
+        None => 0,
+    }
+}
+
+fn changes(arguments: &cli::Test) -> Result<Changes> {
+    let timeout = arguments.timeout.as_ref().map(|text| {
+        value::positive_time(text).map_err(|why| {
+            Error::new(Kind::Usage, format!("`--timeout {}`: {why}", text.escape_debug())).at(Origin::CommandLine)
+        })
+    });
+    let accounting = if read_by_programs(arguments) { Accounting::IfAvailable } else { Accounting::NotWanted };
+    Ok(Changes { timeout: timeout.transpose()?, accounting })
+}
+
+fn read_by_programs(arguments: &cli::Test) -> bool {
+    arguments.json || arguments.junit.is_some()
+}
+
+/// Returns which cases are run, in their order.
+fn order(arguments: &cli::Test, cases: &[Case]) -> Result<Vec<usize>> {
+    let mut order: Vec<usize> = (0..cases.len()).filter(|case| fits(&cases[*case], &arguments.filter)).collect();
+    if order.is_empty() {
+        let error = match cases.len() {
+            0 => Error::new(Kind::Spec, format!("no test is there: no `*{}` has a `test`", discover::SUFFIX))
+                .with_hint("name a spec or a directory: `sbx test PATH…`"),
+            all => Error::new(Kind::Usage, format!("`--filter` leaves none of {all} tests"))
+                .with_hint("`sbx test --list` shows their names")
+                .with_kind(Kind::Spec),
+        };
+        return Err(error);
+    }
+    if let Some(seed) = arguments.shuffle {
+        shuffle(&mut order, seed);
+    }
+    Ok(order)
+}
+
+fn list(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> std::result::Result<Done, Refusal> {
+    let mut out = Vec::new();
+    for case in order.iter().filter_map(|case| cases.get(*case)) {
+        match arguments.json {
+            true => out.extend(lines::listed(case).map_err(unwritable)?),
+            false => out.extend_from_slice(format!("{}\n", crate::units::visible(&case.id())).as_bytes()),
+        }
+    }
+    print(&out);
+    Ok(Done { text: String::new(), status: 0 })
+}
+
+/// Runs the cases and shows them; returns what came of them, and what could not be written meanwhile.
+fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path) -> Result<(Results, String)> {
+    let cases = &suite.cases;
+    let snapshots = if arguments.update { Snapshots::Update } else { Snapshots::Compare };
+    let reports = if read_by_programs(arguments) { Reports::Wanted } else { Reports::NotWanted };
+    let runner = Runner { suite, snapshots, reports, scratch: scratch.to_owned() };
+    let options = Options {
+        jobs: wanted_jobs(arguments, cases, order),
+        retries: arguments.retries,
+        after_failure: if arguments.fail_fast { AfterFailure::Stop } else { AfterFailure::GoOn },
+    };
+    let teller = Teller { cases, colour: colour() };
+    let mut display = Display::new(teller, order.len());
+    let specs = suite.texts.len();
+    display.say(&teller.beginning((order.len(), cases.len(), specs), options.jobs));
+    let mut trouble = String::new();
+    let results = pool::run((cases, order), options, &|case| runner.run(case), &mut |event| match event {
+        Event::Started { case } => display.started(case),
+        Event::Slow { case, after } => display.say(&teller.slow(case, after)),
+        Event::Retry { case, attempt } => {
+            display.stopped(case, None);
+            display.say(&teller.retry(case, attempt));
+        }
+        Event::Ended { record } => {
+            display.stopped(record.case, Some(record.status()));
+            display.say(&teller.ended(record));
+            let snapshot = record.attempts.last().and_then(|attempt| attempt.answer.snapshot.as_ref());
+            if let Some(snapshot) = snapshot {
+                display.say(&teller.update(snapshot));
+                trouble.push_str(&keep(snapshot));
+            }
+            if arguments.json {
+                print(&json_line(&cases[record.case], record, &mut trouble));
+            }
+        }
+        Event::Canceling { signal } => display.say(&teller.canceling(&signal_name(signal))),
+        Event::Tick => display.tick(),
+    });
+    display.close();
+    let mut results = results?;
+    results.seed = arguments.shuffle;
+    if arguments.json {
+        print(&lines::summary(&results).unwrap_or_default());
+    }
+    Ok((results, trouble))
+}
+
+fn wanted_jobs(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> usize {
+    let chosen: Vec<&Case> = order.iter().filter_map(|case| cases.get(*case)).collect();
+    match arguments.jobs {
+        Some(jobs) => usize::from(jobs).min(chosen.len()).max(1),
+        None => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+            jobs(cores, memory, &chosen)
+        }
+    }
+}
+
+fn json_line(case: &Case, record: &Record, trouble: &mut String) -> Vec<u8> {
+    lines::case(case, record).unwrap_or_else(|error| {
+        trouble.push_str(&unwritable(error).text);
+        Vec::new()
+    })
+}
+
+fn unwritable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(&Error::new(Kind::Bug, format!("cannot write a line of JSON: {error}")), None)
+}
+
+/// A reader that is gone is no error.
+fn print(bytes: &[u8]) {
+    std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()).ok();
+}
+
+/// Writes a snapshot; returns what stood in the way. It is whole or not there.
+fn keep(snapshot: &Snapshot) -> String {
+    let path = Path::new(&snapshot.path);
+    let beside = path.with_extension("snap.new");
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let written = std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&beside, &snapshot.text))
+        .and_then(|()| std::fs::rename(&beside, path));
+    match written {
+        Ok(()) => String::new(),
+        Err(source) => {
+            Refusal::new(&Error::io(format_args!("cannot write the snapshot `{}`", snapshot.path), &source), None).text
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<(File, PathBuf)> {
+    let opened = File::options().write(true).create(true).truncate(false).open(path);
+    let opened = opened.map_err(|source| Error::io(format_args!("cannot open `{}`", path.display()), &source))?;
+    Ok((opened, path.to_owned()))
+}
+
+fn replace(file: &mut File, content: &[u8]) -> std::io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+        file.rewind()?;
+    }
+    file.write_all(content)
+}
+
+/// A directory of this call only, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self> {
+        let name = group_name::new()
+            .map_err(|errno| Error::new(Kind::Host, "cannot get a random number").with_errno(errno as i32))?;
+        // A relative one would be relative to the spec, where a spec names it.
+        let path = std::path::absolute(std::env::temp_dir().join(name))
+            .map_err(|source| Error::io("cannot look up the working directory", &source))?;
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).map_err(|source| {
+            Error::io(format_args!("cannot make the directory `{}`", path.display()), &source)
+                .with_hint("name another place with `TMPDIR`")
+        })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is in a directory for what nobody needs.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}

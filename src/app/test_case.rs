@@ -1,0 +1,159 @@
+//! Runs one case in a worker, as `sbx run` would run its spec, and holds what came of it against what is expected.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::app::configure::configured;
+use crate::app::test_suite::{Ground, Prepared, Suite};
+use crate::app::{prepare, run};
+use crate::error::{Error, Result};
+use crate::plan::{Plan, resolve};
+use crate::report::cases::Answer;
+use crate::report::{Report, Subject};
+use crate::run::{Outcome, drive, stdio};
+use crate::spec::{Collect, HostPath, Need, RootfsSource, Spec, Stdin};
+use crate::sys::{process, time};
+use crate::testing::judge::{self, Evidence, Found, Snapshots};
+use crate::units::{Origin, Spanned};
+
+/// The largest file that is looked at.
+const FILE_MAX: u64 = 16 << 20;
+
+/// How cases are run.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    pub suite: &'a Suite,
+    pub snapshots: Snapshots,
+    pub reports: Reports,
+    /// A directory of this call, for what goes into and comes out of sandboxes.
+    pub scratch: PathBuf,
+}
+
+/// Whether anybody reads the report of each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reports {
+    Wanted,
+    NotWanted,
+}
+
+impl Runner<'_> {
+    /// Runs a case and returns what came of it.
+    #[must_use]
+    pub fn run(&self, case: usize) -> Answer {
+        let prepared = &self.suite.prepared[case];
+        let ground = &self.suite.grounds[prepared.ground];
+        let place = self.scratch.join(format!("{case}"));
+        let wants_place = prepared.stdin.is_some() || !prepared.expect.files.is_empty();
+        let clocks = (time::wall(), time::monotonic());
+        let made = if wants_place { make(&place) } else { Ok(()) };
+        let happened = made.and_then(|()| furnished(prepared, &place)).and_then(|spec| {
+            let plan = decide(&spec, ground)?;
+            // Made by a command that was not found, too.
+            drive::run(&plan, clocks, None).map(|outcome| (plan, outcome))
+        });
+        let answer = self.judge(case, &place, happened);
+        if wants_place {
+            // What is left there goes with the whole.
+            std::fs::remove_dir_all(&place).ok();
+        }
+        answer
+    }
+
+    fn judge(&self, case: usize, place: &Path, happened: Result<(Plan, Outcome)>) -> Answer {
+        let prepared = &self.suite.prepared[case];
+        let ground = &self.suite.grounds[prepared.ground];
+        let text = &self.suite.texts[prepared.text];
+        let rootfs = prepared.spec.rootfs.as_ref().map(|rootfs| &rootfs.value.source);
+        let source = rootfs.filter(|source| !matches!(source, RootfsSource::Host | RootfsSource::Scratch));
+        let source = source.map(RootfsSource::as_written);
+        let gathered = ground.gathered.as_ref().ok();
+        let image = gathered.and_then(|gathered| gathered.image.as_ref());
+        let digest = image.and_then(|image| Some(image.digest.as_ref()?.to_string()));
+        let mut member = gathered
+            .map(|gathered| run::rootfs_member(&prepared.spec, &gathered.facts.base, image))
+            .unwrap_or_default();
+        (member.source, member.digest) = (source.as_deref(), digest.as_deref());
+        let subject = Subject {
+            spec: Some(text.as_spec()),
+            sha256: Some(&self.suite.digests[prepared.text]),
+            rootfs: member,
+            ..Subject::default()
+        };
+        let (plan, told) = match &happened {
+            Ok((plan, outcome)) => (Some(plan), Ok(outcome)),
+            Err(error) => (None, Err(error)),
+        };
+        let mut report = Report::new(&subject, plan, told);
+        let output = told.ok().map(|outcome| &outcome.output);
+        let evidence = Evidence {
+            stdout: output.and_then(|output| output.stdout.as_deref()).unwrap_or_default(),
+            stderr: output.and_then(|output| output.stderr.as_deref()).unwrap_or_default(),
+            files: (0..prepared.expect.files.len()).map(|number| found(&place.join(number.to_string()))).collect(),
+            secrets: plan.map_or(&[][..], |plan| &plan.exec.env),
+            report: &report,
+            text: text.as_spec(),
+            test: prepared.origin,
+        };
+        let path = self.suite.cases[case].snapshot.as_deref();
+        let mut answer = judge::judge(&prepared.expect, &evidence, (path, self.snapshots));
+        if self.reports == Reports::Wanted {
+            // The answer has them already.
+            (report.output.stdout, report.output.stderr) = (None, None);
+            answer.report = report.to_line().ok().and_then(|line| String::from_utf8(line).ok());
+        }
+        answer
+    }
+}
+
+/// The plan of a case: what was looked up is there already.
+fn decide(spec: &Spec, ground: &Ground) -> Result<Plan> {
+    let gathered = ground.gathered.as_ref().map_err(Clone::clone)?;
+    let configured = configured(spec, gathered.image.as_ref())?;
+    let spec = configured.as_ref().unwrap_or(spec);
+    let mut invocation = ground.invocation.clone();
+    // The worker's own, which no other run has while this one lives; and its own standard input is empty.
+    invocation.process = process::own_pid().0.unsigned_abs();
+    invocation.streams = stdio::look();
+    let plan = resolve::resolve(spec, &gathered.facts, &invocation)?;
+    prepare::directories(spec, &invocation, &ground.exposed)?;
+    Ok(plan)
+}
+
+/// Returns the spec of a case with what it reads, and the files that are looked at taken out.
+fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
+    let mut spec = Spec::clone(&prepared.spec);
+    let outside = |path: PathBuf| HostPath(path.to_string_lossy().into_owned());
+    if let Some(text) = &prepared.stdin {
+        let path = place.join("stdin");
+        std::fs::write(&path, text)
+            .map_err(|source| Error::io(format_args!("cannot write `{}`", path.display()), &source))?;
+        spec.stdin = Some(Spanned::new(Stdin::File(outside(path)), Origin::Default));
+    }
+    for (number, file) in prepared.expect.files.iter().enumerate() {
+        let to = outside(place.join(number.to_string()));
+        let collect = Collect { source: file.value.path.clone(), to, need: Need::Optional };
+        spec.collect.push(Spanned::new(collect, file.origin));
+    }
+    Ok(spec)
+}
+
+fn make(place: &Path) -> Result<()> {
+    // An attempt before this one may have been killed.
+    std::fs::remove_dir_all(place).ok();
+    std::fs::create_dir(place)
+        .map_err(|source| Error::io(format_args!("cannot make the directory `{}`", place.display()), &source))
+}
+
+/// Returns what was taken out to `path`.
+fn found(path: &Path) -> Found {
+    match std::fs::symlink_metadata(path) {
+        Err(_) => Found::Missing,
+        Ok(found) if !found.is_file() => Found::NotAFile,
+        Ok(found) if found.len() > FILE_MAX => Found::TooLarge(found.len()),
+        Ok(_) => {
+            let mut bytes = Vec::new();
+            let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
+            if read.is_ok() { Found::Content(bytes) } else { Found::NotAFile }
+        }
+    }
+}

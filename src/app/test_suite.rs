@@ -1,0 +1,243 @@
+//! From paths to cases: reads the specs, puts each test over its file, and looks up once what many cases share.
+//! Nothing is run here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::gather::{self, Gathered};
+use crate::app::request::Text;
+use crate::app::{Refusal, prepare, reenter, run};
+use crate::cli::{Place, Request};
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::{Accounting, Invocation, Manner};
+use crate::plan::{Capture, resolve};
+use crate::run::anchor::Exposed;
+use crate::run::parent;
+use crate::spec::param::Setting;
+use crate::spec::{Expect, Limits, Spec, Tty, Wall};
+use crate::testing::{Case, snapshot};
+use crate::units::{Origin, Spanned};
+
+/// All that is to be run.
+#[derive(Debug, Default)]
+pub struct Suite {
+    pub texts: Vec<Text>,
+    /// SHA-256 of each text, in hexadecimal.
+    pub digests: Vec<String>,
+    pub cases: Vec<Case>,
+    /// One for each case.
+    pub prepared: Vec<Prepared>,
+    pub grounds: Vec<Ground>,
+}
+
+/// One case, as it is run.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Which of the texts.
+    pub text: usize,
+    /// Of the `test` node.
+    pub origin: Origin,
+    /// The test over its file, one for all that are alike: each page of it is in the table that every fork copies.
+    pub spec: Arc<Spec>,
+    pub stdin: Option<String>,
+    pub expect: Expect,
+    pub accounting: Accounting,
+    /// Which of the grounds.
+    pub ground: usize,
+}
+
+/// What was looked up, for all cases that differ in nothing that matters to it.
+#[derive(Debug)]
+pub struct Ground {
+    text: usize,
+    key: Spec,
+    accounting: Accounting,
+    pub invocation: Invocation,
+    pub exposed: Exposed,
+    /// Or why these cases cannot be run.
+    pub gathered: Result<Gathered>,
+}
+
+/// What the command line changes in every case.
+#[derive(Debug, Clone, Copy)]
+pub struct Changes {
+    pub timeout: Option<Duration>,
+    /// Whether anybody reads the figures of each run.
+    pub accounting: Accounting,
+}
+
+impl Suite {
+    /// Reads `specs` with their parameters set; those without a test are left out, unless they were `named`.
+    ///
+    /// # Errors
+    /// All mistakes of all of them.
+    pub fn read(
+        (specs, named): (&[PathBuf], &[PathBuf]),
+        settings: &[Setting],
+        changes: Changes,
+    ) -> std::result::Result<Self, Refusal> {
+        let mut suite = Self::default();
+        let mut drawn = String::new();
+        for path in specs {
+            let text = match Text::read(path) {
+                Ok(text) => text,
+                Err(error) => {
+                    drawn.push_str(&Refusal::new(&error, None).text);
+                    continue;
+                }
+            };
+            match text.parse(settings) {
+                Err(findings) => drawn.push_str(&text.draw(&findings)),
+                Ok(spec) if spec.tests.is_empty() && named.contains(path) => {
+                    let error = Error::new(Kind::Spec, format!("`{}` has no `test`", text.name))
+                        .with_hint("write `test \"NAME\" { command \"…\"; expect { exit 0; } }` into it");
+                    drawn.push_str(&Refusal::new(&error, None).text);
+                }
+                Ok(spec) => suite.add(path, text, &spec, changes),
+            }
+        }
+        drawn.push_str(&suite.same_snapshots());
+        if drawn.is_empty() { Ok(suite) } else { Err(Refusal::of_text(drawn)) }
+    }
+
+    fn add(&mut self, path: &std::path::Path, text: Text, spec: &Spec, changes: Changes) {
+        for test in &spec.tests {
+            let mut merged = spec.with(&test.value.own);
+            merged.tests = Vec::new();
+            // What belongs to `sbx run` alone: a terminal, and what it keeps.
+            (merged.report, merged.changes, merged.collect) = (None, None, Vec::new());
+            merged.tty = Some(Spanned::new(Tty::No, Origin::Default));
+            if let Some(timeout) = changes.timeout {
+                shorten(&mut merged.limits, timeout);
+            }
+            let expect = test.value.expect.clone();
+            let alike = self.prepared.last().filter(|last| *last.spec == merged).map(|last| last.spec.clone());
+            let merged = alike.unwrap_or_else(|| Arc::new(merged));
+            let figures = expect.memory.is_some() || expect.cpu_time.is_some();
+            self.cases.push(Case {
+                spec: text.name.clone(),
+                name: test.value.name.clone(),
+                place: place(test.origin, &text),
+                memory: merged.limits.memory.as_ref().map(|memory| memory.value.max.0),
+                snapshot: expect.snapshot.map(|_| snapshot::path(path, &test.value.name)),
+            });
+            self.prepared.push(Prepared {
+                text: self.texts.len(),
+                origin: test.origin,
+                spec: merged,
+                stdin: test.value.stdin.as_ref().map(|text| text.value.clone()),
+                expect,
+                accounting: if figures { Accounting::IfAvailable } else { changes.accounting },
+                ground: usize::MAX,
+            });
+        }
+        self.digests.push(run::request_digest(&text));
+        self.texts.push(text);
+    }
+
+    /// Two names that make one file would each undo the other's snapshot.
+    fn same_snapshots(&self) -> String {
+        let mut drawn = String::new();
+        for (number, case) in self.cases.iter().enumerate() {
+            let same =
+                self.cases[..number].iter().find(|other| case.snapshot.is_some() && other.snapshot == case.snapshot);
+            let (Some(other), Some(path)) = (same, &case.snapshot) else { continue };
+            let message = format!("`{}` and `{}` would have one snapshot, `{}`", other.name, case.name, path.display());
+            let error = Error::new(Kind::Spec, message).with_hint("change the letters or digits of one name");
+            let (text, origin) = (&self.texts[self.prepared[number].text], self.prepared[number].origin);
+            drawn.push_str(&Refusal::new(&error.at(origin), Some(text.as_spec())).text);
+        }
+        drawn
+    }
+
+    /// Looks up what the cases of `order` have to know, once for all that are alike.
+    ///
+    /// # Errors
+    /// What would prevent any of them: a scope of systemd that cannot be had, a group that cannot be prepared.
+    pub fn gather(&mut self, order: &[usize], place: &Place) -> std::result::Result<(), Refusal> {
+        for case in order {
+            let prepared = &self.prepared[*case];
+            let (text, key) = (prepared.text, key(&prepared.spec));
+            let known = self.grounds.iter().position(|ground| {
+                (ground.text, ground.accounting) == (text, prepared.accounting) && ground.key == key
+            });
+            let ground = match known {
+                Some(ground) => ground,
+                None => {
+                    let ground = self.ground(prepared, key, place)?;
+                    self.grounds.push(ground);
+                    self.grounds.len() - 1
+                }
+            };
+            self.prepared[*case].ground = ground;
+        }
+        Ok(())
+    }
+
+    fn ground(&self, prepared: &Prepared, key: Spec, place: &Place) -> std::result::Result<Ground, Refusal> {
+        let text = &self.texts[prepared.text];
+        let spec = &prepared.spec;
+        let mut invocation = run::invocation(spec, &Request::default(), text, (Capture::Yes, prepared.accounting));
+        invocation.manner = Manner::Replace;
+        let volumes = run::volumes(spec, place);
+        let exposed;
+        let gathered = match volumes {
+            Ok(volumes) => {
+                invocation.volumes = volumes;
+                exposed = prepare::exposed(spec, &invocation);
+                gather::gather(spec, &invocation, &exposed, place)
+            }
+            Err(error) => {
+                exposed = Exposed::default();
+                Err(error)
+            }
+        };
+        if let Ok(gathered) = &gathered {
+            let refuse = |error: Error| Refusal::new(&error, Some(text.as_spec()));
+            reenter::in_scope_if_needed(text, spec, &gathered.facts.host).map_err(refuse)?;
+            leave_group(gathered, &invocation, spec).map_err(refuse)?;
+        }
+        let (text, accounting) = (prepared.text, prepared.accounting);
+        Ok(Ground { text, key, accounting, invocation, exposed, gathered })
+    }
+}
+
+/// In v2 a group with processes has no controllers for those below, so this process, not only its workers, has to be
+/// out of the way.
+fn leave_group(gathered: &Gathered, invocation: &Invocation, spec: &Spec) -> Result<()> {
+    let spec = gathered.configured.as_ref().unwrap_or(spec);
+    // A plan that cannot be made is each case's to tell.
+    let Ok(plan) = resolve::resolve(spec, &gathered.facts, invocation) else { return Ok(()) };
+    plan.cgroup.iter().flat_map(|cgroup| &cgroup.groups).try_for_each(parent::prepare)
+}
+
+/// Returns `spec` without what no look at the host depends on.
+fn key(spec: &Spec) -> Spec {
+    let Limits { memory, cpu, cpuset, pids, io, hugetlb, cpu_time, cgroup, .. } = spec.limits.clone();
+    Spec {
+        command: None,
+        env: Vec::new(),
+        stdin: None,
+        limits: Limits { memory, cpu, cpuset, pids, io, hugetlb, cpu_time, cgroup, ..Limits::default() },
+        ..spec.clone()
+    }
+}
+
+fn shorten(limits: &mut Limits, timeout: Duration) {
+    match &mut limits.wall {
+        Some(wall) if wall.value.after <= timeout => {}
+        Some(wall) => wall.value.after = timeout,
+        None => {
+            let wall = Wall { after: timeout, grace: Duration::ZERO };
+            limits.wall = Some(Spanned::new(wall, Origin::CommandLine));
+        }
+    }
+}
+
+fn place(origin: Origin, text: &Text) -> (usize, usize) {
+    match origin {
+        Origin::Spec(span) => text.as_spec().place(span).1,
+        Origin::CommandLine | Origin::Image | Origin::Default => (1, 1),
+    }
+}

@@ -1,0 +1,88 @@
+//! What GitHub shows: an annotation for each failure, on the line of the spec, and the summary of the job. The forms are
+//! those of "Workflow commands for GitHub Actions".
+
+use std::path::Path;
+
+use crate::testing::tell::seconds;
+use crate::testing::{Case, Results, Status, Tally};
+use crate::units::visible;
+
+/// Returns one workflow command a failure; `root` is the directory that the paths of annotations begin at.
+#[must_use]
+pub fn annotations(cases: &[Case], results: &Results, root: Option<&Path>) -> String {
+    let mut text = String::new();
+    for record in &results.records {
+        let kind = match record.status() {
+            Status::Failed | Status::Error => "error",
+            Status::Flaky => "warning",
+            _ => continue,
+        };
+        let Some(case) = cases.get(record.case) else { continue };
+        // What a flaky case failed at is in the attempts before the last.
+        let told = record.attempts.iter().rev().find(|attempt| !attempt.answer.failures.is_empty());
+        for failure in told.into_iter().flat_map(|attempt| &attempt.answer.failures) {
+            let mut message = failure.message.clone();
+            if let Some(difference) = &failure.difference {
+                message.extend(["\n- expected + found\n", difference]);
+            }
+            let title = if kind == "warning" { format!("flaky: {}", case.name) } else { case.name.clone() };
+            let place = format!(
+                "file={},line={},col={}",
+                property(&in_repository(&failure.file, root)),
+                failure.line,
+                failure.column
+            );
+            text.extend(["::", kind, " ", &place, ",title=", &property(&title), "::", &data(&message), "\n"]);
+        }
+    }
+    text
+}
+
+fn in_repository(spec: &str, root: Option<&Path>) -> String {
+    let absolute = std::path::absolute(spec).ok();
+    let below = root.zip(absolute.as_deref()).and_then(|(root, path)| path.strip_prefix(root).ok());
+    below.map_or_else(|| spec.to_owned(), |path| path.display().to_string())
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Returns the summary of the job, in Markdown: a line, and a table of all that did not simply pass.
+#[must_use]
+pub fn summary(cases: &[Case], results: &Results) -> String {
+    let tally = Tally::of(&results.records);
+    let mark = if tally.failed + tally.error + tally.canceled == 0 { "✅" } else { "❌" };
+    let mut text = format!(
+        "### {mark} sbx test: {} passed, {} failed, {} could not be run, {} flaky, {} not run, in {} s\n\n",
+        tally.passed,
+        tally.failed,
+        tally.error,
+        tally.flaky,
+        tally.not_run + tally.canceled,
+        seconds(results.duration)
+    );
+    let rest: Vec<_> = results.records.iter().filter(|record| record.status() != Status::Passed).collect();
+    if rest.is_empty() {
+        return text;
+    }
+    text.push_str("| test | status | time | why |\n|---|---|--:|---|\n");
+    for record in rest {
+        let Some(case) = cases.get(record.case) else { continue };
+        let last = record.attempts.last();
+        let time = last.map(|last| seconds(last.duration) + " s").unwrap_or_default();
+        let told = record.attempts.iter().rev().find(|attempt| !attempt.answer.failures.is_empty());
+        let why = told.and_then(|attempt| attempt.answer.failures.first()).map(|failure| failure.message.as_str());
+        let cells = [cell(&case.id()), record.status().as_str().to_owned(), time, cell(why.unwrap_or_default())];
+        text.extend(["| ", &cells.join(" | "), " |\n"]);
+    }
+    text
+}
+
+fn cell(text: &str) -> String {
+    visible(text).replace('|', "\\|").replace('<', "&lt;").replace('`', "\\`")
+}

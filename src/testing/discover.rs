@@ -1,0 +1,63 @@
+//! Finds the files that may hold tests. It follows no link to a directory, so no ring of links can hold it, and it
+//! reads no file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What a spec with tests is called.
+pub const SUFFIX: &str = ".sbx.kdl";
+
+/// Directories of others: what was built, and what was fetched. Hidden ones are left out too.
+const FOREIGN: [&str; 3] = ["target", "node_modules", "__pycache__"];
+
+/// Returns the specs below `paths`, each once, in the order of their names; a path that is no directory is one
+/// itself, whatever it is called.
+///
+/// # Errors
+/// A path that is not there, a directory that cannot be read.
+pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        let failed = |source: &std::io::Error| Error::io(format_args!("cannot look at `{}`", path.display()), source);
+        let what = std::fs::metadata(path).map_err(|source| failed(&source))?;
+        if what.is_dir() {
+            below(path, &mut found)?;
+        } else {
+            found.push(path.clone());
+        }
+    }
+    let mut seen = BTreeSet::new();
+    // By what they are: `a.sbx.kdl` and `./a.sbx.kdl` are one.
+    found.retain(|path| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    Ok(found)
+}
+
+fn below(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let failed = |source: std::io::Error| {
+        Error::io(format_args!("cannot read the directory `{}`", directory.display()), &source)
+    };
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
+    let mut entries = entries.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // `.` alone is what a person means by "here", and would be shown before every name.
+        let path = if directory == Path::new(".") {
+            PathBuf::from(entry.file_name())
+        } else {
+            directory.join(&*entry.file_name())
+        };
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            if !name.starts_with('.') && !FOREIGN.contains(&&*name) {
+                below(&path, found)?;
+            }
+        } else if name.ends_with(SUFFIX) && std::fs::metadata(&path).is_ok_and(|found| found.is_file()) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

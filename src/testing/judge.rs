@@ -1,0 +1,344 @@
+//! Holds what a run left against what its test expects, and says all that does not hold. It runs nothing and writes
+//! nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::plan::Variable;
+use crate::report::build::without_secrets;
+use crate::report::cases::{Answer, Shortfall, Snapshot, State};
+use crate::report::{OutcomeKind, Report};
+use crate::run::CAPTURE_MAX;
+use crate::spec::{Expect, ExpectedOutcome, FileRule, TextRule};
+use crate::testing::difference::difference;
+use crate::testing::snapshot;
+use crate::units::{Origin, Span, Spanned, SpecText, duration};
+
+/// How much of a stream an answer holds: its beginning and its end.
+const SHOWN_MAX: usize = 64 << 10;
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    pub report: &'a Report<'a>,
+    /// As it was written; empty where nothing was run.
+    pub stdout: &'a [u8],
+    pub stderr: &'a [u8],
+    /// What came of the files that are expected, in their order.
+    pub files: Vec<Found>,
+    /// The environment, with the values that no message may show.
+    pub secrets: &'a [Variable],
+    pub text: SpecText<'a>,
+    /// Where the test stands, for what was written nowhere.
+    pub test: Origin,
+}
+
+/// What was found where a file is expected.
+#[derive(Debug)]
+pub enum Found {
+    Content(Vec<u8>),
+    /// Longer than anybody compares.
+    TooLarge(u64),
+    NotAFile,
+    Missing,
+}
+
+/// What happens to a snapshot that differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Snapshots {
+    Compare,
+    Update,
+}
+
+/// Returns what came of the case; `path` is that of its snapshot.
+#[must_use]
+pub fn judge(expect: &Expect, evidence: &Evidence<'_>, (path, mode): (Option<&Path>, Snapshots)) -> Answer {
+    let mut judge = Judge { evidence, failures: Vec::new() };
+    let wanted = expect.outcome.as_ref().map_or(ExpectedOutcome::Exited, |outcome| outcome.value);
+    let kind = of_report(evidence.report.outcome.kind);
+    let as_expected = judge.outcome(expect, (wanted, kind));
+    let ran =
+        !matches!(kind, ExpectedOutcome::SetupFailed | ExpectedOutcome::NotFound | ExpectedOutcome::NotExecutable);
+    let mut new = None;
+    // What a command that never ran has not written is no news.
+    if ran || as_expected {
+        let [stdout, stderr] = judge.streams();
+        judge.stream(&expect.stdout, stdout);
+        judge.stream(&expect.stderr, stderr);
+        judge.files(&expect.files);
+        judge.figures(expect);
+        if let Some(origin) = expect.snapshot {
+            new = judge.snapshot(origin, path, mode);
+        }
+    }
+    let state = match (kind, judge.failures.is_empty()) {
+        (ExpectedOutcome::Canceled, _) if wanted != ExpectedOutcome::Canceled => State::Canceled,
+        (_, true) => State::Passed,
+        (ExpectedOutcome::SetupFailed, false) => State::Error,
+        (_, false) => State::Failed,
+    };
+    Answer {
+        state,
+        ended: ended(evidence.report),
+        failures: judge.failures,
+        wall_ns: evidence.report.time.wall_ns,
+        stdout: bounded(evidence.report.output.stdout.as_deref().unwrap_or_default()),
+        stderr: bounded(evidence.report.output.stderr.as_deref().unwrap_or_default()),
+        report: None,
+        snapshot: new.filter(|_| state == State::Passed),
+    }
+}
+
+fn of_report(kind: OutcomeKind) -> ExpectedOutcome {
+    match kind {
+        OutcomeKind::Exited => ExpectedOutcome::Exited,
+        OutcomeKind::Signaled => ExpectedOutcome::Signaled,
+        OutcomeKind::WallTimeout => ExpectedOutcome::WallTimeout,
+        OutcomeKind::CpuTimeout => ExpectedOutcome::CpuTimeout,
+        OutcomeKind::OutOfMemory => ExpectedOutcome::OutOfMemory,
+        OutcomeKind::OutputLimit => ExpectedOutcome::OutputLimit,
+        OutcomeKind::Canceled => ExpectedOutcome::Canceled,
+        OutcomeKind::SetupFailed => ExpectedOutcome::SetupFailed,
+        OutcomeKind::NotFound => ExpectedOutcome::NotFound,
+        OutcomeKind::NotExecutable => ExpectedOutcome::NotExecutable,
+    }
+}
+
+/// How a run ended, in a few words that are the same every time.
+fn ended(report: &Report<'_>) -> String {
+    let word = of_report(report.outcome.kind).as_str();
+    match (&report.outcome.exit_code, &report.outcome.signal) {
+        (Some(code), _) => format!("{word} {code}"),
+        (None, Some(signal)) => format!("{word} {signal}"),
+        (None, None) => word.to_owned(),
+    }
+}
+
+/// Returns the beginning and the end of a text that is too long to be kept.
+fn bounded(text: &str) -> String {
+    if text.len() <= SHOWN_MAX {
+        return text.to_owned();
+    }
+    let (head, tail) = (text.floor_char_boundary(SHOWN_MAX / 2), text.ceil_char_boundary(text.len() - SHOWN_MAX / 2));
+    format!("{}\n… {} bytes are left out …\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+struct Judge<'a> {
+    evidence: &'a Evidence<'a>,
+    failures: Vec<Shortfall>,
+}
+
+/// One text that is expected to be something.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    /// As it is called in messages.
+    name: &'a str,
+    bytes: &'a [u8],
+    /// The same without secrets, for messages.
+    shown: &'a str,
+    /// How long it really was.
+    length: u64,
+}
+
+impl Subject<'_> {
+    /// Returns whether more was written than anybody kept.
+    fn is_cut(&self) -> bool {
+        usize::try_from(self.length).is_ok_and(|length| length > self.bytes.len())
+    }
+
+    /// Returns `message` about this text, and how much of it was looked at.
+    fn told(&self, message: String) -> String {
+        match self.is_cut() {
+            true => format!("{message} (only its first {} bytes are looked at)", self.bytes.len()),
+            false => message,
+        }
+    }
+}
+
+impl<'a> Judge<'a> {
+    fn fail(&mut self, origin: Origin, message: String, difference: Option<String>) {
+        let origin = if let Origin::Spec(_) = origin { origin } else { self.evidence.test };
+        let span = match origin {
+            Origin::Spec(span) => span,
+            Origin::CommandLine | Origin::Image | Origin::Default => Span::default(),
+        };
+        let (file, (line, column)) = self.evidence.text.place(span);
+        let file = file.to_owned();
+        self.failures.push(Shortfall {
+            file,
+            line,
+            column,
+            message,
+            difference: difference.filter(|it| !it.is_empty()),
+        });
+    }
+
+    /// Returns whether the run ended in the way that was expected.
+    fn outcome(&mut self, expect: &Expect, (wanted, kind): (ExpectedOutcome, ExpectedOutcome)) -> bool {
+        let outcome = &self.evidence.report.outcome;
+        if kind != wanted {
+            let origin = expect.outcome.as_ref().map_or(Origin::Default, |outcome| outcome.origin);
+            let why = outcome.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let code = outcome.exit_code.map(|code| format!(" with {code}")).unwrap_or_default();
+            let message = format!("outcome `{}`{code}, expected `{}`{why}", kind.as_str(), wanted.as_str());
+            let hint = outcome.error.as_ref().and_then(|error| error.hint.as_ref());
+            let message = hint.map_or(message.clone(), |hint| format!("{message}; hint: {hint}"));
+            let at = outcome.error.as_ref().and_then(|error| Some((error.file?, error.line?, error.column?)));
+            self.fail(origin, message, None);
+            // The line that asked for what could not be done is a better place than that of the test.
+            if let (Some(failure), Some((file, line, column)), Origin::Default) = (self.failures.last_mut(), at, origin)
+            {
+                (failure.file, failure.line, failure.column) = (file.to_owned(), line, column);
+            }
+            return false;
+        }
+        let Some(code) = outcome.exit_code else { return true };
+        let wanted = expect.exit.as_ref().map_or(0, |exit| exit.value);
+        if code != wanted {
+            let origin = expect.exit.as_ref().map_or(Origin::Default, |exit| exit.origin);
+            self.fail(origin, format!("exit code {code}, expected {wanted}"), None);
+        }
+        true
+    }
+
+    fn streams(&self) -> [Subject<'a>; 2] {
+        let Evidence { report, stdout, stderr, .. } = self.evidence;
+        let output = &report.output;
+        let subject = |name, bytes, shown: Option<&'a str>, length: Option<u64>| Subject {
+            name,
+            bytes,
+            shown: shown.unwrap_or_default(),
+            length: length.unwrap_or(0),
+        };
+        [
+            subject("stdout", stdout, output.stdout.as_deref(), output.stdout_bytes),
+            subject("stderr", stderr, output.stderr.as_deref(), output.stderr_bytes),
+        ]
+    }
+
+    fn stream(&mut self, rules: &[Spanned<TextRule>], subject: Subject<'_>) {
+        for rule in rules {
+            self.rule(&rule.value, rule.origin, subject);
+        }
+    }
+
+    fn rule(&mut self, rule: &TextRule, origin: Origin, subject: Subject<'_>) {
+        let Subject { name, bytes, shown, .. } = subject;
+        let text = String::from_utf8_lossy(bytes);
+        let message = match rule {
+            TextRule::Exactly(wanted) if wanted.as_bytes() != bytes || subject.is_cut() => {
+                let (wanted, differs) = (wanted.as_str(), difference(wanted, shown));
+                let message = if wanted.is_empty() { "is not empty" } else { "is not what is expected" };
+                return self.fail(origin, subject.told(format!("{name} {message}")), Some(differs));
+            }
+            TextRule::Contains(part) if !text.contains(part.as_str()) => format!("{name} does not contain `{part}`"),
+            TextRule::Matches(pattern) if !matches(pattern, &text) => format!("{name} does not match `{pattern}`"),
+            TextRule::Empty if !bytes.is_empty() => format!("{name} is not empty"),
+            TextRule::NotEmpty if bytes.is_empty() => format!("{name} is empty"),
+            _ => return,
+        };
+        self.fail(origin, subject.told(message), None);
+    }
+
+    fn files(&mut self, rules: &[Spanned<FileRule>]) {
+        for (rule, found) in rules.iter().zip(&self.evidence.files) {
+            let path = rule.value.path.as_str();
+            let message = match found {
+                Found::Content(bytes) => {
+                    let (name, shown) = (format!("`{path}`"), without_secrets(bytes, self.evidence.secrets));
+                    let length = u64::try_from(bytes.len()).unwrap_or(0);
+                    for text in &rule.value.rules {
+                        self.rule(text, rule.origin, Subject { name: &name, bytes, shown: &shown, length });
+                    }
+                    continue;
+                }
+                Found::TooLarge(length) => format!("`{path}` has {length} bytes: too many to look at"),
+                Found::NotAFile => format!("`{path}` is not a regular file"),
+                Found::Missing => format!("`{path}` is not there"),
+            };
+            self.fail(rule.origin, message, None);
+        }
+    }
+
+    fn figures(&mut self, expect: &Expect) {
+        let report = self.evidence.report;
+        if let Some(below) = &expect.memory {
+            let peak = report.memory.peak_bytes;
+            let found = peak.map(|peak| (peak >= below.value.0, format!("{peak} bytes")));
+            self.below("memory", (below.origin, below.value.to_string()), found);
+        }
+        let cpu = report.time.user_ns.zip(report.time.system_ns).map(|(user, system)| user.saturating_add(system));
+        for (name, below, found) in [("wall", &expect.wall, report.time.wall_ns), ("cpu-time", &expect.cpu_time, cpu)] {
+            let Some(below) = below else { continue };
+            let found = found.map(Duration::from_nanos);
+            let found = found.map(|found| (found >= below.value, rounded(found)));
+            self.below(name, (below.origin, duration(below.value)), found);
+        }
+        if let Some(rule) = &expect.connections {
+            for (verdict, wanted) in [("refused", rule.value.refused), ("allowed", rule.value.allowed)] {
+                let made = report.network.connections.iter().filter(|made| made.verdict == verdict);
+                let count: u64 = made.map(|made| made.count).sum();
+                if let Some(wanted) = wanted.filter(|wanted| *wanted != count) {
+                    self.fail(rule.origin, format!("{count} connections were {verdict}, expected {wanted}"), None);
+                }
+            }
+        }
+    }
+
+    /// `found` is whether it is too much, and how much it is.
+    fn below(&mut self, name: &str, (origin, below): (Origin, String), found: Option<(bool, String)>) {
+        match found {
+            Some((true, found)) => self.fail(origin, format!("{name}: {found}, expected below {below}"), None),
+            Some((false, _)) => {}
+            None => {
+                let why = "no group of this host counts it; see `sbx doctor`";
+                self.fail(origin, format!("{name} is not known, expected below {below}: {why}"), None);
+            }
+        }
+    }
+
+    /// Returns the snapshot that is to be written.
+    fn snapshot(&mut self, origin: Origin, path: Option<&Path>, mode: Snapshots) -> Option<Snapshot> {
+        let path = path?;
+        let [stdout, stderr] = self.streams();
+        let text = snapshot::text(&ended(self.evidence.report), stdout.shown, stderr.shown);
+        let kept = std::fs::read_to_string(path);
+        let name = path.display().to_string();
+        let old = match kept {
+            Ok(old) => Some(old),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.fail(origin, format!("cannot read the snapshot `{name}`: {error}"), None);
+                return None;
+            }
+        };
+        if stdout.is_cut() || stderr.is_cut() {
+            self.fail(origin, format!("a snapshot holds at most {CAPTURE_MAX} bytes of a stream"), None);
+            return None;
+        }
+        if old.as_ref() == Some(&text) {
+            return None;
+        }
+        let differs = difference(old.as_deref().unwrap_or_default(), &text);
+        if mode == Snapshots::Update {
+            return Some(Snapshot { path: name, text, difference: differs });
+        }
+        let message = match old {
+            Some(_) => format!("the snapshot `{name}` differs; `--update` takes what is found"),
+            None => format!("there is no snapshot `{name}` yet; `--update` makes it"),
+        };
+        self.fail(origin, message, Some(differs));
+        None
+    }
+}
+
+/// `^` and `$` are the ends of lines, as in grep(1): what a command writes ends with a newline.
+fn matches(pattern: &str, text: &str) -> bool {
+    let pattern = regex_lite::RegexBuilder::new(pattern).multi_line(true).build();
+    pattern.is_ok_and(|pattern| pattern.is_match(text))
+}
+
+/// Returns a time that was measured, in thousandths of a second.
+fn rounded(time: Duration) -> String {
+    format!("{}.{:03}s", time.as_secs(), time.subsec_millis())
+}

@@ -1,0 +1,91 @@
+//! A signal ends everything: sandboxes are gone, results are written, and who waits is told.
+
+use nix::sys::signal::Signal;
+
+use super::{empty, tests};
+use crate::harness::{Sbx, Who};
+use crate::pty::{Leader, Pty};
+
+/// Two that take long, one of which does not want to end, and more than there are workers.
+const SPEC: &str = r#"
+mounts { bind "../kept" "/kept" access="rw"; }
+test "polite" { command "sh" "-c" "touch /kept/a; sleep 100"; stdin "x"; }
+test "stubborn" { command "sh" "-c" "trap '' TERM INT; touch /kept/b; while :; do sleep 100; done"; }
+test "later" { command "true"; }
+"#;
+
+fn sbx(who: Who) -> Sbx {
+    tests(who, &[("a.sbx.kdl", SPEC)]).dir("kept").flags(&["t", "-j2", "--junit", "j.xml", "--json"])
+}
+
+fn await_both(sbx: &Sbx) {
+    let begin = std::time::Instant::now();
+    while !["kept/a", "kept/b"].iter().all(|name| sbx.path(name).exists()) {
+        assert!(begin.elapsed().as_secs() < 20, "they do not start: {}", sbx.read(".stderr"));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_ends_all_and_the_results_are_written() {
+    for who in Who::all() {
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            let sbx = sbx(who);
+            let running = sbx.start();
+            await_both(&sbx);
+            running.signal(signal);
+            let ran = running.wait();
+            empty(&sbx);
+            assert_eq!(ran.code(), 128 + signal as i32, "{ran:?}");
+            assert!(ran.stderr.contains("2 canceled, 1 not run"), "{ran:?}");
+            assert!(ran.stderr.contains(&format!("Canceling by {signal}")), "{ran:?}");
+            let lines: Vec<_> = ran.stdout.lines().filter(|line| line.contains("\"status\":\"canceled\"")).collect();
+            assert_eq!(lines.len(), 2, "{ran:?}");
+            let xml = sbx.read("j.xml");
+            assert!(xml.contains("tests=\"3\"") && xml.contains("skipped=\"1\""), "{xml}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = sbx(who);
+    let running = sbx.start();
+    await_both(&sbx);
+    let begin = std::time::Instant::now();
+    running.signal(Signal::SIGINT);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait().code(), 130);
+    assert!(begin.elapsed().as_secs_f64() < 1.9, "{:?}", begin.elapsed());
+}
+
+/// Nobody is left to end the sandboxes, so the kernel does.
+#[test]
+fn when_sbx_is_killed_nothing_runs_on() {
+    for who in Who::all() {
+        let sbx = sbx(who);
+        let running = sbx.start();
+        await_both(&sbx);
+        running.murder();
+    }
+}
+
+#[test]
+fn on_a_terminal_what_runs_is_shown_and_ctrl_c_ends_it() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = "test \"quick\" { command \"true\"; }\ntest \"long one\" { command \"sleep\" \"100\"; }\n";
+    let sbx = tests(who, &[("a.sbx.kdl", spec)]).env("TERM", "xterm").flags(&["t", "-j2"]);
+    let mut pty = Pty::start(&sbx, Leader::Itself);
+    pty.expect("PASS");
+    pty.expect("Running [");
+    pty.expect("1 passed, 0 failed");
+    pty.expect("long one");
+    pty.send("\u{3}");
+    pty.expect("CANCELED");
+    pty.expect("1 passed, 1 canceled");
+    let (ran, seen) = pty.end();
+    assert_eq!(ran.code(), 130, "{seen}");
+    empty(&sbx);
+}

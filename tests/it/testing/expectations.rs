@@ -1,0 +1,215 @@
+//! Each expectation: that it holds where it holds, and what is said where it does not.
+
+use super::{one, run, said, tests};
+use crate::harness::{Who, skip};
+
+#[test]
+fn a_test_is_its_file_with_what_it_says_over_it() {
+    for who in Who::all() {
+        let ran = one(
+            who,
+            r#"
+command "sh" "-c" "echo $A $B; cat; cat /etc/own; pwd; ulimit -n"
+env A="file" B="file"
+workdir "/tmp"
+mounts { file "/etc/own" "of the file\n"; tmpfs "/x"; }
+limits { open-files 100; wall "9s"; }
+test "as the file says" { expect { stdout "file file\nof the file\n/tmp\n100\n"; }; }
+test "with its own" {
+    env B="test"
+    stdin "typed\n"
+    workdir "/"
+    limits { open-files 50; }
+    mounts { file "/x/more" "x"; }
+    expect { stdout "file test\ntyped\nof the file\n/\n50\n"; }
+}
+test "another command" { script "test -e /x/more || echo none"; expect { stdout "none\n"; }; }
+"#,
+        );
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert_eq!(said(&ran, "PASS").len(), 3, "{ran:?}");
+    }
+}
+
+#[test]
+fn every_expectation_holds_or_is_told_with_its_line() {
+    let spec = r#"mounts { tmpfs "/out" }
+test "all hold" {
+    command "sh" "-c" "printf 'one\ntwo\n'; echo three >&2; echo '{ok}' >/out/a; : >/out/b; exit 7"
+    expect {
+        exit 7
+        stdout "one\ntwo\n"
+        stdout contains="two" matches="^one\\ntwo"
+        stderr empty=#false contains="thr"
+        file "/out/a" "{ok}\n" contains="ok" matches="^.ok.$"
+        file "/out/b" empty=#true
+        file "/out/b"
+        wall below="20s"
+    }
+}
+test "none holds" {
+    command "sh" "-c" "printf 'one\ntwo\n'; echo three >&2; echo '{ok}' >/out/a; mkdir /out/d; exit 7"
+    expect {
+        exit 8
+        stdout "one\nthree\n"
+        stdout contains="TWO" matches="^tw$"
+        stderr empty=#true
+        file "/out/a" "{no}\n"
+        file "/out/d"
+        file "/out/none"
+        wall below="1ns"
+    }
+}
+"#;
+    for who in Who::all() {
+        let ran = one(who, spec);
+        assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["all hold"]), "{ran:?}");
+        for line in [
+            "t/a.sbx.kdl:18:9: exit code 7, expected 8",
+            "t/a.sbx.kdl:19:16: stdout is not what is expected",
+            "        one",
+            "      - three",
+            "      + two",
+            "t/a.sbx.kdl:20:16: stdout does not contain `TWO`",
+            "t/a.sbx.kdl:20:31: stdout does not match `^tw$`",
+            "t/a.sbx.kdl:21:16: stderr is not empty",
+            "t/a.sbx.kdl:22:9: `/out/a` is not what is expected",
+            "      + {ok}",
+            "t/a.sbx.kdl:23:9: `/out/d` is not a regular file",
+            "t/a.sbx.kdl:24:9: `/out/none` is not there",
+            "t/a.sbx.kdl:25:9: wall: 0.",
+        ] {
+            assert!(ran.stderr.contains(line), "no `{line}` in {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn an_outcome_is_expected_like_any_other_thing() {
+    let spec = r#"
+test "signaled" { command "sh" "-c" "kill -SEGV $$"; expect { outcome "signaled"; }; }
+test "wall" { command "sleep" "9"; limits { wall "200ms"; }; expect { outcome "wall_timeout"; }; }
+test "output" { command "cat" "/dev/zero"; limits { output "1K"; }; expect { outcome "output_limit"; }; }
+test "not found" { command "nonesuch"; expect { outcome "not_found"; }; }
+test "not executable" { command "/etc/passwd"; expect { outcome "not_executable"; }; }
+test "setup" { command "true"; mounts { bind "/nonesuch" "/x"; }; expect { outcome "setup_failed"; }; }
+test "exited, not signaled" { command "true"; expect { outcome "signaled"; }; }
+test "signaled, not exited" { command "sh" "-c" "kill -SEGV $$"; }
+test "could not be run" { command "true"; mounts { bind "/nonesuch" "/x"; }; }
+"#;
+    for who in Who::all() {
+        let ran = one(who, spec);
+        assert_eq!((ran.code(), said(&ran, "PASS").len()), (1, 6), "{ran:?}");
+        assert_eq!(said(&ran, "ERROR"), ["could not be run"], "{ran:?}");
+        for line in [
+            "t/a.sbx.kdl:8:56: outcome `exited` with 0, expected `signaled`",
+            "t/a.sbx.kdl:9:1: outcome `signaled`, expected `exited`: ended by SIGSEGV",
+            "t/a.sbx.kdl:10:52: outcome `setup_failed`, expected `exited`: `/nonesuch` does not exist",
+        ] {
+            assert!(ran.stderr.contains(line), "no `{line}` in {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn what_no_run_could_be_made_of_is_125() {
+    let Some(who) = Who::all().pop() else { return };
+    let ran = one(who, "test \"a\" { command \"true\"; mounts { bind \"/nonesuch\" \"/x\"; }; }");
+    assert_eq!((ran.code(), said(&ran, "ERROR")), (125, vec!["a"]), "{ran:?}");
+}
+
+#[test]
+fn figures_are_counted_where_they_are_expected() {
+    let Some(who) = Who::root() else { return };
+    let ran = one(
+        who,
+        r#"
+test "small" { command "true"; expect { memory below="64M"; cpu-time below="5s"; }; }
+test "large" { command "sh" "-c" "head -c 90M /dev/zero | tail -c 80M >/dev/null"; expect { memory below="64M"; }; }
+test "busy" { command "sh" "-c" "i=0; while [ $i -lt 99999 ]; do i=$((i+1)); done"; expect { cpu-time below="1ms"; }; }
+"#,
+    );
+    if ran.stderr.contains("memory is not known") {
+        return skip("no memory controller for root here");
+    }
+    assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["small"]), "{ran:?}");
+    assert!(ran.stderr.contains("bytes, expected below 64M"), "{ran:?}");
+    assert!(ran.stderr.contains("cpu-time: 0.") && ran.stderr.contains("expected below 1ms"), "{ran:?}");
+}
+
+#[test]
+fn a_snapshot_is_compared_shown_and_only_then_written() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = |word: &str| {
+        format!(
+            "test \"Says: things!\" {{ command \"sh\" \"-c\" \"echo {word}; echo two >&2\"; expect {{ snapshot; }}; }}"
+        )
+    };
+    let sbx = tests(who, &[("a.sbx.kdl", &spec("one"))]).flags(&["t"]);
+    let ran = run(&sbx);
+    let missing = "there is no snapshot `t/snapshots/a__says-things.snap` yet; `--update` makes it";
+    assert!(ran.code() == 1 && ran.stderr.contains(missing), "{ran:?}");
+    assert!(!sbx.path("t/snapshots").exists(), "made without being asked");
+
+    let updating = sbx.flags(&["--update"]);
+    let ran = run(&updating);
+    assert!(ran.code() == 0 && ran.stderr.contains("      + one"), "{ran:?}");
+    let kept = "exited 0\n--- stdout\none\n--- stderr\ntwo\n";
+    assert_eq!(updating.read("t/snapshots/a__says-things.snap"), kept);
+
+    let sbx = tests(who, &[("a.sbx.kdl", &spec("uno"))]).dir("t/snapshots").flags(&["t"]);
+    let sbx = sbx.file("t/snapshots/a__says-things.snap", kept.as_bytes());
+    let ran = run(&sbx);
+    assert!(ran.code() == 1 && ran.stderr.contains("      - one\n      + uno\n"), "{ran:?}");
+    assert_eq!(sbx.read("t/snapshots/a__says-things.snap"), kept, "changed without being asked");
+    let sbx = sbx.flags(&["--update"]);
+    assert_eq!(run(&sbx).code(), 0);
+    assert_eq!(sbx.read("t/snapshots/a__says-things.snap"), kept.replace("one", "uno"));
+    let again = run(&sbx);
+    assert!(!again.stderr.contains("UPDATE"), "nothing has changed: {again:?}");
+}
+
+#[test]
+fn a_snapshot_of_a_test_that_fails_is_not_written() {
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = tests(who, &[("a.sbx.kdl", "test \"a\" { command \"false\"; expect { snapshot; }; }")]);
+    let sbx = sbx.flags(&["t", "--update"]);
+    let ran = run(&sbx);
+    assert!(ran.code() == 1 && !sbx.path("t/snapshots").exists(), "{ran:?}");
+}
+
+#[test]
+fn two_tests_cannot_have_one_snapshot() {
+    let Some(who) = Who::all().pop() else { return };
+    let ran =
+        one(who, "command \"true\"\ntest \"a b\" { expect { snapshot; }; }\ntest \"A-b\" { expect { snapshot; }; }");
+    assert!(ran.code() == 125 && ran.stderr.contains("would have one snapshot"), "{ran:?}");
+}
+
+#[test]
+fn a_secret_is_told_nowhere() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = r#"
+secret "TOKEN" env="MY_TOKEN"
+mounts { tmpfs "/out" }
+test "a" { command "sh" "-c" "echo $TOKEN | tee /out/a; echo $TOKEN >&2"; expect { stdout "x"; stderr "y"; file "/out/a" "z"; }; }
+"#;
+    let sbx = tests(who, &[("a.sbx.kdl", spec)]).env("MY_TOKEN", "hunter2").flags(&["t", "--junit", "j.xml", "--json"]);
+    let ran = run(&sbx);
+    let all = format!("{}{}{}", ran.stdout, ran.stderr, sbx.read("j.xml"));
+    assert!(ran.code() == 1 && all.contains('…') && !all.contains("hunter2"), "{all}");
+}
+
+#[test]
+fn what_is_too_long_is_cut_and_said_to_be() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = r#"
+test "a" { command "sh" "-c" "yes | head -c 3000000; echo end"; expect { stdout contains="end"; }; }
+test "b" { command "sh" "-c" "head -c 3000000 /dev/zero"; expect { stdout ""; snapshot; }; }
+"#;
+    let ran = one(who, spec);
+    assert_eq!(ran.code(), 1, "{ran:?}");
+    assert!(ran.stderr.contains("does not contain `end` (only its first 1048576 bytes are looked at)"), "{ran:?}");
+    assert!(ran.stderr.contains("a snapshot holds at most 1048576 bytes of a stream"), "{ran:?}");
+    assert!(ran.stderr.len() < 200_000, "{} bytes were said", ran.stderr.len());
+}
