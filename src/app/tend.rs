@@ -21,8 +21,7 @@ pub fn tend() -> Result<Vec<u8>, Refusal> {
         .map_err(|errno| refuse(Error::new(Kind::Host, "cannot follow sbx").with_errno(errno as i32)))?;
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|error| refuse(Error::io("cannot read the request", &error)))?;
-    let request: Request = serde_json::from_str(&text)
-        .map_err(|error| refuse(Error::new(Kind::Usage, format!("not a request for the store: {error}"))))?;
+    let request = Request::read(&text).map_err(refuse)?;
     sight::see_all(Whose::Subordinates);
     Ok(match tend::perform(&request) {
         Ok(()) => Vec::new(),

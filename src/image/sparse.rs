@@ -4,10 +4,16 @@
 use tar::GnuSparseHeader;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::members::Extent;
 
 /// Pieces of one sparse file.
 const EXTENTS: usize = 4096;
+
+/// A run of bytes of a file; what lies between two is a hole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
 
 /// Where the pieces of a file are, as far as it was read.
 #[derive(Debug, Default)]

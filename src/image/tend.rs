@@ -27,6 +27,17 @@ pub enum Request {
     Remove { parent: PathBuf, name: PathBuf },
 }
 
+impl Request {
+    /// Reads what `ask` wrote.
+    ///
+    /// # Errors
+    /// A text that is none.
+    pub fn read(text: &str) -> Result<Self> {
+        serde_json::from_str(text)
+            .map_err(|error| Error::new(Kind::Usage, format!("not a request for the store: {error}")))
+    }
+}
+
 /// Has `program` do it.
 ///
 /// # Errors

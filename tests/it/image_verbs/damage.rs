@@ -34,7 +34,8 @@ fn each_file((shop, first): (&Shop, usize), source: &str, harmless: &dyn Fn(&str
     assert_eq!((fine.out.as_str(), fine.status), (SAID, 0), "{fine:?}");
     assert_eq!(shop.image_verb(&["verify"]), "");
     shop.save();
-    let files = shop.files();
+    // Whether a tree is on the disk makes no difference before the next boot; `image::store` tries that.
+    let files: Vec<_> = shop.files().into_iter().filter(|file| !file.ends_with("/settled")).collect();
     assert!(files.len() > 8, "{files:?}");
     for (number, file) in files.iter().enumerate() {
         let how = [Harm::Cut, Harm::Bent, Harm::Lost][(first + number) % 3];

@@ -177,6 +177,8 @@ impl Shop {
     }
 
     pub(super) fn restore(&self) {
-        self.script("rm -rf \"$1\"; cp -a \"$2\" \"$1\"", &[&self.text("own/store"), &self.text("saved")]);
+        // The process that writes a store back may put a mark into it meanwhile, but not for long.
+        let script = "until rm -rf \"$1\" 2>/dev/null; do sleep 0.05; done; cp -a \"$2\" \"$1\"";
+        self.script(script, &[&self.text("own/store"), &self.text("saved")]);
     }
 }
