@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::plan::network;
-use crate::spec::{RootfsSource, Spec};
+use crate::spec::{Namespace, RootfsSource, Spec};
 use crate::units::AbsPath;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -15,6 +15,10 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// None that a caller can provoke.
 pub fn complete(spec: &mut Spec) -> Result<()> {
     if spec.network.as_ref().is_none_or(|network| network.value.rules().is_none()) {
+        return Ok(());
+    }
+    // The host's files are what the command sees then. sbx answers whoever is asked, at any address.
+    if spec.namespaces.as_ref().is_some_and(|written| !written.value.new.contains(&Namespace::Mount)) {
         return Ok(());
     }
     let host = spec.rootfs.as_ref().is_none_or(|rootfs| rootfs.value.source == RootfsSource::Host);

@@ -81,6 +81,17 @@ fn mounts_that_are_locked_do_not_change_the_network() {
 }
 
 #[test]
+fn the_hosts_own_root_has_a_way_out_too() {
+    let Some(mut world) = World::new(&["nginx", "curl"]) else { return };
+    world.web();
+    for who in Who::all() {
+        let spec = format!("namespaces \"user\" \"pid\" \"net\"\nnetwork egress {{ allow \"{SERVER}:80\" }}");
+        let ran = Sbx::new(who).spec(&spec).sh(&format!("curl -sS http://{SERVER}/")).run();
+        assert_eq!(ran.ok(), format!("hello from {SERVER}"), "{ran:?}");
+    }
+}
+
+#[test]
 fn other_roots_find_their_resolver_too() {
     let Some(mut world) = World::new(&["dnsmasq"]) else { return };
     if !crate::fixture::has_rootfs() {
