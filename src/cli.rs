@@ -147,6 +147,9 @@ pub struct Run {
     /// Copy NAME=VALUE into the report (can be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
+    /// Print on standard error what leaves the sandbox and what may not, as it happens
+    #[arg(long)]
+    pub watch_network: bool,
     /// Print the stages and their times on standard error
     #[arg(short, long)]
     pub verbose: bool,
@@ -194,9 +197,12 @@ pub struct Request {
     /// Limit what the command may write to standard output and error together
     #[arg(long, value_name = "SIZE")]
     pub output: Option<String>,
-    /// Choose the network: `none` or `host`
+    /// Choose the network: `none`, `host`, or `egress` by the rules of the spec, without which it lets nothing out
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
+    /// Let connections to DESTINATION out, as in `crates.example:443` (can be repeated)
+    #[arg(long, value_name = "DESTINATION")]
+    pub allow: Vec<String>,
     /// Give the command a terminal of its own: `yes`, `no`, or `auto`, which is where you are at one
     #[arg(short, long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
     pub tty: Option<String>,

@@ -25,13 +25,15 @@
 //! ties the verbs together.
 //!
 //! - **0** [`error`]: one struct for whatever prevents sbx from doing its part; its kind says who has to act. [`units`]:
-//!   sizes, times, paths, and where in a file something was written.
+//!   sizes, times, paths, and where in a file something was written. [`domain`]: the name of a host, with one reader.
 //! - **1** [`sys`]: the kernel, one system call a function, and the only unsafe code. It has no policy and no words for users.
 //! - **2** Three inputs that do not know each other. [`spec`]: what was written; `spec::parse` ties it together, and every
 //!   mistake comes out at once. [`host`]: what this machine and this caller can do; probing never fails, a fact that cannot be
 //!   had says why. [`image`]: what the root file system is; archives are unpacked once, into a store, and
 //!   [`image::registry`] is the one place that speaks to the network, with threads that end before anything is run.
 //! - **3** [`plan`]: the decision. `plan::resolve` reads nothing and changes nothing; its result has no options left.
+//!   [`gateway`]: what may leave the sandbox; it judges what a sandbox connects to, relays and counts, on a thread that starts
+//!   after the clone.
 //! - **4** [`run`]: the deed. `run::drive` is the parent's side, `run::child` and `run::init` are the child's.
 //! - **5** [`report`]: the only types that are written as JSON, the hints, the exit status.
 //! - **6** [`testing`]: the test runner: cases, worker processes, expectations, snapshots, JUnit. Each worker is a fork of sbx
@@ -79,6 +81,7 @@
 //! 12. **Speed is a feature of the design**: one clone, few system calls, a static binary, one teardown. `benches/` measures it
 //!     against a program that makes just those calls.
 
+pub mod domain;
 pub mod error;
 pub mod units;
 
@@ -88,6 +91,7 @@ pub mod host;
 pub mod image;
 pub mod spec;
 
+pub mod gateway;
 pub mod plan;
 
 pub mod run;

@@ -102,6 +102,7 @@ impl Machine {
                 kernel: "6.1.0".to_owned(),
                 missing: None,
             },
+            families: vec![sbx::sys::net::Family::V4],
             landlock: match choices[1] >> 5 {
                 0 => LandlockFacts::Missing(38),
                 version => LandlockFacts::Version(version.into()),

@@ -131,6 +131,7 @@ fn facts(profile: &str) -> Facts {
         account: None,
         subordinate: None,
         seccomp,
+        families: vec![sbx::sys::net::Family::V4],
         landlock: LandlockFacts::Version(7),
         devices: BTreeMap::new(),
         pinned: std::collections::BTreeSet::new(),

@@ -4,7 +4,8 @@
 use crate::cli::Request;
 use crate::error::{Error, Kind, Result};
 use crate::spec::{
-    Access, Bind, Cpu, Exec, Memory, Mount, Namespace, Need, Network, Spec, Stdin, Tty, Variable, Wall, value,
+    Access, Bind, Cpu, Destination, Exec, Memory, Mount, Namespace, Need, Network, Spec, Stdin, Tty, Variable, Wall,
+    value,
 };
 use crate::units::{Origin, Spanned};
 
@@ -47,6 +48,7 @@ pub fn apply(spec: &mut Spec, request: &Request) -> Result<()> {
     if let Some(mode) = &request.network {
         network(spec, mode)?;
     }
+    allow(spec, request)?;
     Ok(())
 }
 
@@ -133,17 +135,39 @@ fn limits(spec: &mut Spec, request: &Request) -> Result<()> {
     Ok(())
 }
 
+/// What is allowed is added to the rules of the file; a sandbox without a network of the kind gets one.
+fn allow(spec: &mut Spec, request: &Request) -> Result<()> {
+    if request.allow.is_empty() {
+        return Ok(());
+    }
+    if spec.network.is_none() {
+        network(spec, "egress")?;
+    }
+    let Some(rules) = spec.network.as_mut().and_then(|network| network.value.rules_mut()) else {
+        return Err(wrong("allow", &request.allow[0], "the network of the spec lets nothing out by rules")
+            .with_hint("add `--network egress`"));
+    };
+    for text in &request.allow {
+        let destination =
+            Destination::parse(text).map_err(|not| wrong("allow", text, &not.message).with_hint(not.hint))?;
+        rules.allow.push(written(destination));
+    }
+    Ok(())
+}
+
 /// The network and the list of new namespaces say the same thing; the flag changes both.
 fn network(spec: &mut Spec, mode: &str) -> Result<()> {
     let network = match mode {
         "none" => Network::None,
         "host" => Network::Host,
-        _ => return Err(wrong("network", mode, "must be `none` or `host`")),
+        "egress" => Network::Egress(spec.network.take().and_then(|it| it.value.rules().cloned()).unwrap_or_default()),
+        _ => return Err(wrong("network", mode, "must be `none`, `host` or `egress`")),
     };
+    let own = network != Network::Host;
     spec.network = Some(written(network));
     if let Some(namespaces) = &mut spec.namespaces {
         namespaces.value.new.retain(|namespace| *namespace != Namespace::Net);
-        if network == Network::None {
+        if own {
             namespaces.value.new.push(Namespace::Net);
             namespaces.value.new.sort();
         }

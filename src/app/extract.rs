@@ -50,7 +50,7 @@ pub fn confine() -> std::result::Result<Done, Refusal> {
     process::block_signals()
         .map_err(|errno| refuse(Error::new(Kind::Host, "cannot block signals").with_errno(errno as i32)))?;
     let now = (std::time::SystemTime::now(), crate::sys::time::monotonic());
-    let outcome = drive::run(&plan, now).map_err(refuse)?;
+    let outcome = drive::run(&plan, now, None).map_err(refuse)?;
     match outcome.ended {
         Ended::Exited { code: 0, .. } => Ok(Done { text: String::new(), status: 0 }),
         Ended::NotStarted(failure) => Err(refuse(explain::failure(failure, Some(&plan)).error)),

@@ -27,6 +27,7 @@ use crate::plan::ground;
 use crate::plan::landlock::resolve::asks;
 use crate::run::anchor::Exposed;
 use crate::spec::{HostPath, Ids, Pull, RootfsSource, Spec, Who};
+use crate::sys::net::Family;
 use crate::sys::{file, landlock};
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -69,6 +70,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
         seccomp: profile::facts(spec, invocation, exposed)?,
         pinned: trusted::pinned(spec, invocation)?,
         landlock: landlock(spec),
+        families: families(spec),
         host,
         base,
         answers,
@@ -84,6 +86,15 @@ fn landlock(spec: &Spec) -> LandlockFacts {
     match landlock::version() {
         Ok(version) => LandlockFacts::Version(version),
         Err(errno) => LandlockFacts::Missing(errno as i32),
+    }
+}
+
+/// IPv4 is always there; a kernel without IPv6, or one that was told not to, has no table of its addresses.
+fn families(spec: &Spec) -> Vec<Family> {
+    let leaves = spec.network.as_ref().is_some_and(|network| network.value.rules().is_some());
+    match leaves && Path::new("/proc/net/if_inet6").exists() {
+        true => vec![Family::V4, Family::V6],
+        false => vec![Family::V4],
     }
 }
 

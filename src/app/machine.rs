@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, exit};
 use crate::host::doctor::{self, Status};
 use crate::host::doctor_text;
 use crate::report::doctor as json;
-use crate::run::garbage;
+use crate::run::{bridge, garbage};
 
 /// Returns what this host can do, as text.
 #[must_use]
@@ -55,6 +55,7 @@ pub fn gc(place: &Place) -> Result<(Vec<u8>, String), Refusal> {
             }
         }
     }
+    lines.extend(bridge::collect().into_iter().map(|path| format!("removed {}\n", path.display())));
     let (store, note) = match store::chosen(place) {
         // Nothing can have been kept without a place: what is left of the groups is removed all the same.
         Err(error) if std::env::var_os("SBX_STORE").is_none() && place.store.is_none() => {

@@ -17,6 +17,7 @@ pub mod image_text;
 pub mod init;
 pub mod inspect;
 pub mod machine;
+pub mod network;
 pub mod prepare;
 pub mod profile;
 pub mod progress;
@@ -35,6 +36,7 @@ pub mod test_case;
 pub mod test_display;
 pub mod test_suite;
 pub mod trusted;
+pub mod watch_network;
 
 use crate::error::{Error, Kind, exit};
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::app::extended::{self, Chain, First};
-use crate::app::{edit, script};
+use crate::app::{edit, network, script};
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::run::c_text::path_text;
@@ -189,6 +189,7 @@ pub fn spec(text: &Text, request: &cli::Request) -> std::result::Result<Spec, Mi
     let settings = settings(&request.set).map_err(Mistake::Error)?;
     let mut spec = text.parse(&settings).map_err(Mistake::Findings)?;
     edit::apply(&mut spec, request).map_err(Mistake::Error)?;
+    network::complete(&mut spec).map_err(Mistake::Error)?;
     Ok(spec)
 }
 

@@ -9,7 +9,7 @@ use crate::app::gather;
 use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
 use crate::app::stages::{Laps, Stages};
-use crate::app::{Refusal, reenter};
+use crate::app::{Refusal, reenter, watch_network};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
 use crate::image::{Image, InUse};
@@ -75,8 +75,9 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let blocked = process::block_signals()
         .map_err(|errno| Error::new(Kind::Host, "cannot block signals").with_errno(errno as i32));
     let decided = blocked.and_then(|_| decide(&spec, (&invocation, &exposed), &mut account, &mut stages));
+    let watcher = arguments.watch_network.then(watch_network::watcher);
     let happened = match decided {
-        Ok(plan) => drive::run(&plan, stages.started()).map(|outcome| (Some(plan), outcome)),
+        Ok(plan) => drive::run(&plan, stages.started(), watcher).map(|outcome| (Some(plan), outcome)),
         Err(error) => match asked_to_end() {
             Some(signal) => Ok((None, unstarted(Ended::Canceled { signal }, stages.started(), None))),
             None => Err(error),

@@ -49,7 +49,7 @@ impl Runner<'_> {
         let happened = made.and_then(|()| furnished(prepared, &place)).and_then(|spec| {
             let plan = decide(&spec, ground)?;
             // Made by a command that was not found, too.
-            drive::run(&plan, clocks).map(|outcome| (plan, outcome))
+            drive::run(&plan, clocks, None).map(|outcome| (plan, outcome))
         });
         let answer = self.judge(case, &place, happened);
         if wants_place {

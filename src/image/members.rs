@@ -146,17 +146,18 @@ impl<R: Read> Members<R> {
             (_, None) => (stored, stored, vec![Extent { offset: 0, length: stored }]),
         };
         (self.left, self.padding) = (left, padding(stored));
+        let old = header.as_old();
         Ok(Member {
             kind,
             mode: number(header.mode())? & 0o7777,
             owner: Owner {
-                uid: id("uid", pax.uid.map_or_else(|| number(header.uid()), Ok)?)?,
-                gid: id("gid", pax.gid.map_or_else(|| number(header.gid()), Ok)?)?,
+                uid: id("uid", pax.uid.map_or_else(|| blank(&old.uid, header.uid()), Ok)?)?,
+                gid: id("gid", pax.gid.map_or_else(|| blank(&old.gid, header.gid()), Ok)?)?,
             },
             time: match pax.time {
                 Some(time) => time,
                 // GNU writes a time before 1970 as a negative number of base 256.
-                None => Time { seconds: number(header.mtime())?.cast_signed(), nanoseconds: 0 },
+                None => Time { seconds: blank(&old.mtime, header.mtime())?.cast_signed(), nanoseconds: 0 },
             },
             size,
             extents,
@@ -338,6 +339,11 @@ fn without_nul(mut name: Vec<u8>) -> Result<Vec<u8>> {
         name.pop();
     }
     if name.contains(&0) { Err(bad("it holds a name with a NUL character")) } else { Ok(name) }
+}
+
+/// Reads a number that not all who write archives know: to GNU tar and to Go nothing but NULs is 0.
+fn blank(field: &[u8], read: std::io::Result<u64>) -> Result<u64> {
+    if field.iter().all(|byte| *byte == 0) { Ok(0) } else { number(read) }
 }
 
 fn number<T>(read: std::io::Result<T>) -> Result<T> {

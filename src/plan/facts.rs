@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::plan::{Capture, Identity, Write};
 use crate::spec::{Capability, HostPath, Namespace, Spec};
 use crate::sys::file::Stat;
+use crate::sys::net::Family;
 use crate::units::{AbsPath, Spanned};
 
 /// What this call of sbx adds to the spec.
@@ -207,6 +208,8 @@ pub struct Facts {
     pub subordinate: Option<Subordinate>,
     pub seccomp: SeccompFacts,
     pub landlock: LandlockFacts,
+    /// What the kernel speaks, where the command is let out; at least one.
+    pub families: Vec<Family>,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
     /// By mount, a directory before what is below it.

@@ -12,15 +12,18 @@ pub mod landlock;
 pub mod layers;
 pub mod limits;
 pub mod mounts;
+pub mod network;
 pub mod posture;
 pub mod resolve;
 pub mod root;
 pub mod seccomp;
 pub mod show;
+pub mod show_network;
 pub mod steps;
 pub mod terminal;
 pub mod view;
 pub mod watch;
+pub mod way;
 
 pub use group::{CgroupPlan, Group, Setting, Value};
 pub use view::{Attributes, Devices, Idmap, Links, Opener, Write};
@@ -50,6 +53,8 @@ pub struct Plan {
     pub watch: Watch,
     /// What is taken out at the end.
     pub harvest: Option<harvest::Harvest>,
+    /// By which rules the command is let out.
+    pub way: Option<network::Way>,
     pub landlock: landlock::InForce,
     /// What was asked for and what holds it, in the order written.
     pub limits: Vec<AppliedLimit>,
@@ -194,6 +199,8 @@ pub enum Op {
         name: String,
     },
     LoopbackUp,
+    /// One thing that lets the command out, and others in.
+    Way(way::Deed),
     Rlimit {
         resource: Resource,
         value: u64,

@@ -10,7 +10,7 @@ use crate::plan::root;
 use crate::plan::steps::{Privilege, Steps};
 use crate::plan::{
     AppliedLimit, Counting, Identity, MapWriter, Op, Plan, StdinPlan, Step, Watch, Weakened, caution, exec, harvest,
-    identity, landlock, limits, mounts, posture, seccomp, terminal,
+    identity, landlock, limits, mounts, network, posture, seccomp, terminal,
 };
 use crate::spec::{Init, Namespace, Network, Profile, Resource, Rlimit, Spec, Stdin, Writable};
 use crate::units::{AbsPath, Bytes, Origin, Spanned, duration};
@@ -28,7 +28,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let mut steps = Steps::new(privilege);
 
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
-    let opening = opening(inputs, &identity);
+    let opening = opening(inputs, &identity, network::bridge_steps(inputs)?);
     let terminal = terminal::resolve(inputs)?;
     let (mut exec_plan, mut uppers) = (None, Vec::new());
     if namespaces.contains(&Namespace::Mount) {
@@ -66,6 +66,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         origin: spec.seccomp.as_ref().map_or(Origin::Default, |seccomp| seccomp.origin),
     }));
     let unfiltered = seccomp::resolve::weakened(spec, facts);
+    let way = network::way(inputs);
     Ok(Plan {
         steps: arrange(opening, steps, closing),
         identity,
@@ -77,6 +78,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         terminal: terminal.map(|(terminal, _)| terminal),
         watch: watch(spec, invocation),
         harvest,
+        way,
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
@@ -87,11 +89,11 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
 
 /// Returns the namespaces that are new.
 fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
-    let network = spec.network.as_ref().map_or(Network::None, |network| network.value);
+    let network = spec.network.as_ref().map_or(&Network::None, |network| &network.value);
     let Some(written) = &spec.namespaces else {
         let wanted = |kind: &Namespace| match kind {
             Namespace::Time => false,
-            Namespace::Net => network == Network::None,
+            Namespace::Net => *network != Network::Host,
             _ => true,
         };
         return Ok(Namespace::ALL.into_iter().filter(wanted).collect());
@@ -114,7 +116,7 @@ fn namespaces(spec: &Spec, facts: &Facts) -> Result<Vec<Namespace>> {
 }
 
 /// What needs neither ids nor mounts comes first: root's child waits for its ids, and this overlaps.
-fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
+fn opening(inputs: Inputs<'_>, identity: &Identity, joining: Vec<Step>) -> Vec<Step> {
     let Inputs { spec, facts, namespaces, .. } = inputs;
     let mut steps = posture::opening(inputs);
     let mut add = |op, origin| steps.push(Step { op, origin });
@@ -138,11 +140,15 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     }
     if namespaces.contains(&Namespace::Net) && inputs.over_mounts().is_none() {
         add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
+        steps.extend(network::steps(inputs));
     }
+    let mut add = |op, origin| steps.push(Step { op, origin });
     let origin = spec.user.as_ref().map_or(Origin::Default, |user| user.origin);
     if identity.writer != MapWriter::Nobody {
         add(Op::MapIds, origin);
     }
+    steps.extend(joining);
+    let mut add = |op, origin| steps.push(Step { op, origin });
     // A child that mapped the caller's own id has it already, and may not change its groups.
     // Without a user namespace root becomes another, whether the spec names a user or not; nobody else can.
     let change = match identity.writer {
@@ -154,6 +160,9 @@ fn opening(inputs: Inputs<'_>, identity: &Identity) -> Vec<Step> {
     if change {
         add(Op::SetIds, origin);
     }
+    // The kernel takes groups that are mapped only.
+    steps.extend(network::pings(inputs));
+    let mut add = |op, origin| steps.push(Step { op, origin });
     add(Op::DieWithParent, Origin::Default);
     steps
 }
@@ -187,8 +196,10 @@ fn closing(inputs: Inputs<'_>, cgroup: Cgroup, workdir: AbsPath) -> Vec<Step> {
         add(Op::LockMounts { namespaces: own }, capability.origin);
         if network {
             add(Op::LoopbackUp, spec.network.as_ref().map_or(Origin::Default, |network| network.origin));
+            steps.extend(network::steps(inputs));
         }
     }
+    let mut add = |op, origin| steps.push(Step { op, origin });
     let keep = spec.capabilities.iter().map(|capability| capability.value).collect();
     add(Op::Capabilities { keep }, spec.capabilities.first().map_or(Origin::Default, |first| first.origin));
     add(Op::NoNewPrivileges, Origin::Default);

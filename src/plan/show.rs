@@ -8,7 +8,7 @@ use crate::host::{Preparation, Version};
 use crate::plan::identity::OWN;
 use crate::plan::{
     Attributes, Capture, Content, Devices, Exec, Filesystem, Group, IdRange, Identity, Idmap, Ids, Links, MapWriter,
-    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write,
+    Op, Opener, Plan, StdinPlan, Tree, Variable, VariableValue, Watch, Write, show_network,
 };
 use crate::spec;
 use crate::units::{Origin, SpecText, Word, duration, visible};
@@ -21,6 +21,8 @@ const COLUMN_MAX: usize = 72;
 pub fn show(plan: &Plan, spec: SpecText<'_>) -> String {
     let mut rows = head(plan);
     rows.extend(plan.cgroup.iter().flat_map(|cgroup| &cgroup.groups).flat_map(group));
+    let rules = plan.way.iter().flat_map(show_network::rows);
+    rows.extend(rules.map(|it| (format!("{} {}", it.word, Word(&it.value)), Some(it.origin))));
     rows.extend(plan.steps.iter().map(|step| (with_tree(&step.op), Some(step.origin))));
     rows.extend(tail(plan).into_iter().map(|row| (row, None)));
     let length = |row: &(String, Option<Origin>)| row.0.chars().count();
@@ -84,6 +86,7 @@ impl Op {
             Self::UnshareTime { .. } => "unshare-time",
             Self::Hostname { .. } => "hostname",
             Self::LoopbackUp => "loopback-up",
+            Self::Way(deed) => deed.kind(),
             Self::Rlimit { .. } => "rlimit",
             Self::LockMounts { .. } => "lock-mounts",
             Self::Capabilities { .. } => "capabilities",
@@ -143,6 +146,7 @@ impl fmt::Display for Op {
                 write!(f, " monotonic={monotonic}ns boottime={boottime}ns")
             }
             Self::Hostname { name } => write!(f, " {}", Word(name)),
+            Self::Way(deed) => deed.fmt(f),
             Self::Rlimit { resource, value } => write!(f, " {} {value}", resource.as_str()),
             Self::LockMounts { namespaces } => namespaces.iter().try_for_each(|kind| write!(f, " {}", kind.as_str())),
             Self::Capabilities { keep } if keep.is_empty() => f.write_str(" none"),

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::gateway::{self, Ledger};
 use crate::host::Version;
 use crate::plan::{Op, Plan, Variable, VariableValue};
 use crate::report::exit::not_found;
 use crate::report::explain::{Explained, failure, reason, signal_name};
 use crate::report::figures::{
-    Changes, ContextSwitches, Cpu, Interface, Io, Memory, Network, Output, Pids, Pressure, Time, TimeSource,
+    Changes, Connection, ContextSwitches, Cpu, Interface, Io, Memory, Network, Output, Pids, Pressure, Time, TimeSource,
 };
 use crate::report::{
     Cgroup, DeniedCall, ErrorMember, Isolation, KilledBy, Landlock, Limit, OutcomeKind, OutcomeMember, Report,
@@ -62,7 +63,10 @@ impl<'a> Report<'a> {
             network: Network {
                 mode: plan.map(network_mode),
                 interfaces: ended.and_then(|outcome| outcome.interfaces.as_deref()).map(interfaces),
-                connections: Vec::new(),
+                connections: ended.and_then(|outcome| outcome.ledger.as_ref()).map(connections).unwrap_or_default(),
+                unlisted_connections: ended
+                    .and_then(|outcome| outcome.ledger.as_ref())
+                    .map_or(0, |ledger| ledger.unlisted.count),
             },
             output: ended.map(|outcome| output(&outcome.output, plan)).unwrap_or_default(),
             changes: ended.and_then(|outcome| outcome.changes.as_ref()).map(changes).unwrap_or_default(),
@@ -237,9 +241,10 @@ fn pressure(usage: &Usage) -> Pressure {
 }
 
 fn network_mode(plan: &Plan) -> &'static str {
-    match plan.namespaces.contains(&Namespace::Net) {
-        true => "none",
-        false => "host",
+    match (&plan.way, plan.namespaces.contains(&Namespace::Net)) {
+        (Some(way), _) => way.mode,
+        (None, true) => "none",
+        (None, false) => "host",
     }
 }
 
@@ -252,6 +257,26 @@ fn interfaces(counted: &[run::Interface]) -> Vec<Interface<'_>> {
         tx_packets: *tx_packets,
     });
     figures.collect()
+}
+
+fn connections(ledger: &Ledger) -> Vec<Connection<'_>> {
+    let listed = ledger.connections.iter().map(|gateway::Connection { what, traffic }| Connection {
+        // Without a name it is the address again.
+        to: Some(what.to.as_str()).filter(|to| to.parse::<std::net::IpAddr>().is_err()),
+        address: what.address.map(|address| address.to_string()),
+        port: what.port,
+        protocol: what.protocol.as_str(),
+        verdict: what.verdict.as_str(),
+        reason: match what.verdict {
+            gateway::Verdict::Refused(why) => Some(Cow::Borrowed(why.as_str())),
+            gateway::Verdict::Unreachable(errno) => Some(Cow::Owned(Errno::from_raw(errno).desc().to_lowercase())),
+            gateway::Verdict::Allowed | gateway::Verdict::Published => None,
+        },
+        count: traffic.count,
+        sent_bytes: Some(traffic.sent),
+        received_bytes: Some(traffic.received),
+    });
+    listed.collect()
 }
 
 fn changes(changed: &Changed) -> Changes<'_> {

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::error::{Error, Kind};
 use crate::plan::posture::Deed;
-use crate::plan::{Op, Plan};
+use crate::plan::{Op, Plan, way};
 use crate::report::hints::{Act, advice};
 use crate::run::{Ended, Failure, Outcome, ParentCall};
 use crate::units::{Origin, Word, duration};
@@ -160,6 +160,11 @@ fn cannot(op: &Op) -> String {
         Op::UnshareTime { .. } => "cannot set the clocks of the time namespace".to_owned(),
         Op::Hostname { name } => format!("cannot set the hostname `{name}`"),
         Op::LoopbackUp => "cannot bring up `lo`".to_owned(),
+        Op::Way(way::Deed::AnyAddress { .. }) => "cannot route every address to `lo`".to_owned(),
+        Op::Way(way::Deed::Intercept { .. }) => "cannot lead what the command sends to sbx".to_owned(),
+        Op::Way(way::Deed::AllowPings) => "cannot allow pings".to_owned(),
+        Op::Way(way::Deed::JoinBridge { name, .. }) => format!("cannot connect to the bridge `{name}`"),
+        Op::Way(way::Deed::OpenInlets { .. }) => "cannot open the inlets of the sandbox's network".to_owned(),
         Op::Rlimit { resource, value } => format!("cannot limit `{}` to {value}", resource.as_str()),
         Op::LockMounts { .. } => "cannot lock the mounts against `SYS_ADMIN`".to_owned(),
         Op::Capabilities { .. } => "cannot drop the capabilities".to_owned(),

@@ -136,13 +136,16 @@ pub struct Pressure {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Network<'a> {
-    /// `none`: a namespace of its own with `lo`; `host`: the host's. Null: there was no plan.
+    /// `none`: a namespace of its own with `lo`; `host`: the host's; `egress`, `bridge`: what leaves goes through sbx.
+    /// Null: there was no plan.
     pub mode: Option<&'a str>,
     /// What went through the interfaces of the sandbox's own namespace; null when it was not counted, as the
     /// host's are not.
     pub interfaces: Option<Vec<Interface<'a>>>,
-    /// Connections that sbx saw.
-    pub connections: Vec<Connection>,
+    /// Connections that sbx saw, in the order in which they came first.
+    pub connections: Vec<Connection<'a>>,
+    /// How many more there were than the list has room for.
+    pub unlisted_connections: u64,
 }
 
 /// One network interface of the sandbox.
@@ -164,17 +167,19 @@ pub struct Interface<'a> {
 /// Connections to one place with one verdict.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Connection {
+pub struct Connection<'a> {
     /// The name that was asked for; null when only an address was.
-    pub to: Option<String>,
-    /// The address.
+    pub to: Option<&'a str>,
+    /// The address; null for a name that was not resolved.
     pub address: Option<String>,
-    /// The port.
+    /// The port; null for an echo request.
     pub port: Option<u16>,
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// `allowed` or `refused`.
-    pub verdict: String,
+    /// `tcp`, `udp`, `icmp` (echo requests) or `dns` (queries for the name).
+    pub protocol: &'a str,
+    /// `allowed`, `refused` by the rules, `unreachable` from the host, or `published`: from the host into the sandbox.
+    pub verdict: &'a str,
+    /// Why it was refused or unreachable, for people.
+    pub reason: Option<Cow<'a, str>>,
     /// How many there were.
     pub count: u64,
     /// Bytes that the sandbox sent.

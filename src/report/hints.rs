@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::error::Kind;
 use crate::plan::posture::Deed;
-use crate::plan::{Filesystem, Idmap, Links, Op, Opener};
+use crate::plan::{Filesystem, Idmap, Links, Op, Opener, way};
 use crate::report::hints_landlock;
 use crate::report::hints_start::{NAMESPACES, PROCESSES, Row, SYMLINK, on_clone, on_exec, on_fork};
 use crate::run::ParentCall;
@@ -107,7 +107,14 @@ fn on_op(op: &Op, errno: Errno) -> Option<Row> {
             Kind::Image,
             "one of `/proc`, `/dev`, `/tmp`, `/run` or of the destinations in `mounts` is a link to `/` in the image: take it away",
         )),
-        Op::LoopbackUp | Op::Hostname { .. } if matches!(errno, Errno::EPERM | Errno::EACCES) => Some(APPARMOR),
+        Op::Way(way::Deed::Intercept { .. }) if !matches!(errno, Errno::EPERM | Errno::EACCES) => Some((
+            Kind::Host,
+            "this kernel has no nf_tables with `tproxy` (CONFIG_NF_TABLES_INET, CONFIG_NFT_TPROXY), or may not load it: \
+             load the module `nft_tproxy`, or write `network \"none\"` or `\"host\"`",
+        )),
+        Op::LoopbackUp | Op::Hostname { .. } | Op::Way(_) if matches!(errno, Errno::EPERM | Errno::EACCES) => {
+            Some(APPARMOR)
+        }
         Op::SetIds if matches!(errno, Errno::EINVAL | Errno::EPERM) => {
             Some((Kind::Spec, "the id of `user` is not mapped: write `ids=\"range\"`, or take `user \"caller\"`"))
         }

@@ -8,11 +8,13 @@ use serde_json::{Map, Value, json};
 
 use crate::host::{Preparation, Version};
 use crate::plan::landlock::{Act, Right, Rights};
+use crate::plan::network;
 use crate::plan::posture::Deed;
 use crate::plan::{
     Attributes, Capture, Content, Exec, Filesystem, Group, IdRange, Ids, Op, Opener, Plan, StdinPlan, Step, Tree,
     Variable, VariableValue,
 };
+use crate::plan::{show_network, way};
 use crate::report::line;
 use crate::spec;
 use crate::units::{Origin, SpecText};
@@ -56,6 +58,7 @@ struct Document<'a> {
     namespaces: Vec<&'static str>,
     identity: Value,
     cgroup: Vec<Value>,
+    network: Value,
     steps: Vec<StepMember<'a>>,
     exec: Value,
     init: &'static str,
@@ -79,6 +82,7 @@ impl<'a> Document<'a> {
                 "uid_map": ranges(&identity.uid_map), "gid_map": ranges(&identity.gid_map),
                 "maps_by": identity.writer.as_str(),
             }),
+            network: plan.way.as_ref().map_or(Value::Null, |it| rules(it, spec)),
             cgroup: groups.map(|it| group(it, spec)).collect(),
             steps: plan.steps.iter().map(|it| step(it, spec)).collect(),
             exec: exec(&plan.exec),
@@ -184,6 +188,7 @@ fn fields(op: &Op) -> Value {
             json!({"namespaces": namespaces.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()})
         }
         Op::Capabilities { keep } => json!({"keep": keep.iter().map(|it| it.name).collect::<Vec<_>>()}),
+        Op::Way(deed) => out(deed),
         Op::MapIds
         | Op::SetIds
         | Op::DieWithParent
@@ -197,6 +202,27 @@ fn fields(op: &Op) -> Value {
         | Op::LoopbackUp
         | Op::NoNewPrivileges => Value::Null,
     }
+}
+
+fn out(deed: &way::Deed) -> Value {
+    match deed {
+        way::Deed::AnyAddress { families } => {
+            json!({"routes": families.iter().map(|it| way::everything(*it)).collect::<Vec<_>>()})
+        }
+        way::Deed::Intercept { host, besides } => json!({
+            "host": host.iter().map(way::ports).collect::<Vec<_>>(), "besides": besides.iter().map(way::block).collect::<Vec<_>>()}),
+        way::Deed::OpenInlets { families, published } => json!({
+            "families": families.iter().map(|it| way::word(*it)).collect::<Vec<_>>(), "published": published.as_str(),
+        }),
+        way::Deed::JoinBridge { name, address } => json!({"name": name, "address": address.as_ref().map(way::block)}),
+        way::Deed::AllowPings => Value::Null,
+    }
+}
+
+fn rules(of: &network::Way, spec: SpecText<'_>) -> Value {
+    let rules = show_network::rows(of).into_iter();
+    let rules = rules.map(|it| json!({"rule": it.word, "value": it.value, "origin": origin(it.origin, spec)}));
+    json!({"mode": of.mode, "rules": rules.collect::<Vec<_>>()})
 }
 
 fn landlock(act: &Act) -> Value {

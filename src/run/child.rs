@@ -9,7 +9,7 @@ use crate::plan::{Tree, Write};
 use crate::run::numbers::Dress;
 use crate::run::tape::{Act, Tape, Ties};
 use crate::run::verdict::{self, Verdict};
-use crate::run::{fail, init, locks, posture, procfs, pty};
+use crate::run::{fail, init, locks, posture, procfs, pty, way};
 use crate::sys::{Errno, Fd, Sys, alloc, fd, memory, mount, net, path, process, rights, security};
 
 /// Plays `tape` and never comes back.
@@ -100,6 +100,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
         Act::UnshareTime { offsets } => unshare_time(offsets),
         Act::Hostname { name } => process::set_hostname(name),
         Act::LoopbackUp => net::loopback_up(),
+        Act::Way(act) => way::perform(act, ties.status),
         Act::Rlimit { resource, value } => process::set_rlimit(*resource, *value),
         Act::LockMounts { flags, maps: [uids, gids] } => {
             locks::lock(*flags, [uids, gids])?;

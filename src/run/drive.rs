@@ -4,7 +4,9 @@
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
+use crate::gateway::Watcher;
 use crate::plan::terminal::Lead;
+use crate::plan::way::Deed;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
 use crate::run::cgroup::{self, Groups};
@@ -16,10 +18,12 @@ use crate::run::numbers::namespace_flags;
 use crate::run::pty::Stdio;
 use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
+use crate::run::seen::Trouble;
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
 use crate::run::tape::{Opened, Ties, freeze};
 use crate::run::terminal::Terminal;
+use crate::run::uplink::Uplink;
 use crate::run::verdict;
 use crate::run::watch::{self, Watched};
 use crate::run::{Failure, Outcome, ParentCall, child, garbage, idmap, init, orphans, stdio, traffic};
@@ -30,12 +34,13 @@ use crate::sys::watch::{close_all, number, own, signals};
 use crate::sys::{Errno, Fd, fd, process};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
-/// signals are blocked already, so that none is lost.
+/// signals are blocked already, so that none is lost. `watcher` is told what
+/// leaves the sandbox and what may not.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
-pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
+pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outcome> {
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
@@ -45,6 +50,7 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         Input::Open(standard) => standard,
         Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
     };
+    let uplink = plan.way.as_ref().map(|way| Uplink::new(way, watcher)).transpose()?;
     let parts = Parts::open(plan, groups, standard)?;
     let targets = Targets::open(plan, &exposed)?;
     let sources = match sources::open(plan, &exposed) {
@@ -55,7 +61,9 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
     let (theirs, ours) = (own(theirs), own(ours));
     let signals = own(signals().map_err(|errno| host("cannot watch signals", errno))?);
-    let mut tape = freeze(plan, &exposed, parts.opened(plan, &sources, number(&theirs))?)?;
+    let mut opened = parts.opened(plan, &sources, number(&theirs))?;
+    opened.address = uplink.as_ref().and_then(Uplink::address);
+    let mut tape = freeze(plan, &exposed, opened)?;
     if !plan.namespaces.contains(&Namespace::Pid) {
         process::adopt_orphans().map_err(|errno| host("cannot look after orphans", errno))?;
     }
@@ -64,7 +72,7 @@ pub fn run(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
         Ok(Cloned::Parent { child, pidfd }) => {
             let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
             let refusals = if asks { Refusals::of(plan) } else { None };
-            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets };
+            let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets, uplink };
             let outcome = parent(plan, side, parts, clocks);
             // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
             // the process ends with its run.
@@ -105,6 +113,7 @@ struct Side<'a> {
     refusals: Option<Refusals<'a>>,
     /// Where what is taken out goes.
     targets: Targets,
+    uplink: Option<Uplink<'a>>,
 }
 
 impl Parts {
@@ -155,6 +164,7 @@ impl Parts {
                 terminal: None,
             },
             ignored,
+            address: None,
             streams: self.found(plan),
         })
     }
@@ -209,21 +219,27 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
         relays,
         terminal: parts.terminal.take(),
         refusals: side.refusals,
+        uplink: side.uplink,
         status: number(&side.ours),
         early: Vec::new(),
         hands: if plan.harvest.is_some() { Hands::Awaited } else { Hands::NotWanted },
         since: clocks.1,
     };
-    let seen = watch::until_end(&plan.watch, &mut watched).map_err(|errno| {
+    let seen = watch::until_end(&plan.watch, &mut watched).map_err(|trouble| {
         process::signal_pidfd(watched.pidfd, libc::SIGKILL).ok();
         process::wait(Wait::For(side.child)).ok();
-        host("cannot wait for the command", errno)
+        match trouble {
+            Trouble::Wait(errno) => host("cannot wait for the command", errno),
+            Trouble::Uplink(error) => error,
+        }
     })?;
     // Given back before anything is said.
     drop(watched.terminal.take());
+    let ledger = watched.uplink.take();
     let (relays, mut verdicts, hands) = (watched.relays, watched.early, watched.hands);
     let (refused, asked) = watched.refusals.and_then(Refusals::finish).unzip();
     let reaped = reap(side.child)?;
+    let ledger = ledger.and_then(Uplink::finish);
     let survivors = if plan.namespaces.contains(&Namespace::Pid) { Vec::new() } else { orphans::end() };
     let said = verdict::receive(number(&side.ours)).map_err(|errno| host("cannot read from the init", errno))?;
     verdicts.extend(said);
@@ -236,6 +252,7 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
     outcome.harvest(harvested);
     outcome.leftovers.extend(survivors);
     outcome.refused = refused;
+    outcome.ledger = ledger;
     Ok(outcome)
 }
 
@@ -264,6 +281,10 @@ enum Refused {
 /// Does for the child what only the parent can, and lets it go on.
 fn prepare(plan: &Plan, side: &Side<'_>) -> std::result::Result<Prepared, Refused> {
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
+    if let Some(uplink) = &side.uplink {
+        let step = plan.steps.iter().position(|step| matches!(step.op, Op::Way(Deed::JoinBridge { .. })));
+        uplink.connect(side.child).map_err(|errno| Refused::Step((step.unwrap_or(0), errno)))?;
+    }
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;
     let unmapped = match plan.identity.writer {

@@ -2,6 +2,7 @@
 //! plan, clone, play, watch, reap and clean up.
 
 pub mod anchor;
+pub mod bridge;
 pub mod c_text;
 pub mod cgroup;
 pub mod child;
@@ -12,14 +13,18 @@ pub mod drive;
 pub mod fail;
 pub mod fifo;
 pub mod filter;
+pub mod frozen;
 pub mod garbage;
 pub mod group_name;
 pub mod harvest;
 pub mod idmap;
 pub mod init;
+pub mod inlets;
 pub mod landlock;
+pub mod links;
 pub mod locks;
 pub mod meter;
+pub mod netlink;
 pub mod numbers;
 pub mod orphans;
 pub mod parent;
@@ -37,11 +42,14 @@ pub mod stdio;
 pub mod tape;
 pub mod terminal;
 pub mod traffic;
+pub mod uplink;
 pub mod verdict;
 pub mod watch;
+pub mod way;
 
 use std::time::{Duration, SystemTime};
 
+use crate::gateway::Ledger;
 use crate::host::Version;
 
 /// One run, ended. A sandbox that could not be built is an outcome too.
@@ -53,6 +61,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// Of the sandbox's own network namespace; `None` is not known, or the host's.
     pub interfaces: Option<Vec<Interface>>,
+    /// What left the sandbox through the gateway, and what did not; `None` where there is none.
+    pub ledger: Option<Ledger>,
     pub output: Output,
     /// The system calls that the filter refused, the most frequent first; `None` is not known.
     pub refused: Option<Vec<Refused>>,

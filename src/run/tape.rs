@@ -3,19 +3,19 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result};
-use crate::plan::{
-    Attributes, Content, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Variable, VariableValue, Write,
-};
+use crate::error::{Error, Result};
+use crate::plan::{Attributes, IdRange, MapWriter, Op, Opener, Plan, Step, Tree, Write};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::{path_text, text};
 use crate::run::filter::Filter;
+use crate::run::frozen::{content_bytes, map_lines, offsets, variable};
 use crate::run::landlock::{self, Ruleset};
 use crate::run::numbers::{Dress, attribute_bits, mount_flags, name, namespace_flags, resource_number};
 use crate::run::pty::{Look, Stdio};
-use crate::run::{fail, posture, secret};
+use crate::run::{fail, posture, way};
 use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
 use crate::sys::process::{self, Memory, Pid, Pointers};
@@ -188,6 +188,7 @@ pub enum Act {
         name: CString,
     },
     LoopbackUp,
+    Way(way::Act),
     Rlimit {
         resource: u32,
         value: u64,
@@ -215,6 +216,8 @@ pub struct Opened {
     pub look: Option<Look>,
     pub ties: Ties,
     pub ignored: Vec<i32>,
+    /// The address on the bridge.
+    pub address: Option<(Ipv4Addr, u8)>,
     /// What the standard streams are, where they are not sbx's own.
     pub streams: [Option<Stat>; 3],
 }
@@ -235,8 +238,8 @@ fn kept(opened: &Opened) -> Vec<Fd> {
 /// Text with a NUL character, which no path or argument can have; a secret file that cannot be read.
 pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     let kept = kept(&opened);
-    let around = (exposed, opened.look);
-    let freeze_step = |step: &Step| freeze_step(plan, &step.op, around).map_err(|error| error.at(step.origin));
+    let around = Around { exposed, look: opened.look, address: opened.address };
+    let freeze_step = |step: &Step| freeze_step(plan, &step.op, &around).map_err(|error| error.at(step.origin));
     let new_time = plan.steps.iter().any(|step| matches!(step.op, Op::UnshareTime { .. }));
     let start = Start {
         candidates: plan.exec.candidates.iter().map(|path| path_text(path.as_ref())).collect::<Result<_>>()?,
@@ -267,7 +270,14 @@ pub fn freeze(plan: &Plan, exposed: &Exposed, opened: Opened) -> Result<Tape> {
     })
 }
 
-fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) -> Result<Act> {
+/// What was found out for the run.
+struct Around<'a> {
+    exposed: &'a Exposed,
+    look: Option<Look>,
+    address: Option<(Ipv4Addr, u8)>,
+}
+
+fn freeze_step(plan: &Plan, op: &Op, Around { exposed, look, address }: &Around<'_>) -> Result<Act> {
     Ok(match op {
         Op::MapIds => freeze_maps(plan)?,
         Op::SetIds => {
@@ -328,6 +338,7 @@ fn freeze_step(plan: &Plan, op: &Op, (exposed, look): (&Exposed, Option<Look>)) 
         Op::UnshareTime { monotonic, boottime } => Act::UnshareTime { offsets: offsets(*monotonic, *boottime)? },
         Op::Hostname { name } => Act::Hostname { name: text(name)? },
         Op::LoopbackUp => Act::LoopbackUp,
+        Op::Way(deed) => way::freeze(plan, deed, *address)?.map_or(Act::Nothing, Act::Way),
         Op::Rlimit { resource, value } => Act::Rlimit { resource: resource_number(*resource), value: *value },
         Op::LockMounts { namespaces } => freeze_locks(plan, namespaces)?,
         Op::Capabilities { keep } => {
@@ -360,10 +371,6 @@ fn freeze_locks(plan: &Plan, namespaces: &[Namespace]) -> Result<Act> {
     Ok(Act::LockMounts { flags: namespace_flags(namespaces), maps })
 }
 
-fn map_lines(ranges: &[IdRange]) -> Result<CString> {
-    text(&ranges.iter().map(|it| format!("{} {} {}\n", it.inside, it.outside, it.count)).collect::<String>())
-}
-
 fn freeze_maps(plan: &Plan) -> Result<Act> {
     Ok(match plan.identity.writer {
         MapWriter::Nobody => Act::Nothing,
@@ -371,30 +378,5 @@ fn freeze_maps(plan: &Plan) -> Result<Act> {
             Act::WriteMaps { uid_map: map_lines(&plan.identity.uid_map)?, gid_map: map_lines(&plan.identity.gid_map)? }
         }
         MapWriter::Parent | MapWriter::Helpers => Act::AwaitMaps,
-    })
-}
-
-fn content_bytes(content: &Content, exposed: &Exposed) -> Result<Vec<u8>> {
-    match content {
-        Content::Empty => Ok(Vec::new()),
-        Content::Text(text) => Ok(text.clone().into_bytes()),
-        Content::Secret(path) => secret::read(path, exposed),
-    }
-}
-
-/// `timens_offsets` of time_namespaces(7): seconds, which may be negative, and nanoseconds, which may not.
-fn offsets(monotonic: i64, boottime: i64) -> Result<CString> {
-    let line = |clock: &str, nanoseconds: i64| {
-        let (seconds, rest) = (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000));
-        format!("{clock} {seconds} {rest}\n")
-    };
-    text(&[line("monotonic", monotonic), line("boottime", boottime)].concat())
-}
-
-fn variable(variable: &Variable) -> Result<CString> {
-    let (VariableValue::Plain(value) | VariableValue::Secret(value)) = &variable.value;
-    // The value may be a secret: the error names the variable only.
-    CString::new(format!("{}={value}", variable.name)).map_err(|_| {
-        Error::new(Kind::Spec, format!("the variable `{}` contains a NUL character", variable.name.escape_debug()))
     })
 }

@@ -16,6 +16,9 @@ pub const SILENT: [u8; SIZE] = [0; SIZE];
 /// A message that says nothing either; with it goes what is needed after the run.
 pub const SANDBOX: [u8; SIZE] = [6; SIZE];
 
+/// Nor does this: with it go the inlets of the sandbox's network, then the pool of sockets for datagrams.
+pub const INLETS: [u8; SIZE] = [7; SIZE];
+
 /// A message.
 #[derive(Debug, Clone, Copy)]
 pub enum Verdict {
@@ -177,6 +180,8 @@ pub enum Handed {
     Asked(Fd),
     /// The namespaces of users and mounts, then the trees of the plan's harvest.
     Sandbox([Option<Fd>; rights::MOST]),
+    /// The sockets of the sandbox's network, as `inlets::open` has them.
+    Inlets([Option<Fd>; rights::MOST]),
 }
 
 /// Reads what is there, without waiting, with what was handed over; no message at all is the end.
@@ -189,6 +194,7 @@ pub fn receive_handed(status: Fd) -> Result<(Vec<Verdict>, Handed), Errno> {
     let last = count.checked_sub(SIZE).and_then(|start| bytes.get(start..count));
     let handed = match descriptors {
         all if last == Some(&SANDBOX) => Handed::Sandbox(all),
+        all if last == Some(&INLETS) => Handed::Inlets(all),
         [Some(relay), Some(command), None, ..] => Handed::Terminal(Pair { relay, command }),
         [Some(asked), None, ..] => Handed::Asked(asked),
         [None, ..] => Handed::Nothing,

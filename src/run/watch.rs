@@ -8,8 +8,9 @@ use crate::run::init::END;
 use crate::run::meter::Meter;
 use crate::run::refusals::Refusals;
 use crate::run::relay::{Relay, Stream};
-use crate::run::seen::{Seen, Stop};
+use crate::run::seen::{Seen, Stop, Trouble};
 use crate::run::terminal::{News, Terminal};
+use crate::run::uplink::{self, Uplink};
 use crate::run::verdict::{self, Handed, Verdict};
 use crate::spec::Init;
 use crate::sys::process::Rusage;
@@ -30,6 +31,8 @@ pub struct Watched<'a> {
     pub terminal: Option<Terminal>,
     /// Where they are counted.
     pub refusals: Option<Refusals<'a>>,
+    /// Who waits for the inlets of the sandbox's network.
+    pub uplink: Option<Uplink<'a>>,
     /// Where the child says that the command starts.
     pub status: Fd,
     /// What was read from there already.
@@ -68,8 +71,8 @@ struct Loop<'a, 'b> {
 /// Watches until the child has ended and its output is at its end.
 ///
 /// # Errors
-/// The errno of waiting itself.
-pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Errno> {
+/// Waiting itself failed, or the network could not be opened.
+pub fn until_end(watch: &Watch, watched: &mut Watched<'_>) -> Result<Seen, Trouble> {
     let since = watched.since;
     let meter = watch.cpu_time.and_then(|limit| Meter::new(watched.groups?, nanoseconds(limit)));
     let mut state = Loop {
@@ -97,11 +100,11 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
 
 impl Loop<'_, '_> {
     /// Waits once and acts on what came; returns whether the child has ended.
-    fn step(&mut self) -> Result<bool, Errno> {
+    fn step(&mut self) -> Result<bool, Trouble> {
         let (sources, mut entries): (Vec<Source>, Vec<Entry>) = self.sources().into_iter().unzip();
         match poll(&mut entries, self.timeout()) {
             Ok(()) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
         }
         let mut ended = false;
         for (source, entry) in sources.into_iter().zip(entries).filter(|(_, entry)| entry.seen != 0) {
@@ -143,6 +146,7 @@ impl Loop<'_, '_> {
         self.watched.terminal.as_ref().is_some_and(Terminal::is_awaited)
             || self.watched.refusals.as_ref().is_some_and(Refusals::is_awaited)
             || matches!(self.watched.hands, Hands::Awaited)
+            || self.watched.uplink.as_ref().is_some_and(Uplink::is_awaited)
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -294,7 +298,7 @@ impl Loop<'_, '_> {
 
     /// Takes what the child hands over, if something is awaited and has come: the terminal that it has made, and who
     /// is asked about refused calls. Whatever was not there by the first message without either will not come.
-    fn hear(&mut self) -> Result<(), Errno> {
+    fn hear(&mut self) -> Result<(), Trouble> {
         if !self.awaits() {
             return Ok(());
         }
@@ -304,7 +308,10 @@ impl Loop<'_, '_> {
             Err(Errno::ECONNRESET) => (Vec::new(), Handed::Nothing),
             other => other?,
         };
-        let Watched { terminal, refusals, relays, early, hands, .. } = &mut *self.watched;
+        let Watched { terminal, refusals, relays, early, hands, uplink, .. } = &mut *self.watched;
+        if let Handed::Inlets(handed) = handed {
+            return uplink::take(uplink.as_mut(), handed).map_err(Trouble::Uplink);
+        }
         if let Handed::Sandbox(handed) = handed {
             *hands = Hands::of(handed);
             early.extend(said);
@@ -320,6 +327,7 @@ impl Loop<'_, '_> {
             (_, terminal, refusals) => {
                 terminal.into_iter().for_each(Terminal::hang_up);
                 refusals.iter_mut().for_each(|refusals| refusals.attach(None));
+                uplink.iter_mut().for_each(Uplink::abandon);
                 // It comes first of all, or not at all.
                 if matches!(hands, Hands::Awaited) {
                     *hands = Hands::Never;

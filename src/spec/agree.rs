@@ -50,9 +50,9 @@ fn expectations(spec: &Spec, test: &Spanned<Test>, out: &mut Findings) {
         let message = format!("a command that ends as `{}` has no exit code", outcome.value.as_str());
         out.push(Finding::new(place(exit), message).label("can never hold").help("remove one of the two"));
     }
-    let network = spec.network.as_ref().map_or(Network::None, |it| it.value);
+    let network = spec.network.as_ref().map(|it| &it.value);
     if let Some(connections) = &expect.connections
-        && matches!(network, Network::None | Network::Host)
+        && matches!(network, None | Some(Network::None | Network::Host))
     {
         let finding = Finding::new(place(connections), "connections are only counted where sbx makes them");
         out.push(finding.label("the network is not `egress`").help("remove it, or write `network egress { … }`"));
@@ -118,8 +118,9 @@ fn namespaces(spec: &Spec, out: &mut Findings) {
         out.push(finding.help(add(Namespace::Time)));
     }
     match (&spec.network, new(Namespace::Net)) {
-        (Some(network), false) if network.value == Network::None => {
-            let finding = Finding::new(place(network), "`network none` needs the namespace `net`");
+        (Some(network), false) if network.value != Network::Host => {
+            let message = format!("`network {}` needs the namespace `net`", network.value.as_str());
+            let finding = Finding::new(place(network), message);
             out.push(finding.label("contradicts `namespaces`").help(add(Namespace::Net)));
         }
         (Some(network), true) if network.value == Network::Host => {

@@ -7,8 +7,9 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::tree::Node;
 use crate::spec::value::{self, form};
 use crate::spec::{
-    Ids, Init, Namespace, Namespaces, Network, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who,
-    Writable, decode_landlock, decode_limits, decode_mounts, decode_process, decode_seccomp, decode_test, value_rootfs,
+    Ids, Init, Namespace, Namespaces, Profile, Pull, ReportTarget, Rootfs, Spec, Stdin, Tty, User, Who, Writable,
+    decode_landlock, decode_limits, decode_mounts, decode_network, decode_process, decode_seccomp, decode_test,
+    value_rootfs,
 };
 
 /// All nodes of the language, in the order of the reference.
@@ -119,9 +120,9 @@ fn top(node: &Node<'_>, spec: &mut Spec, out: &mut Findings) {
             children = Children::Read;
         }
         "network" => {
-            let choices = [("none", Network::None), ("host", Network::Host)];
-            let network = reader.argument("`none` or `host`").and_then(|it| reader.choice(it, &choices));
+            let (network, read) = decode_network::network(&mut reader);
             spec.network = network.map(|it| reader.spanned(it));
+            children = read;
         }
         "limits" => {
             spec.limits = decode_limits::limits(&mut reader);

@@ -10,9 +10,11 @@ mod decode;
 mod decode_landlock;
 mod decode_limits;
 mod decode_mounts;
+mod decode_network;
 mod decode_process;
 mod decode_seccomp;
 mod decode_test;
+pub mod destination;
 pub mod diagnostic;
 pub mod extend;
 mod flat;
@@ -23,6 +25,7 @@ mod layout;
 mod limits;
 mod literal;
 mod merge;
+mod network;
 #[cfg(test)]
 mod oracle;
 pub mod param;
@@ -32,17 +35,22 @@ pub mod relocate;
 mod rootfs;
 mod scan;
 mod seccomp;
+pub mod shaping;
 mod syscall;
 mod test;
 mod tree;
 pub mod value;
+pub mod value_network;
 pub mod value_rootfs;
 pub mod value_test;
 
+pub use destination::{Destination, HostPattern, IpBlock, Ports};
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
+pub use network::{Bridge, Network, Protocol, Publish, Rules};
 pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
+pub use shaping::{Bandwidth, Loss};
 pub use syscall::Syscall;
 pub use test::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Test, TextRule};
 
@@ -275,13 +283,6 @@ pub enum Exec {
     #[default]
     Allowed,
     Forbidden,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    #[default]
-    None,
-    Host,
 }
 
 /// One `NAME="value"` of `env`. The name is not empty and has no `=` or NUL.

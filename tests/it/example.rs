@@ -126,6 +126,7 @@ pub(crate) fn plan() -> Plan {
         by: by.to_owned(),
     };
     Plan {
+        way: None,
         namespaces: vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Net],
         identity: Identity {
             inside: Ids { uid: 0, gid: 0 },
@@ -184,6 +185,7 @@ pub(crate) fn plan() -> Plan {
 pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
     let started_at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_800_000_000_000_123);
     Outcome {
+        ledger: None,
         ended,
         killed_by,
         timing: Timing {

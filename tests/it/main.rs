@@ -32,6 +32,7 @@ mod machines;
 mod manners;
 mod mounts;
 mod namespaces;
+mod network;
 mod oci;
 mod odd;
 mod plan;

@@ -68,7 +68,7 @@ fn exited() {
     isolation: {"capabilities":["CHOWN"],"cgroup":{"path":"/user.slice/sbx-1","version":2},"landlock":{"abi":6,"status":"partial"},"limits":[{"applied":536870912,"by":"memory.max","name":"memory","requested":"512M"},{"applied":256,"by":"pids.max","name":"pids","requested":"256"}],"namespaces":["user","mount","pid","net"],"no_new_privileges":true,"seccomp":{"denied":[{"count":3,"syscall":"mount"},{"count":1,"syscall":"#511"}],"profile":"none"},"user":{"inside":[0,0],"outside":[1000,1000]},"weakened":[{"feature":"cpuset","why":"controller not delegated"}]}
     leftovers: ["/sys/fs/cgroup/sbx-1"]
     memory: {"limit_bytes":536870912,"limit_hits":14,"max_rss_bytes":6,"oom_kills":13,"page_faults_major":8,"page_faults_minor":7,"peak_bytes":11,"source":"memory.peak","swap_peak_bytes":12}
-    network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none"}
+    network: {"connections":[],"interfaces":[{"name":"lo","rx_bytes":39,"rx_packets":41,"tx_bytes":40,"tx_packets":42}],"mode":"none","unlisted_connections":0}
     outcome: {"core_dumped":false,"error":null,"exit_code":3,"killed_by":null,"kind":"exited","mistakes":[],"reason":null,"signal":null}
     output: {"stderr":"�\u001b[2J","stderr_bytes":38,"stdout":"token=…\n","stdout_bytes":37,"truncated":false}
     pids: {"denied_forks":19,"left_at_exit":20,"limit":256,"peak":18}
@@ -100,7 +100,7 @@ fn a_spec_error() {
     isolation: {"capabilities":null,"cgroup":{"path":null,"version":null},"landlock":{"abi":null,"status":"none"},"limits":[],"namespaces":null,"no_new_privileges":null,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":null,"outside":null},"weakened":[]}
     leftovers: []
     memory: {"limit_bytes":null,"limit_hits":null,"max_rss_bytes":null,"oom_kills":null,"page_faults_major":null,"page_faults_minor":null,"peak_bytes":null,"source":null,"swap_peak_bytes":null}
-    network: {"connections":[],"interfaces":null,"mode":null}
+    network: {"connections":[],"interfaces":null,"mode":null,"unlisted_connections":0}
     outcome: {"core_dumped":false,"error":{"column":5,"errno":null,"file":"build.kdl","hint":"did you mean `memory`","kind":"spec","line":8,"message":"unknown limit `memry`","step":null},"exit_code":null,"killed_by":null,"kind":"setup_failed","mistakes":[],"reason":"unknown limit `memry`","signal":null}
     output: {"stderr":null,"stderr_bytes":null,"stdout":null,"stdout_bytes":null,"truncated":false}
     pids: {"denied_forks":null,"left_at_exit":null,"limit":null,"peak":null}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room with its floor. A file imports its own room and lower floors only.
-const FLOORS: [(&str, u8, &str); 12] = [
+const FLOORS: [(&str, u8, &str); 13] = [
     ("main", 7, "the one printer"),
     ("app", 7, "the wiring, one verb a file"),
     ("cli cli_image cli_spec cli_test", 7, "the command line"),
@@ -13,15 +13,16 @@ const FLOORS: [(&str, u8, &str); 12] = [
     ("report", 5, "the only serialisable types: JSON, hints, exit status"),
     ("run", 4, "the deed: parent side, child side, cgroups, the watch"),
     ("plan", 3, "the decision; pure"),
+    ("gateway", 3, "what may leave the sandbox: verdicts, names, relay"),
     ("spec", 2, "what was written"),
     ("host", 2, "what this machine and this caller can do"),
     ("image", 2, "what the root file system is"),
     ("sys", 1, "the kernel; the only unsafe code"),
-    ("error units", 0, "words and numbers that know nobody"),
+    ("domain error units", 0, "words and numbers that know nobody"),
 ];
 
 /// Words of the outside, and the only places that know them.
-const BORDERS: [(&[&str], &[&str]); 19] = [
+const BORDERS: [(&[&str], &[&str]); 21] = [
     (&["clap"], &["cli.rs", "cli_image.rs", "cli_spec.rs", "cli_test.rs", "main.rs"]),
     (&["clap_complete"], &["cli.rs", "main.rs"]),
     (&["clap_mangen"], &["cli.rs"]),
@@ -31,8 +32,10 @@ const BORDERS: [(&[&str], &[&str]); 19] = [
     (&["syscalls"], &["spec/syscall.rs"]),
     (&["sha2"], &["image/", "app/run.rs"]),
     (&["serde", "serde_json"], &["report/", "plan/seccomp/oci.rs", "image/", "app/extract.rs", "testing/lines.rs"]),
-    (&["ureq", "rustls", "http_auth", "openssl_probe", "base64"], &["image/registry/"]),
-    (&["ureq", "rustls", "http_auth", "openssl_probe", "base64"], &["image/registry/"]),
+    (&["ureq", "http_auth", "openssl_probe", "base64"], &["image/registry/"]),
+    (&["rustls"], &["image/registry/", "gateway/hello.rs"]),
+    (&["httparse"], &["gateway/request.rs"]),
+    (&["simple_dns"], &["gateway/dns/"]),
     (&["humantime"], &["units.rs", "spec/", "report/", "image/store/names.rs"]),
     (&["indicatif"], &["app/progress.rs", "app/test_display.rs"]),
     (&["quick_junit", "chrono"], &["testing/junit.rs"]),
@@ -360,7 +363,7 @@ fn no_fuzz_target_is_forgotten() {
         (kept, bytes) = (kept + sizes.len(), bytes + sizes.iter().sum::<u64>());
     }
     assert_none(&forgotten, "fuzz targets without a corpus, a row in fuzz/README.md or a place in fuzz/Cargo.toml");
-    assert!(kept < 400 && bytes < 300 << 10, "{kept} seeds of {bytes} bytes: merge them, see fuzz/README.md");
+    assert!(kept < 450 && bytes < 300 << 10, "{kept} seeds of {bytes} bytes: merge them, see fuzz/README.md");
     assert!(read("Cargo.toml").contains("\"/fuzz\""), "the package would ship what it does not need");
 }
 

@@ -37,6 +37,20 @@ fn every_kind_of_member_is_placed_with_its_attributes() {
 }
 
 #[test]
+fn an_owner_and_a_time_that_are_left_blank_are_0() {
+    let arena = Arena::new();
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..1].copy_from_slice(b"x");
+    header.set_mode(0o644);
+    header.set_size(0);
+    header.set_cksum();
+    let image = arena.locate(&tar(&[header.as_bytes().to_vec()])).unwrap();
+    let found = std::fs::metadata(image.root.join("x")).unwrap();
+    let owner = if is_root() { (0, 0) } else { (sbx::sys::file::effective_uid(), found.gid()) };
+    assert_eq!((found.mtime(), found.uid(), found.gid()), (0, owner.0, owner.1));
+}
+
+#[test]
 fn members_go_through_the_links_of_a_merged_usr() {
     let arena = Arena::new();
     let image = arena

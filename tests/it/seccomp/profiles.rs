@@ -49,6 +49,7 @@ fn facts(profile: &str) -> Facts {
         account: None,
         subordinate: None,
         seccomp,
+        families: vec![sbx::sys::net::Family::V4],
         landlock: LandlockFacts::Version(7),
         devices: BTreeMap::new(),
         pinned: BTreeSet::new(),

@@ -1,0 +1,156 @@
+//! Takes the connections that a sandbox makes and those to its published ports, judges them by their address, and
+//! dials. What they say first is judged by the stream itself.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use crate::gateway::address::meant;
+use crate::gateway::publish::inside;
+use crate::gateway::rules::{Judgement, Read};
+use crate::gateway::state::State;
+use crate::gateway::stream::{Stream, Way};
+use crate::gateway::token::{Kind, Token};
+use crate::gateway::{Protocol, RESOLVER, Verdict, What};
+use crate::sys::poller::Interest;
+use crate::sys::socket::{self, Carries};
+use crate::sys::{Errno, Sys};
+
+/// Connections that are taken before others have their turn.
+const AT_ONCE: usize = 64;
+/// From how many streams on each has the kernel hold little, and how little, for a peer that does not read.
+const CROWD: usize = 64;
+const LITTLE: u32 = 64 << 10;
+/// After what time a machine without memory or descriptors is asked again.
+const PAUSE: u64 = 100_000_000;
+
+impl State {
+    /// Takes what waits at a listener of the sandbox.
+    pub fn admit(&mut self, number: usize) {
+        for _ in 0..AT_ONCE {
+            let accepted = self.inlets.tcp.get(number).map(socket::accept);
+            let Some(client) = self.accepted(accepted) else { return };
+            match client.map(|client| (socket::own_address(&client), client)) {
+                Some((Ok(to), client)) => self.admit_one(client, to),
+                // It was reset while it waited.
+                Some((Err(_), _)) | None => {}
+            }
+        }
+    }
+
+    /// Takes what waits at a published port.
+    pub fn admit_published(&mut self, number: usize) {
+        for _ in 0..AT_ONCE {
+            let accepted = self.inlets.published.get(number).map(|bound| socket::accept(&bound.socket));
+            let Some(client) = self.accepted(accepted) else { return };
+            if let Some(client) = client {
+                self.admit_inward(client, number);
+            }
+        }
+    }
+
+    /// Returns `None` if there are no more for now, and `Some(None)` if one was lost.
+    fn accepted(&mut self, accepted: Option<Sys<OwnedFd>>) -> Option<Option<OwnedFd>> {
+        let client = match accepted? {
+            Ok(client) => client,
+            Err(Errno::EAGAIN) => return None,
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS) => {
+                self.leave_listeners();
+                self.timers.set(Token::numbered(Kind::Room, 0), self.now() + PAUSE);
+                return None;
+            }
+            Err(_) => return Some(None),
+        };
+        if self.streams.len() + 1 >= self.most_streams {
+            self.leave_listeners();
+        }
+        Some(Some(client))
+    }
+
+    fn admit_one(&mut self, client: OwnedFd, to: SocketAddr) {
+        let to = SocketAddr::new(meant(to.ip()), to.port());
+        let known = self.pins.names(to.ip(), self.now());
+        let judgement = self.rules.judge(to, &known);
+        if is_for_resolver(to, &judgement) {
+            return self.admit_asker(client);
+        }
+        let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
+        let what = self.what(to, names, (Protocol::Tcp, Verdict::Allowed));
+        if let Judgement::Refused(refusal) = judgement {
+            return self.turn_away(&client, What { verdict: Verdict::Refused(refusal), ..what });
+        }
+        match dial(to) {
+            Ok(server) => self.begin(Way::Outward, (client, server), (judgement, what), to),
+            Err(errno) => self.turn_away(&client, What { verdict: Verdict::Unreachable(errno as i32), ..what }),
+        }
+    }
+
+    fn turn_away(&mut self, client: &OwnedFd, what: What) {
+        self.record.count(what);
+        // It is closed in any case; this way its owner learns at once.
+        socket::reset_on_close(client).ok();
+    }
+
+    fn admit_inward(&mut self, client: OwnedFd, number: usize) {
+        let Some(publish) = self.inlets.published.get(number).map(|bound| bound.publish) else { return };
+        let to = inside(&publish);
+        let made = self.inlets.factory.as_ref().map_or(Err(Errno::ENOTSUP), |factory| {
+            let server = factory.make()?;
+            match socket::connect(&server, to) {
+                Ok(()) | Err(Errno::EINPROGRESS) => Ok(server),
+                Err(errno) => Err(errno),
+            }
+        });
+        let verdict = made.as_ref().map_or_else(|errno| Verdict::Unreachable(*errno as i32), |_| Verdict::Published);
+        let what = What { to: publish.outside.to_string(), ..self.what(to, &[], (Protocol::Tcp, verdict)) };
+        match made {
+            Ok(server) => {
+                let judgement = Judgement::ByAddress { read: Read::Nothing };
+                self.begin(Way::Inward, (client, server), (judgement, what), to);
+            }
+            Err(_) => self.turn_away(&client, what),
+        }
+    }
+
+    fn begin(&mut self, way: Way, sockets: (OwnedFd, OwnedFd), judged: (Judgement, What), to: SocketAddr) {
+        let now = self.now();
+        // A handshake is a round trip.
+        let begins = match (way, &self.links[0]) {
+            (Way::Outward, Some(link)) => now + 2 * link.latency(),
+            _ => 0,
+        };
+        if self.streams.len() >= CROWD {
+            // Where it cannot be had the kernel bounds all sockets together (tcp_mem).
+            socket::keep_little_unsent(&sockets.0, LITTLE).ok();
+            socket::keep_little_unsent(&sockets.1, LITTLE).ok();
+        }
+        let poller = &self.poller;
+        let mut added = Ok(());
+        let key = self.streams.insert_with(|key| {
+            let add = |socket: &OwnedFd, kind| poller.add(socket, Token::of(kind, key).bits(), Interest::Changes);
+            added = add(&sockets.0, Kind::Client).and_then(|()| add(&sockets.1, Kind::Server));
+            let mut stream = Stream::new(way, sockets, judged, (to, now));
+            stream.begin_at(begins);
+            stream
+        });
+        match added {
+            Ok(()) => self.turn_stream(key),
+            Err(_) => self.end_stream(key),
+        }
+    }
+}
+
+/// Whether what goes there is a question for names: whatever resolver a program believes in, unless a rule allows its
+/// very address.
+#[must_use]
+pub fn is_for_resolver(to: SocketAddr, judgement: &Judgement) -> bool {
+    to.port() == 53 && (to.ip() == RESOLVER || !matches!(judgement, Judgement::ByAddress { .. }))
+}
+
+fn dial(to: SocketAddr) -> Sys<OwnedFd> {
+    let server = socket::open(Carries::Stream, to.ip())?;
+    socket::no_delay(&server)?;
+    match socket::connect(&server, to) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(server),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,285 @@
+//! One direction of a relayed stream: bytes from one socket to another, without copying them where nothing slows them
+//! down. What the target does not take stays with the source, so memory is bounded whoever is slow.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use crate::gateway::shape::Link;
+use crate::sys::poller::Pipe;
+use crate::sys::{Errno, socket};
+
+/// Bytes that one pipe holds, where the caller may have so many.
+const PIPE: usize = 1 << 20;
+/// How many pipes there are at most: those that hold something for a target that is slower than its source. When all
+/// do, bytes are copied instead.
+const MOST_PIPES: usize = 64;
+/// How many bytes of slowed streams are held, all together; each may hold a little in any case.
+const MOST_HELD: usize = 64 << 20;
+const LEAST_HELD: usize = 16 << 10;
+/// What one direction may move before it is another's turn.
+const TURN: usize = 4 << 20;
+/// The same where the bandwidth is shared.
+const SHARE: usize = 16 << 10;
+
+/// One end of a stream, and what epoll(7) said last of it.
+#[derive(Debug)]
+pub struct Side {
+    pub socket: OwnedFd,
+    pub readable: bool,
+    pub writable: bool,
+}
+
+/// What all flows share.
+#[derive(Debug)]
+pub struct Means {
+    idle: Vec<Pipe>,
+    made: usize,
+    held: usize,
+    pub scratch: Vec<u8>,
+    pub now: u64,
+}
+
+impl Means {
+    /// Returns means without a pipe yet.
+    #[must_use]
+    pub fn new(now: u64) -> Self {
+        Self { idle: Vec::new(), made: 0, held: 0, scratch: vec![0; 64 << 10], now }
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        if let Some(pipe) = self.idle.pop() {
+            return Some(pipe);
+        }
+        if self.made >= MOST_PIPES {
+            return None;
+        }
+        let pipe = Pipe::new(PIPE).ok()?;
+        self.made += 1;
+        Some(pipe)
+    }
+}
+
+/// What a flow waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// For its sockets.
+    Sockets,
+    /// For its turn: there is more to move.
+    Turn,
+    /// For this time.
+    Until(u64),
+    /// For nothing: all was carried, and the target knows the end.
+    Done,
+}
+
+impl Wait {
+    /// Returns which of two comes first.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Turn, _) | (_, Self::Turn) => Self::Turn,
+            (Self::Until(one), Self::Until(another)) => Self::Until(one.min(another)),
+            (Self::Until(time), _) | (_, Self::Until(time)) => Self::Until(time),
+            (Self::Done, Self::Done) => Self::Done,
+            _ => Self::Sockets,
+        }
+    }
+}
+
+/// Bytes on their way.
+#[derive(Debug, Default)]
+pub struct Flow {
+    /// A pipe with this many bytes in it.
+    pipe: Option<(Pipe, usize)>,
+    /// What is under way where the network is shaped, with the time at which it arrives.
+    line: VecDeque<(u64, Vec<u8>)>,
+    /// Of the first piece of the line.
+    taken: usize,
+    held: usize,
+    /// When the end of the source arrives.
+    end: Option<u64>,
+    done: bool,
+    carried: u64,
+}
+
+impl Flow {
+    /// Returns how many bytes the target took.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        self.carried
+    }
+
+    /// Returns whether the target took all there was, and knows the end.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Moves what can be moved now.
+    ///
+    /// # Errors
+    /// What the kernel said of either socket: the stream is broken.
+    pub fn carry(
+        &mut self,
+        source: &mut Side,
+        target: &mut Side,
+        (means, link): (&mut Means, Option<&mut Link>),
+    ) -> Result<Wait, Errno> {
+        if self.done {
+            return Ok(Wait::Done);
+        }
+        match link {
+            None => self.carry_fast(source, target, means),
+            Some(link) => self.carry_slowly(source, target, (means, link)),
+        }
+    }
+
+    /// Gives back what a stream that ends holds of the common means.
+    pub fn let_go(&mut self, means: &mut Means) {
+        means.held -= std::mem::take(&mut self.held);
+        match self.pipe.take() {
+            Some((pipe, 0)) => means.idle.push(pipe),
+            // What is in it must not reach another stream.
+            Some(_) => means.made -= 1,
+            None => {}
+        }
+    }
+
+    fn carry_fast(&mut self, source: &mut Side, target: &mut Side, means: &mut Means) -> Result<Wait, Errno> {
+        let mut moved = 0;
+        loop {
+            if let Some((pipe, inside)) = &mut self.pipe {
+                while *inside > 0 {
+                    let Some(count) = ready(pipe.drain(&target.socket, *inside), &mut target.writable)? else {
+                        return Ok(Wait::Sockets);
+                    };
+                    *inside -= count;
+                    self.carried += count as u64;
+                }
+                means.idle.extend(self.pipe.take().map(|(pipe, _)| pipe));
+            }
+            if self.end.is_some() {
+                return self.finish(target);
+            }
+            if !source.readable || !target.writable {
+                return Ok(Wait::Sockets);
+            }
+            if moved >= TURN {
+                return Ok(Wait::Turn);
+            }
+            let Some(pipe) = means.pipe() else { return self.copy(source, target, means) };
+            let filled = ready(pipe.fill(&source.socket, PIPE), &mut source.readable);
+            match filled {
+                Ok(Some(count)) if count > 0 => {
+                    moved += count;
+                    self.pipe = Some((pipe, count));
+                }
+                other => {
+                    means.idle.push(pipe);
+                    self.end = other?.map(|_| means.now);
+                }
+            }
+        }
+    }
+
+    /// Moves bytes through memory, and takes from the source only what the target took.
+    fn copy(&mut self, source: &mut Side, target: &mut Side, means: &mut Means) -> Result<Wait, Errno> {
+        for _ in 0..4 {
+            let Some(came) = ready(socket::peek(&source.socket, &mut means.scratch), &mut source.readable)? else {
+                return Ok(Wait::Sockets);
+            };
+            if came == 0 {
+                return self.finish(target);
+            }
+            let sent = ready(socket::send(&target.socket, &means.scratch[..came]), &mut target.writable)?;
+            let Some(sent) = sent else { return Ok(Wait::Sockets) };
+            socket::receive(&source.socket, &mut means.scratch[..sent])?;
+            self.carried += sent as u64;
+        }
+        Ok(Wait::Turn)
+    }
+
+    fn carry_slowly(
+        &mut self,
+        source: &mut Side,
+        target: &mut Side,
+        (means, link): (&mut Means, &mut Link),
+    ) -> Result<Wait, Errno> {
+        self.take_in(source, means, link)?;
+        let mut room = link.room(means.now).min(SHARE);
+        while let Some((due, piece)) = self.line.front() {
+            if *due > means.now {
+                return Ok(Wait::Until(*due));
+            }
+            if !target.writable {
+                return Ok(Wait::Sockets);
+            }
+            let rest = &piece[self.taken..];
+            if room == 0 {
+                return Ok(Wait::Until(link.when(rest.len().min(1448)).max(means.now + 1)));
+            }
+            let sent = ready(socket::send(&target.socket, &rest[..rest.len().min(room)]), &mut target.writable)?;
+            let Some(sent) = sent else { return Ok(Wait::Sockets) };
+            link.gone(sent);
+            room -= sent;
+            self.carried += sent as u64;
+            self.taken += sent;
+            if self.taken == piece.len() {
+                self.held -= self.taken;
+                means.held -= std::mem::take(&mut self.taken);
+                self.line.pop_front();
+            }
+        }
+        match self.end {
+            Some(due) if due > means.now => Ok(Wait::Until(due)),
+            Some(_) => self.finish(target),
+            // There may be more than was let in.
+            None if source.readable => Ok(Wait::Turn),
+            None => Ok(Wait::Sockets),
+        }
+    }
+
+    /// Puts what came onto the line.
+    fn take_in(&mut self, source: &mut Side, means: &mut Means, link: &mut Link) -> Result<(), Errno> {
+        while source.readable && self.end.is_none() {
+            let window = if means.held < MOST_HELD { link.window() } else { LEAST_HELD };
+            let count = window.saturating_sub(self.held).min(means.scratch.len());
+            if count == 0 {
+                return Ok(());
+            }
+            let came = ready(socket::receive(&source.socket, &mut means.scratch[..count]), &mut source.readable)?;
+            let Some(came) = came else { return Ok(()) };
+            let last = self.line.back().map_or(0, |(due, _)| *due);
+            let due = (means.now + link.latency() + link.delays(came)).max(last);
+            if came == 0 {
+                self.end = Some(due);
+                return Ok(());
+            }
+            self.held += came;
+            means.held += came;
+            self.line.push_back((due, means.scratch[..came].to_vec()));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, target: &Side) -> Result<Wait, Errno> {
+        self.done = true;
+        match socket::end_writing(&target.socket) {
+            // It may be gone already, having said all it had to.
+            Ok(()) | Err(Errno::ENOTCONN) => Ok(Wait::Done),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Returns what a call did, or `None` and that it cannot now.
+fn ready(result: Result<usize, Errno>, can: &mut bool) -> Result<Option<usize>, Errno> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::EAGAIN) => {
+            *can = false;
+            Ok(None)
+        }
+        Err(errno) => Err(errno),
+    }
+}

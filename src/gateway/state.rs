@@ -1,0 +1,214 @@
+//! All that one gateway keeps while it runs. The files that do something to it: `admit` (streams), `lookup` (names),
+//! `datagrams`, and `turn`, which lets each have its turn.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use crate::domain::DomainName;
+use crate::gateway::flow::{Means, Wait};
+use crate::gateway::flows::Flows;
+use crate::gateway::lookups::{Askers, Lookups};
+use crate::gateway::pins::Pins;
+use crate::gateway::record::Record;
+use crate::gateway::rules::Rules;
+use crate::gateway::shape::Link;
+use crate::gateway::slab::{Key, Slab};
+use crate::gateway::stream::{Common, Stream};
+use crate::gateway::timers::Timers;
+use crate::gateway::token::{Kind, Token};
+use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
+use crate::sys::poller::{Files, Interest, Poller, raise_files};
+use crate::sys::{Sys, random, socket, time};
+
+/// Streams at once, where the caller may open so many files.
+const MOST_STREAMS: u64 = 16_384;
+
+/// One gateway.
+#[derive(Debug)]
+pub struct State {
+    pub poller: Poller,
+    pub rules: Rules,
+    pub pins: Pins,
+    pub record: Record,
+    pub means: Means,
+    /// From the sandbox, and to it.
+    pub links: [Option<Link>; 2],
+    pub streams: Slab<Stream>,
+    pub lookups: Lookups,
+    pub askers: Askers,
+    pub flows: Flows,
+    /// What was taken from a socket, while it is looked at.
+    pub datagram: Vec<u8>,
+    pub most_streams: usize,
+    /// Whether listeners are left alone until a stream ends.
+    pub full: bool,
+    pub timers: Timers,
+    /// Who has more to do at once.
+    pub ready: VecDeque<Token>,
+    pub inlets: Inlets,
+    pub files: Files,
+    pub stop: OwnedFd,
+    pub stopping: bool,
+}
+
+impl State {
+    /// Returns the gateway of a policy, which waits for all its inlets and for `stop`.
+    ///
+    /// # Errors
+    /// What the kernel did not give.
+    pub fn new(policy: Policy, inlets: Inlets, (stop, watcher): (OwnedFd, Option<Watcher>)) -> Sys<Self> {
+        let now = time::monotonic();
+        let links =
+            [Link::new(&policy.shaping, now, random::number()?), Link::new(&policy.shaping, now, random::number()?)];
+        let files = raise_files();
+        // Two for each, and a half of what is left for the flows, the lookups and the rest of sbx.
+        let streams = (files.most / 4).clamp(16, MOST_STREAMS);
+        let state = Self {
+            poller: Poller::new()?,
+            rules: Rules::new(policy.allow, policy.deny),
+            pins: Pins::default(),
+            record: Record::new(watcher),
+            means: Means::new(now),
+            links,
+            streams: Slab::default(),
+            lookups: Lookups::new(policy.resolvers, policy.neighbours),
+            askers: Askers::default(),
+            flows: Flows::new(usize::try_from(files.most / 8).unwrap_or(usize::MAX)),
+            datagram: vec![0; 64 << 10],
+            most_streams: usize::try_from(streams).unwrap_or(16),
+            full: false,
+            timers: Timers::default(),
+            ready: VecDeque::new(),
+            inlets,
+            files,
+            stop,
+            stopping: false,
+        };
+        state.poller.add(&state.stop, Token::numbered(Kind::Stop, 0).bits(), Interest::Readable)?;
+        for listener in state.inlets.tcp.iter().chain(state.inlets.published.iter().map(|bound| &bound.socket)) {
+            socket::do_not_wait(listener)?;
+        }
+        state.inlets.tcp.iter().try_for_each(socket::no_delay)?;
+        state.watch_datagrams()?;
+        state.watch_listeners()?;
+        Ok(state)
+    }
+
+    /// Sets the time for all that happens in one turn.
+    pub fn now_is(&mut self, now: u64) {
+        self.means.now = now;
+    }
+
+    /// Returns the time for all that happens in one turn.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.means.now
+    }
+
+    /// Takes connections (again).
+    ///
+    /// # Errors
+    /// What the kernel did not give.
+    pub fn watch_listeners(&self) -> Sys<()> {
+        self.listeners().try_for_each(|(listener, token)| self.poller.add(listener, token.bits(), Interest::Readable))
+    }
+
+    /// Lets connections wait until there is room.
+    pub fn leave_listeners(&mut self) {
+        self.full = true;
+        for (listener, _) in self.listeners() {
+            // One that is not waited for is left alone already.
+            self.poller.remove(listener).ok();
+        }
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = (&OwnedFd, Token)> {
+        let inner = self.inlets.tcp.iter().enumerate();
+        let inner = inner.map(|(number, listener)| (listener, Token::numbered(Kind::Listener, number)));
+        let outer = self.inlets.published.iter().enumerate();
+        let outer = outer.filter(|(_, bound)| bound.publish.transport == crate::gateway::Transport::Tcp);
+        inner.chain(outer.map(|(number, bound)| (&bound.socket, Token::numbered(Kind::Published, number))))
+    }
+
+    /// Lets a stream go on, and ends it when it is over.
+    pub fn turn_stream(&mut self, key: Key) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        let token = Token::of(Kind::Client, key);
+        let mut common =
+            Common { means: &mut self.means, links: &mut self.links, rules: &self.rules, record: &mut self.record };
+        match stream.turn(&mut common) {
+            Some(Wait::Turn) => self.ready.push_back(token),
+            Some(Wait::Until(time)) => self.timers.set(token, time),
+            Some(Wait::Sockets | Wait::Done) => {}
+            None => self.end_stream(key),
+        }
+    }
+
+    /// Ends a stream, however far it came.
+    pub fn end_stream(&mut self, key: Key) {
+        let Some(stream) = self.streams.remove(key) else { return };
+        let mut common =
+            Common { means: &mut self.means, links: &mut self.links, rules: &self.rules, record: &mut self.record };
+        stream.end(&mut common);
+        self.timers.forget(Token::of(Kind::Client, key));
+        if self.full {
+            self.make_room();
+        }
+    }
+
+    /// Takes connections again if there is room for them.
+    pub fn make_room(&mut self) {
+        if self.stopping || !self.full || self.streams.len() >= self.most_streams {
+            return;
+        }
+        self.full = self.watch_listeners().is_err();
+        if self.full {
+            self.leave_listeners();
+            self.timers.set(Token::numbered(Kind::Room, 0), self.now() + 100_000_000);
+        }
+    }
+
+    /// Takes what came before the sandbox ended, and nothing after it.
+    pub fn admit_last(&mut self) {
+        self.stopping = true;
+        // It would be told of that again and again.
+        self.poller.remove(&self.stop).ok();
+        for number in 0..self.inlets.tcp.len() {
+            self.admit(number);
+        }
+        for number in 0..self.inlets.udp.len() {
+            self.take_datagrams(number);
+        }
+        self.leave_listeners();
+    }
+
+    /// Returns how many streams have something of the sandbox on its way, and how much of theirs has arrived.
+    #[must_use]
+    pub fn owes(&mut self) -> (usize, u64) {
+        let keys = self.streams.keys();
+        let owed = keys.into_iter().filter_map(|key| self.streams.get_mut(key)?.owes());
+        owed.fold((0, 0), |(count, sum), arrived| (count + 1, sum + arrived))
+    }
+
+    /// Ends all streams; what did not arrive is a reset for its server, never the end of what it was sent.
+    pub fn cut_streams(&mut self) {
+        for key in self.streams.keys() {
+            if let Some(stream) = self.streams.get_mut(key) {
+                stream.cut();
+            }
+            self.end_stream(key);
+        }
+    }
+
+    /// Returns how something that goes to `to` is written down; `names` are what the address stands for.
+    pub fn what(&self, to: SocketAddr, names: &[DomainName], (protocol, verdict): (Protocol, Verdict)) -> What {
+        What {
+            to: names.first().map_or_else(|| to.ip().to_string(), DomainName::to_string),
+            address: Some(to.ip()),
+            port: (protocol != Protocol::Icmp).then_some(to.port()),
+            protocol,
+            verdict,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The sockets of the sandbox at which everything arrives that it sends out. Child side: opened while there are
+//! capabilities, handed to sbx, and closed here with all else before the command starts.
+
+use crate::plan::network::{MARK, PORT};
+use crate::plan::way::Published;
+use crate::run::verdict;
+use crate::sys::net::Family;
+use crate::sys::{Errno, Fd, Sys, net, rights};
+
+/// How many connections may wait to be taken: what the kernel's own bound is by default (`somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// How many sockets there are for datagrams from outside, each for one who sends.
+pub const POOL: usize = rights::MOST;
+
+const ON: [u8; 4] = 1i32.to_ne_bytes();
+
+/// Opens what is wanted and hands it over: for each family those of [`of_family`], then the two of [`factory`].
+///
+/// # Errors
+/// The errno of the first call that failed.
+pub fn open(families: &[Family], published: Published, status: Fd) -> Sys<()> {
+    let mut handed = [Fd(-1); rights::MOST];
+    let mut count = 0;
+    let mut add = |sockets: &[Fd]| {
+        let room = handed.get_mut(count..count + sockets.len()).ok_or(Errno::E2BIG)?;
+        room.copy_from_slice(sockets);
+        count += sockets.len();
+        Ok(())
+    };
+    for family in families {
+        add(&of_family(*family)?)?;
+    }
+    if published != Published::Nothing {
+        add(&factory()?)?;
+    }
+    rights::send(status, &mut { verdict::INLETS }, handed.get(..count).unwrap_or_default())?;
+    if published == Published::Udp {
+        let mut pool = [Fd(-1); POOL];
+        for place in &mut pool {
+            *place = net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        }
+        rights::send(status, &mut { verdict::INLETS }, &pool)?;
+    }
+    Ok(())
+}
+
+/// One for connections, one for datagrams, one to answer with, and one for pings.
+fn of_family(family: Family) -> Sys<[Fd; 4]> {
+    let words = Words::of(family);
+    let connections = transparent(&words, libc::SOCK_STREAM)?;
+    net::listen(connections, BACKLOG)?;
+    let datagrams = transparent(&words, libc::SOCK_DGRAM)?;
+    net::set_option(datagrams, words.destination, &ON)?;
+    let answers = net::socket(words.family.number(), libc::SOCK_RAW, libc::IPPROTO_RAW)?;
+    net::set_option(answers, (libc::SOL_SOCKET, libc::SO_MARK), &MARK.to_ne_bytes())?;
+    let pings = net::socket(words.family.number(), libc::SOCK_RAW, words.echo)?;
+    net::set_option(pings, words.filter.0, words.filter.1)?;
+    if let Family::V6 = family {
+        net::set_option(pings, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), &ON)?;
+    }
+    Ok([connections, datagrams, answers, pings])
+}
+
+/// Takes what is addressed to others (IP_TRANSPARENT of ip(7)).
+fn transparent(words: &Words, kind: i32) -> Sys<Fd> {
+    let socket = net::socket(words.family.number(), kind, 0)?;
+    if let Family::V6 = words.family {
+        net::set_option(socket, (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY), &ON)?;
+    }
+    net::set_option(socket, words.transparent, &ON)?;
+    net::bind_any(socket, words.family, PORT)?;
+    Ok(socket)
+}
+
+/// A socket that listens where only the sandbox can reach it, and one that connects to it: what is accepted there
+/// is a socket of the sandbox that sbx can use for something else, and so on for ever.
+fn factory() -> Sys<[Fd; 2]> {
+    let listener = net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    net::bind_loopback(listener)?;
+    net::listen(listener, 16)?;
+    Ok([listener, net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?])
+}
+
+/// What differs between the families.
+struct Words {
+    family: Family,
+    transparent: (i32, i32),
+    /// The option that tells where a datagram was sent to.
+    destination: (i32, i32),
+    echo: i32,
+    /// The option by which only requests come in, and its value.
+    filter: ((i32, i32), &'static [u8]),
+}
+
+impl Words {
+    const fn of(family: Family) -> Self {
+        match family {
+            Family::V4 => Self {
+                family,
+                transparent: (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+                destination: (libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR),
+                echo: libc::IPPROTO_ICMP,
+                filter: ((libc::SOL_RAW, ICMP_FILTER), &ECHO),
+            },
+            Family::V6 => Self {
+                family,
+                transparent: (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+                destination: (libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR),
+                echo: libc::IPPROTO_ICMPV6,
+                filter: ((libc::IPPROTO_ICMPV6, ICMP6_FILTER), &ECHO_6),
+            },
+        }
+    }
+}
+
+const ICMP_FILTER: i32 = 1;
+const ICMP6_FILTER: i32 = 1;
+/// A bit for each type that does not come in (raw(7)); an echo request is type 8.
+const ECHO: [u8; 4] = (!(1u32 << 8)).to_ne_bytes();
+/// The same of 256 types; an echo request is type 128, the first bit of the fifth word.
+const ECHO_6: [u8; 32] = {
+    let mut bits = [0xff; 32];
+    let word = (!1u32).to_ne_bytes();
+    bits[16] = word[0];
+    bits[17] = word[1];
+    bits[18] = word[2];
+    bits[19] = word[3];
+    bits
+};

@@ -1,0 +1,88 @@
+//! Messages to the kernel about interfaces (rtnetlink(7)), as bytes: a bridge, a pair of interfaces of which one end
+//! is in the sandbox, and what makes that end ready. Nothing here sends.
+
+use std::net::Ipv4Addr;
+
+use crate::run::netlink::Messages;
+
+/// The name of the interface in the sandbox.
+pub const INSIDE: &str = "eth0";
+
+/// Its number there: the first after `lo`.
+const INDEX: i32 = 2;
+
+const NEW_LINK: u16 = 16;
+const NEW_ADDRESS: u16 = 20;
+/// NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL.
+const CREATE: u16 = 0x601;
+const REQUEST: u16 = 1;
+const NAME: u16 = libc::IFLA_IFNAME;
+const LINK_INFO: u16 = libc::IFLA_LINKINFO;
+const KIND: u16 = 1;
+const DATA: u16 = 2;
+/// VETH_INFO_PEER of linux/veth.h.
+const PEER: u16 = 1;
+
+/// struct ifinfomsg: the family and the type of any, the number of the interface, and the flags that are set.
+fn interface(index: i32, flags: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+const UP: u32 = 1;
+
+/// Makes a bridge, and brings it up.
+#[must_use]
+pub fn bridge(name: &str) -> Messages {
+    let mut messages = Messages::default();
+    messages.message((NEW_LINK, CREATE), &interface(0, UP), |messages| {
+        messages.name(NAME, name);
+        messages.nest(LINK_INFO, |messages| messages.name(KIND, "bridge"));
+    });
+    messages.acknowledge();
+    messages
+}
+
+/// Makes a pair of interfaces: one is a port of the bridge with number `bridge`, the other is [`INSIDE`] in the
+/// network of the process `inside`.
+#[must_use]
+pub fn pair(port: &str, bridge: u32, inside: u32) -> Messages {
+    let mut messages = Messages::default();
+    messages.message((NEW_LINK, CREATE), &interface(0, UP), |messages| {
+        messages.name(NAME, port);
+        messages.attribute(libc::IFLA_MASTER, &bridge.to_ne_bytes());
+        messages.nest(LINK_INFO, |messages| {
+            messages.name(KIND, "veth");
+            messages.nest(DATA, |messages| {
+                messages.nest(PEER, |messages| {
+                    messages.bytes.extend(interface(INDEX, 0));
+                    messages.name(NAME, INSIDE);
+                    messages.attribute(libc::IFLA_NET_NS_PID, &inside.to_ne_bytes());
+                });
+            });
+        });
+    });
+    messages.acknowledge();
+    messages
+}
+
+/// Gives [`INSIDE`] its address and brings it up, from inside.
+#[must_use]
+pub fn ready((address, prefix): (Ipv4Addr, u8)) -> Messages {
+    let mut messages = Messages::default();
+    let [first, second, third, fourth] = INDEX.to_ne_bytes();
+    // struct ifaddrmsg: family, length of the prefix, flags, scope, number of the interface.
+    let header = [2, prefix, 0, 0, first, second, third, fourth];
+    messages.message((NEW_ADDRESS, CREATE), &header, |messages| {
+        messages.attribute(libc::IFA_LOCAL, &address.octets());
+        messages.attribute(libc::IFA_ADDRESS, &address.octets());
+        let last = u32::from(address) | u32::MAX >> prefix;
+        messages.attribute(libc::IFA_BROADCAST, &last.to_be_bytes());
+    });
+    messages.message((NEW_LINK, REQUEST), &interface(INDEX, UP), |_| ());
+    messages.acknowledge();
+    messages
+}

@@ -1,0 +1,208 @@
+//! The parent's part in the sandbox's network: takes the sockets that the child opens and gives them to the gateway,
+//! with the rules of the plan. What becomes of a connection is decided there.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use crate::domain::DomainName;
+use crate::error::Result;
+use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
+use crate::plan::network::Way;
+use crate::plan::way::Published;
+use crate::run::bridge::{self, Member};
+use crate::spec::{Protocol, Rules};
+use crate::sys::net::Family;
+use crate::sys::process::Pid;
+use crate::sys::rights::MOST;
+use crate::sys::watch::own;
+use crate::sys::{Fd, Sys};
+use crate::units::Spanned;
+
+/// The way out of one run, from before there is a sandbox until it is gone.
+#[derive(Debug)]
+pub struct Uplink<'a> {
+    way: &'a Way,
+    watcher: Option<Said>,
+    state: State,
+    member: Option<Member>,
+}
+
+/// Who is told of each verdict.
+struct Said(Watcher);
+
+impl std::fmt::Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// The child opens the inlets.
+    Awaited(Inlets),
+    /// The child has still a pool to hand over.
+    Pool(Inlets),
+    Open(Gateway),
+    /// There was no sandbox.
+    Never,
+}
+
+impl<'a> Uplink<'a> {
+    /// Takes the ports of the host that are published, so that one that is taken is an error before anything runs.
+    ///
+    /// # Errors
+    /// A port of the host that cannot be had, with the line that names it.
+    pub fn new(way: &'a Way, watcher: Option<Watcher>) -> Result<Self> {
+        let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
+        let inlets = Inlets { published, ..Inlets::default() };
+        let member = way.bridge.as_ref().map(Member::join).transpose()?;
+        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets), member })
+    }
+
+    /// Returns the address of the sandbox on its bridge.
+    #[must_use]
+    pub fn address(&self) -> Option<(Ipv4Addr, u8)> {
+        self.member.as_ref().map(|member| member.address)
+    }
+
+    /// Connects the network of `child` to its bridge, if it has one.
+    ///
+    /// # Errors
+    /// The errno of the kernel.
+    pub fn connect(&self, child: Pid) -> Sys<()> {
+        self.member.as_ref().map_or(Ok(()), |member| member.connect(child))
+    }
+
+    /// Returns whether the child has still something to hand over.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.state, State::Awaited(_) | State::Pool(_))
+    }
+
+    /// Gives up: there is no sandbox.
+    pub fn abandon(&mut self) {
+        if self.is_awaited() {
+            self.state = State::Never;
+        }
+    }
+
+    /// Takes what the child has opened, in the order in which it did. When that is all, the gateway starts.
+    ///
+    /// # Errors
+    /// Those of the gateway.
+    fn take(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Never) {
+            State::Awaited(mut inlets) => {
+                fill(&mut inlets, &self.way.families, handed);
+                if self.way.published == Published::Udp {
+                    self.state = State::Pool(inlets);
+                    return Ok(());
+                }
+                self.open(inlets)
+            }
+            State::Pool(mut inlets) => {
+                inlets.udp_pool = handed.into_iter().flatten().map(own).collect();
+                self.open(inlets)
+            }
+            other => {
+                self.state = other;
+                discard(handed);
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self, inlets: Inlets) -> Result<()> {
+        let watcher = self.watcher.take().map(|said| said.0);
+        self.state = State::Open(gateway::start(self.policy(), inlets, watcher)?);
+        Ok(())
+    }
+
+    fn policy(&self) -> Policy {
+        let neighbours = self.member.as_ref().map(|member| Neighbourhood(member.directory().to_owned()));
+        let neighbours = neighbours.map(|it| -> Box<dyn gateway::Neighbours> { Box::new(it) });
+        Policy { neighbours, ..policy(&self.way.rules) }
+    }
+
+    /// Ends the gateway when nothing of the sandbox is left; returns what went through it.
+    #[must_use]
+    pub fn finish(self) -> Option<Ledger> {
+        let Self { state, member, .. } = self;
+        let ledger = match state {
+            State::Open(gateway) => Some(gateway.finish()),
+            State::Awaited(_) | State::Pool(_) | State::Never => None,
+        };
+        member.into_iter().for_each(Member::leave);
+        ledger
+    }
+}
+
+/// Gives to `uplink` what the child has handed over; closes what nobody awaits.
+///
+/// # Errors
+/// Those of the gateway.
+pub fn take(uplink: Option<&mut Uplink<'_>>, handed: [Option<Fd>; MOST]) -> Result<()> {
+    match uplink {
+        Some(uplink) => uplink.take(handed),
+        None => {
+            discard(handed);
+            Ok(())
+        }
+    }
+}
+
+fn discard(handed: [Option<Fd>; MOST]) {
+    handed.into_iter().flatten().for_each(|handed| drop(own(handed)));
+}
+
+/// The directory of the bridge, in which the others are listed.
+#[derive(Debug)]
+struct Neighbourhood(PathBuf);
+
+impl gateway::Neighbours for Neighbourhood {
+    fn addresses(&mut self, name: &DomainName) -> Vec<IpAddr> {
+        let all = bridge::neighbours(&self.0).into_iter();
+        all.filter(|it| it.name == name.as_str()).map(|it| IpAddr::V4(it.address.0)).collect()
+    }
+}
+
+fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {
+    let transport = match publish.value.protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+    };
+    let wanted = gateway::Publish { outside: publish.value.outside, inside: publish.value.inside, transport };
+    gateway::publish::bind(wanted).map_err(|error| error.at(publish.origin))
+}
+
+fn fill(inlets: &mut Inlets, families: &[Family], handed: [Option<Fd>; MOST]) {
+    let mut handed = handed.into_iter().flatten().map(own);
+    let mut next = || -> Option<OwnedFd> { handed.next() };
+    for family in families {
+        inlets.tcp.extend(next());
+        inlets.udp.extend(next());
+        let place = match family {
+            Family::V4 => 0,
+            Family::V6 => 1,
+        };
+        inlets.raw[place] = next();
+        inlets.icmp[place] = next();
+    }
+    inlets.factory = next().zip(next()).map(|(listener, spare)| Factory { listener, spare });
+}
+
+fn policy(rules: &Rules) -> Policy {
+    let values = |list: &[Spanned<crate::spec::Destination>]| list.iter().map(|it| it.value.clone()).collect();
+    Policy {
+        allow: values(&rules.allow),
+        deny: values(&rules.deny),
+        resolvers: rules.dns.iter().map(|it| it.value).collect(),
+        shaping: Shaping {
+            bandwidth: rules.bandwidth.as_ref().map(|it| it.value),
+            latency: rules.latency.as_ref().map(|it| it.value),
+            loss: rules.loss.as_ref().map(|it| it.value),
+        },
+        neighbours: None,
+    }
+}

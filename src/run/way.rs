@@ -1,0 +1,63 @@
+//! The steps of the way out, frozen and played: messages to the kernel, the inlets, a file of the kernel. The parts
+//! that play are child side: the contract of [`crate::sys`] holds there.
+
+use std::ffi::CString;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::plan::way::{Deed, Published};
+use crate::run::c_text::text;
+use crate::run::netlink::{self, Messages};
+use crate::run::{inlets, links, procfs};
+use crate::sys::net::Family;
+use crate::sys::{Errno, Fd, Sys, net};
+
+/// One step, ready to be played.
+#[derive(Debug)]
+pub enum Act {
+    AskKernel { protocol: i32, messages: Messages },
+    AllowPings { groups: CString },
+    OpenInlets { families: Vec<Family>, published: Published },
+}
+
+/// Freezes `deed`; `address` is that on the bridge, which was picked when the plan was made already. Nothing is to
+/// be done where there is none.
+///
+/// # Errors
+/// None: numbers have no NUL.
+pub fn freeze(plan: &Plan, deed: &Deed, address: Option<(Ipv4Addr, u8)>) -> Result<Option<Act>> {
+    let route = |messages| Act::AskKernel { protocol: libc::NETLINK_ROUTE, messages };
+    Ok(Some(match deed {
+        Deed::AnyAddress { families } => route(netlink::any_address(families)),
+        Deed::Intercept { host, besides } => {
+            let own = address.map(|(address, prefix)| vec![(IpAddr::V4(address), prefix)]);
+            let messages = netlink::intercept(host, own.as_ref().unwrap_or(besides));
+            Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages }
+        }
+        Deed::JoinBridge { .. } => return Ok(address.map(|address| route(links::ready(address)))),
+        Deed::AllowPings => {
+            let group = plan.identity.inside.gid;
+            Act::AllowPings { groups: text(&format!("{group} {group}"))? }
+        }
+        Deed::OpenInlets { families, published } => {
+            Act::OpenInlets { families: families.clone(), published: *published }
+        }
+    }))
+}
+
+/// Plays one step; child-safe.
+///
+/// # Errors
+/// The errno of the call that failed.
+pub fn perform(act: &Act, status: Fd) -> Sys<()> {
+    match act {
+        Act::AskKernel { protocol, messages } => net::ask_kernel(*protocol, &messages.bytes),
+        // A container around sbx may have made the files of the kernel read-only: then nobody inside can ping.
+        Act::AllowPings { groups } => match procfs::write(c"/proc/sys/net/ipv4/ping_group_range", groups.to_bytes()) {
+            Err(Errno::EROFS | Errno::ENOENT | Errno::EACCES) => Ok(()),
+            other => other,
+        },
+        Act::OpenInlets { families, published } => inlets::open(families, *published, status),
+    }
+}

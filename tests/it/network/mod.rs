@@ -1,0 +1,12 @@
+//! The way out of a sandbox and the way in, end to end: real servers in a network namespace that each test makes,
+//! real clients in the sandbox that know nothing of sbx.
+
+mod bridge;
+mod egress;
+mod held;
+mod names;
+mod protocols;
+mod publish;
+mod shaping;
+mod spec;
+mod world;

@@ -1,0 +1,121 @@
+//! Names: only those that are allowed are answered for, an address counts as a name only if it was resolved here, and
+//! what a request says of its host has to agree.
+
+use super::world::{OTHER, RESOLVER, SERVER, World, await_port, connections, sh};
+use crate::harness::{Sbx, Who};
+
+const NAMES: [(&str, &str); 4] =
+    [("crates.example", SERVER), ("debian.example", SERVER), ("evil.example", SERVER), ("inside.example", "127.0.0.9")];
+
+fn spec(dns: &str, rules: &str) -> String {
+    format!("network egress {{ {dns}; {rules} }}")
+}
+
+#[test]
+fn a_name_that_is_allowed_is_found_and_reached_and_no_other() {
+    let Some(mut world) = World::new(&["nginx", "dnsmasq", "curl"]) else { return };
+    world.web();
+    let dns = world.names(&NAMES);
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:80\" \"*.debian.example:80\""));
+        let ran = sbx.sh(
+            "curl -sS http://crates.example/; curl -sS http://Crates.Example./; curl -sS http://a.b.debian.example/; \
+             for name in debian.example evil.example crates.example.evil.example; do curl -sS -m 5 http://$name/; echo $?; done",
+        );
+        let ran = ran.run();
+        // nginx is told the host as the client has it.
+        let expected = "hello from crates.example\nhello from Crates.Example.\nhello from a.b.debian.example\n6\n6\n6";
+        assert_eq!(ran.ok(), expected, "{ran:?}");
+        let seen = connections(&ran);
+        assert!(seen.contains(&"allowed tcp crates.example:80 x2".to_owned()), "{seen:?}");
+        assert!(seen.contains(&"allowed tcp a.b.debian.example:80 x1".to_owned()), "{seen:?}");
+        assert!(seen.iter().any(|it| it.starts_with("refused dns evil.example")), "{seen:?}");
+    }
+}
+
+#[test]
+fn whoever_is_asked_it_is_sbx_that_answers() {
+    let Some(mut world) = World::new(&["dnsmasq", "dig"]) else { return };
+    let dns = world.names(&NAMES);
+    let line = "dig +short crates.example; dig +short @8.8.8.8 crates.example; dig +short +tcp @9.9.9.9 crates.example; \
+                dig +short @8.8.8.8 evil.example; dig @8.8.8.8 evil.example | grep -o 'status: [A-Z]*'; \
+                dig crates.example HTTPS | grep -o 'ANSWER: [0-9]*'; dig +noall +answer crates.example | awk '{print ($2 > 0 && $2 <= 60)}'";
+    for who in Who::all() {
+        let ran = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:443\"")).sh(line).run();
+        let lines: Vec<_> = ran.ok().lines().collect();
+        assert_eq!(lines[..3], [SERVER; 3], "{ran:?}");
+        assert!(matches!(lines[3], "status: REFUSED" | "status: NXDOMAIN"), "{ran:?}");
+        assert_eq!(lines[4..], ["ANSWER: 0", "1"], "{ran:?}");
+    }
+}
+
+#[test]
+fn an_address_is_a_name_only_if_it_was_asked_for() {
+    let Some(mut world) = World::new(&["nginx", "dnsmasq", "curl"]) else { return };
+    world.web();
+    let dns = world.names(&NAMES);
+    let line = format!(
+        "curl -sS -m 5 -H 'Host: crates.example' http://{SERVER}/; echo $?; curl -sS http://crates.example/; \
+         curl -sS -H 'Host: crates.example' http://{SERVER}/; curl -sS -m 5 -H 'Host: evil.example' http://crates.example/; echo $?"
+    );
+    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"crates.example:80\"")).sh(&line).run();
+    let lines: Vec<_> = ran.ok().lines().collect();
+    assert_eq!(lines[..3], ["7", "hello from crates.example", "hello from crates.example"], "{ran:?}");
+    assert!(["52", "56"].contains(&lines[3]), "a host that is not allowed was reached: {ran:?}");
+    let seen = connections(&ran);
+    assert!(seen.iter().any(|it| it.starts_with("refused tcp") && !it.contains("evil.example:80 x0")), "{seen:?}");
+}
+
+#[test]
+fn a_name_does_not_lead_into_the_host() {
+    let Some(mut world) = World::new(&["dnsmasq", "curl"]) else { return };
+    let dns = world.names(&NAMES);
+    super::world::serve("127.0.0.9:80", super::world::echo);
+    let line = "curl -sS -m 5 http://inside.example/; echo $?";
+    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"*\"")).sh(line).run();
+    assert!(["6", "7", "52", "56"].contains(&ran.ok()), "{ran:?}");
+}
+
+#[test]
+fn tls_to_another_name_is_refused() {
+    let Some(mut world) = World::new(&["nginx", "dnsmasq", "curl", "openssl"]) else { return };
+    let place = world.file("x", "");
+    let place = place.trim_end_matches("/x");
+    sh(&format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout {place}/key -out {place}/cert -subj /CN=crates.example -days 9 2>/dev/null"
+    ));
+    let config = format!(
+        "daemon off; master_process off; pid {place}/t.pid; error_log {place}/t.log; events {{}}\n\
+         http {{ access_log off; server {{ listen {SERVER}:443 ssl; ssl_certificate {place}/cert; ssl_certificate_key {place}/key;\n\
+         location / {{ return 200 \"hello from $ssl_server_name\\n\"; }} }} }}\n"
+    );
+    let config = world.file("tls.conf", &config);
+    world.start(&["nginx", "-c", &config]);
+    await_port(&format!("{SERVER}:443"));
+    let dns = world.names(&NAMES);
+    let line = "curl -sSk https://crates.example/; curl -sSk -m 5 --connect-to evil.example:443:crates.example:443 https://evil.example/; echo $?; \
+                curl -sSk -m 5 https://evil.example/; echo $?";
+    for who in Who::all() {
+        let ran = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:443\"")).sh(line).run();
+        let lines: Vec<_> = ran.ok().lines().collect();
+        assert_eq!((lines[0], lines[2]), ("hello from crates.example", "6"), "{ran:?}");
+        assert!(["35", "56", "52"].contains(&lines[1]), "{ran:?}");
+        let reasons = ran.report["network"]["connections"].as_array().unwrap().iter();
+        assert!(reasons.clone().any(|it| it["reason"] == "the request names another host"), "{ran:?}");
+    }
+}
+
+#[test]
+fn the_hosts_own_resolver_is_asked_where_the_spec_names_none() {
+    let Some(mut world) = World::new(&["nginx", "dnsmasq", "curl", "unshare"]) else { return };
+    world.web();
+    world.names(&NAMES);
+    let conf = world.file("resolv.conf", &format!("nameserver {RESOLVER}\n"));
+    let hosts = world.file("hosts", &format!("127.0.0.1 localhost\n{OTHER} listed.example\n"));
+    let line = format!(
+        "unshare -m sh -c 'mount --bind {conf} /etc/resolv.conf && mount --bind {hosts} /etc/hosts && exec \"$@\"' sh \"$@\""
+    );
+    let sbx = Sbx::new(Who::Root).spec("network egress { allow \"crates.example:80\" \"listed.example:80\" }");
+    let ran = sbx.through(&line).sh("curl -sS http://crates.example/; curl -sS http://listed.example/").run();
+    assert_eq!(ran.ok(), "hello from crates.example\nhello from listed.example", "{ran:?}");
+}

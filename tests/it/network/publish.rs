@@ -1,0 +1,117 @@
+//! Ports of the host that lead into the sandbox.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use super::world::{World, connections};
+use crate::harness::{Sbx, Who};
+
+const ECHO: &str = "python3 -u -c \"
+import socket, threading
+s = socket.create_server(('127.0.0.1', 8000)); print('ready')
+def serve(c):
+    while d := c.recv(65536): c.sendall(d)
+    c.close()
+while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()\"";
+
+fn ask(address: &str, what: &[u8]) -> Vec<u8> {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    connection.write_all(what).unwrap();
+    connection.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_published_port_leads_inside() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec("network egress { publish 8080 8000; publish \"[::1]:8081\" 8000 }").sh(ECHO);
+        let running = sbx.start();
+        running.await_output("ready");
+        assert_eq!(ask("127.0.0.1:8080", b"over IPv4"), b"over IPv4");
+        assert_eq!(ask("[::1]:8081", b"over IPv6"), b"over IPv6");
+        let large = vec![7; 3 << 20];
+        assert!(ask_large("127.0.0.1:8080", &large) == large);
+        // More at once than there are sockets to begin with.
+        let many: Vec<_> = (0..200).map(|_| TcpStream::connect("127.0.0.1:8080").unwrap()).collect();
+        for mut connection in &many {
+            connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            connection.write_all(b"!").unwrap();
+            assert_eq!(connection.read(&mut [0; 9]).unwrap(), 1);
+        }
+        drop(many);
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        let ran = running.wait();
+        let seen = connections(&ran);
+        assert!(seen.iter().any(|it| it.starts_with("published tcp")), "{seen:?} {ran:?}");
+        assert!(TcpStream::connect("127.0.0.1:8080").is_err(), "still published");
+    }
+}
+
+fn ask_large(address: &str, what: &[u8]) -> Vec<u8> {
+    let mut connection = TcpStream::connect(address).unwrap();
+    let mut writer = connection.try_clone().unwrap();
+    let what = what.to_owned();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&what).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    writing.join().unwrap();
+    answer
+}
+
+#[test]
+fn published_datagrams_lead_inside() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    let line = "python3 -u -c \"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5353)); print('ready')
+while True:
+    d, p = s.recvfrom(9999); s.sendto(d.upper(), p)\"";
+    let sbx = Sbx::new(Who::Root).spec("network egress { publish \"127.0.0.1:5300\" 5353 protocol=\"udp\" }").sh(line);
+    let running = sbx.start();
+    running.await_output("ready");
+    let clients: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    for (number, client) in clients.iter().enumerate() {
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send_to(format!("client {number}").as_bytes(), "127.0.0.1:5300").unwrap();
+        let mut bytes = [0; 99];
+        let (count, from) = client.recv_from(&mut bytes).unwrap();
+        let said = String::from_utf8_lossy(&bytes[..count]);
+        assert_eq!((said, from.to_string()), (format!("CLIENT {number}").into(), "127.0.0.1:5300".to_owned()));
+    }
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    let seen = connections(&running.wait());
+    assert!(seen.iter().any(|it| it.starts_with("published udp")), "{seen:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_before_anything_runs() {
+    let Some(_world) = World::new(&[]) else { return };
+    let _taken = TcpListener::bind("127.0.0.1:8080").unwrap();
+    for who in Who::all() {
+        let ran = Sbx::new(who).spec("network egress {\n  publish 8080 80\n}").sh("echo ran").run();
+        ran.refused("127.0.0.1:8080");
+        assert!(ran.stderr.contains("spec.kdl:2"), "{ran:?}");
+    }
+}
+
+#[test]
+fn nothing_listens_inside_and_the_client_hears_it() {
+    let Some(_world) = World::new(&["sleep"]) else { return };
+    let sbx = Sbx::new(Who::Root).spec("network egress { publish 8080 8000 }").sh("echo ready; exec sleep 60");
+    let running = sbx.start();
+    running.await_output("ready");
+    let mut connection = TcpStream::connect("127.0.0.1:8080").unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // The end or a reset; never silence.
+    assert!(!matches!(connection.read(&mut [0; 9]), Ok(1..)));
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait();
+}
