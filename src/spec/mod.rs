@@ -39,6 +39,7 @@ pub mod shaping;
 mod syscall;
 mod test;
 mod tree;
+mod user;
 pub mod value;
 pub mod value_network;
 pub mod value_rootfs;
@@ -53,6 +54,7 @@ pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, Secc
 pub use shaping::{Bandwidth, Loss};
 pub use syscall::Syscall;
 pub use test::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Test, TextRule};
+pub use user::{Ids, User, Who};
 
 use crate::units::{AbsPath, Bytes, Spanned};
 
@@ -160,33 +162,6 @@ pub struct Namespaces {
     /// Offsets of the clocks of time_namespaces(7), in whole nanoseconds, may be negative.
     pub boottime: Option<Spanned<i64>>,
     pub monotonic: Option<Spanned<i64>>,
-}
-
-/// `user NAME|UID GID ids=`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    pub who: Who,
-    pub ids: Ids,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
-    Caller,
-    Root,
-    /// Looked up in the rootfs. Never all digits.
-    Name(String),
-    /// At most 2³² − 2 each.
-    Numeric {
-        uid: u32,
-        gid: u32,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ids {
-    #[default]
-    Single,
-    Range,
 }
 
 /// One child of `mounts`.

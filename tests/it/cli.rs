@@ -54,10 +54,10 @@ fn wrong_usage_has_status_2_and_prints_nothing_on_standard_output() {
 fn a_spec_is_checked_as_a_whole() {
     let good = Sbx::new(Who::Nobody).spec("hostname \"a\"").verb(&["check"]).run();
     assert_eq!((good.code(), good.stdout.as_str(), good.stderr.as_str()), (0, "", ""));
-    let spec = "hostnam \"a\"\nlimits { memori \"1M\"; wall 5; }\nmounts { bind \"x\"; }\nnetwork egress";
+    let spec = "hostnam \"a\"\nlimits { memori \"1M\"; wall 5; }\nmounts { bind \"x\"; }\nnetwork egres";
     let bad = Sbx::new(Who::Nobody).spec(spec).verb(&["check"]).run();
     assert_eq!((bad.code(), bad.stdout.as_str()), (125, ""));
-    for words in ["hostnam", "did you mean", "memori", "wall", "bind", "egress"] {
+    for words in ["hostnam", "did you mean", "memori", "wall", "bind", "egres"] {
         assert!(bad.stderr.contains(words), "no {words}: {bad:?}");
     }
     for spec in ["service x", "test \"t\" {}", "param X", "extends \"y\"", "changes \"out.tar\""] {
