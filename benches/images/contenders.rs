@@ -102,13 +102,13 @@ fn shared(yard: &Yard) -> Result<Group, Fault> {
     let again =
         Contender { label: "sbx, nine layers of ten there", before: vec![import(&first)], argv: import(&second) };
     let warm = Contender { label: "sbx, all there", before: vec![import(&second)], argv: import(&second) };
-    let one = yard.sbx("one", &format!("oci:{}:one", yard.path("layout")))?;
+    let one = format!("oci:{}:one", yard.path("layout"));
     Ok(Group {
         title: "An image that shares nine layers of ten",
         contenders: vec![
             again,
             contender("sbx, empty store", &import(&second).iter().map(String::as_str).collect::<Vec<_>>()),
-            contender("sbx, an image of the new layer alone", &[&yard.program(), "run", &one]),
+            contender("sbx image pull, of the new layer alone", &[&yard.program(), "image", "pull", &one]),
             warm,
         ],
     })

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One run of a runner; each has its own doors to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,10 @@ impl Stage {
     /// # Errors
     /// No C compiler, or a directory that cannot be written.
     pub(crate) fn build(uid: u32) -> Result<Self, Fault> {
-        let dir = std::env::temp_dir().join(format!("sbx-doors-{}-{uid}", std::process::id()));
+        // Two tests of one process can be at it.
+        static BUILT: AtomicU32 = AtomicU32::new(0);
+        let number = BUILT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("sbx-doors-{}-{uid}-{number}", std::process::id()));
         fs::create_dir(&dir)?;
         let stage = Self { dir, uid };
         for name in ["", "work", "outside", "canary", "run", "home", "image", "image/proc", "image/dev", "image/tmp"] {

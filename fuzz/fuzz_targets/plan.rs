@@ -119,7 +119,9 @@ impl Machine {
 
 fn terminal() -> Stream {
     use sbx::sys::file::{FileType, Stat};
-    Stream::Terminal(Stat { kind: FileType::Character { major: 136 }, device: 1, inode: 3, size: 0 })
+    let owner = sbx::sys::file::Owner { uid: 0, gid: 5 };
+    let kind = FileType::Character { major: 136 };
+    Stream::Terminal(Stat { kind, device: 1, inode: 3, size: 0, mode: 0o620, owner })
 }
 
 /// As the reader of /etc/subuid gives it.

@@ -562,7 +562,7 @@ fn cve_2021_41089_unpacking_follows_no_exchanged_link() {
         return;
     }
     let mut members = vec![dir("d"), dir("d/deep")];
-    members.extend((0..500).map(|number| file(&format!("d/deep/f{number}"), "x")));
+    members.extend((0..5000).map(|number| file(&format!("d/deep/f{number}"), "x")));
     members.push(Entry::new(b'5', "d/deep").mode(0o777).bytes());
     let archive = tar(&members);
     for who in Who::all() {
@@ -576,8 +576,9 @@ fn cve_2021_41089_unpacking_follows_no_exchanged_link() {
                 scope.spawn(|| {
                     while !ends.load(Ordering::Relaxed) {
                         std::thread::sleep(Duration::from_millis(1));
-                        let trees = std::fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
-                        for found in trees.flat_map(|tree| [tree.path().join("rootfs/d"), tree.path().join("d")]) {
+                        let all = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+                        let trees = all(&store.join("tmp")).flat_map(|made| all(&made.path()));
+                        for found in trees.map(|tree| tree.path().join("rootfs/d")) {
                             if found.exists() {
                                 exchanged.fetch_add(exchange(&found, &link, &ends), Ordering::Relaxed);
                             }
