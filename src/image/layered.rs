@@ -63,7 +63,10 @@ pub(super) fn layered(
 /// Returns the chain id of layers: config.md of the OCI image specification.
 pub(super) fn chain_id<'a>(mut diff_ids: impl Iterator<Item = &'a Digest>) -> Option<Digest> {
     let first = diff_ids.next()?.clone();
-    Some(diff_ids.fold(first, |chain, diff_id| Digest::finish(Sha256::new_with_prefix(format!("{chain} {diff_id}")))))
+    Some(diff_ids.fold(first, |chain, diff_id| {
+        let pieces = ["sha256:", chain.hex(), " sha256:", diff_id.hex()];
+        Digest::finish(pieces.iter().fold(Sha256::new(), |hash, piece| hash.chain_update(piece)))
+    }))
 }
 
 /// Returns the trees of all layers; those that are not there are extracted.
