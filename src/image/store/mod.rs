@@ -154,28 +154,31 @@ impl Store {
             .with_hint(format!("chown it to you and `chmod 0700 {}`", self.root.display())))
     }
 
-    /// Waits for whoever else reads the same file, or until sbx is asked to end: signals are blocked, so they
-    /// do not end the waiting by themselves.
+    /// Waits for whoever else reads the same file.
     pub(super) fn lock(&self, file: &str) -> Result<File> {
-        const PAUSE: Duration = Duration::from_millis(20);
-        let path = self.root.join("seen").join(format!("{file}.lock"));
-        let lock = open_lock(&path)?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) if asked_to_end().is_none() => std::thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    let message = format!("the waiting for the lock `{}` was canceled", path.display());
-                    return Err(Error::new(Kind::Io, message));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &path, &error)),
-            }
-        }
+        locked(&self.root.join("seen").join(format!("{file}.lock")), File::try_lock)
     }
 
     /// Returns the path of the note on a file.
     pub(super) fn note(&self, file: &str) -> PathBuf {
         self.root.join("seen").join(file)
+    }
+}
+
+/// Waits for a lock, or until sbx is asked to end: signals are blocked, so they do not end the waiting by themselves.
+fn locked(path: &Path, lock: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<File> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let file = open_lock(path)?;
+    loop {
+        match lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if asked_to_end().is_none() => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("the waiting for the lock `{}` was canceled", path.display());
+                return Err(Error::new(Kind::Io, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
+        }
     }
 }
 
