@@ -19,6 +19,7 @@ use crate::image::seal::{self, Sealed};
 use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, Temporary, failed, now};
 use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, Pull, mend, registry};
+use crate::sys::watch::asked_to_end;
 use crate::units::visible;
 
 /// Where trees are kept, and whose their files are.
@@ -138,7 +139,8 @@ pub(super) fn of_registry(
     };
     let image = match run(&digest, progress) {
         // What is damaged in the store is fetched once more.
-        Err(_) if pull != Pull::Never && mend::mend(store, &digest)? => {
+        Err(_) if pull != Pull::Never && asked_to_end().is_none() && mend::mend(store, &digest)? => {
+            let _importing = store.importing()?;
             let digest = store.pull(reference, platform, progress)?;
             run(&digest, progress)
         }
@@ -170,11 +172,11 @@ fn root(
     let layers = u32::try_from(manifest.layers.len()).unwrap_or(u32::MAX);
     let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
     let known = chain.map(|chain| find(store, &chain, (layers, ownership))).transpose()?.flatten();
-    let (kept, _importing) = match known {
-        Some(kept) => (kept, None),
+    let (kept, record, _importing) = match known {
+        Some(kept) => (kept, record.map(|record| compared(store, record)).transpose()?, None),
         None => {
             let importing = store.importing()?;
-            (import((what, manifest), (store, ownership), progress)?, Some(importing))
+            (import((what, manifest), (store, ownership), progress)?, record, Some(importing))
         }
     };
     if let Some(record) = record {
@@ -226,6 +228,25 @@ fn import(
     }
 }
 
+/// Returns the note of an image of which nothing was read, because its root is there: without those digests of packed
+/// layers that only this image claims.
+fn compared(store: &Store, mut record: Record) -> Result<Record> {
+    // What an older note of the same image says was compared then.
+    let known = if store.record_note(&record.digest).exists() { BTreeSet::new() } else { known(store)? };
+    for layer in &mut record.layers {
+        if !is_told((layer.blob.as_ref(), &layer.diff_id), &known) {
+            layer.blob = None;
+        }
+    }
+    Ok(record)
+}
+
+/// Returns whether the packed bytes of a layer are known to be it.
+fn is_told((blob, diff_id): (Option<&Digest>, &Digest), known: &BTreeSet<(Digest, Digest)>) -> bool {
+    // Whoever packs nothing has one digest for both.
+    blob.filter(|blob| *blob != diff_id).is_none_or(|blob| known.contains(&(blob.clone(), diff_id.clone())))
+}
+
 /// Opens the packed bytes of a layer, unless it is in the store and was made of these very bytes: that others are
 /// the same layer is only what this image says.
 fn open(
@@ -233,10 +254,9 @@ fn open(
     known: &BTreeSet<(Digest, Digest)>,
     (store, ownership): (&Store, Ownership),
 ) -> Result<Option<Part>> {
-    // Whoever packs nothing has one digest for both.
-    let told = layer.blob.clone().filter(|blob| *blob != layer.diff_id);
-    let is_known = told.is_none_or(|blob| known.contains(&(blob, layer.diff_id.clone())));
-    if is_known && store.find(Name::Layer(&layer.diff_id), ownership)?.is_some() {
+    if is_told((layer.blob.as_ref(), &layer.diff_id), known)
+        && store.find(Name::Layer(&layer.diff_id), ownership)?.is_some()
+    {
         return Ok(None);
     }
     let name = layer.blob.as_ref().unwrap_or(&layer.diff_id);

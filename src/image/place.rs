@@ -10,7 +10,7 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::layer::{Attributes, Entry, File, FileKind, What, Whiteout, Writer, whiteout};
+use crate::image::layer::{Attributes, DEPTH, Entry, File, FileKind, What, Whiteout, Writer, whiteout};
 use crate::image::members::{Member, MemberKind, Members};
 use crate::image::tree::{Directories, PATH, Target, Tree, Whiteouts, relative};
 use crate::image::{Bounds, Skipped};
@@ -386,6 +386,7 @@ fn parts(name: &[u8]) -> Result<Vec<&[u8]>> {
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     match parts.contains(&&b".."[..]) {
         true => Err(refused("holds `..`")),
+        false if parts.len() > DEPTH + 1 => Err(refused(&format!("lies deeper than {DEPTH} directories"))),
         false => Ok(parts),
     }
 }

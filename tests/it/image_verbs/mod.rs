@@ -73,6 +73,44 @@ fn inspect_shows_an_image_by_whatever_means_it() {
 }
 
 #[test]
+fn a_name_means_what_it_meant_last() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        let first = shop.image_verb(&["pull", "root.tar"]);
+        let one = shop.json(&["inspect", "root.tar"]);
+        // Names are noted by the second; the digests come in one order or the other.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        shop.script("cd \"$1\"; cp 2.tar root.tar; chmod a+r root.tar", &[&shop.text("")]);
+        let second = shop.image_verb(&["pull", "root.tar"]);
+        let other = shop.json(&["inspect", "root.tar"]);
+        assert!(first != second && one != other);
+        assert_eq!(format!("{}\n", other[0]["digest"].as_str().unwrap()), second);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        shop.script("cd \"$1\"; cp 3.tar root.tar; chmod a+r root.tar", &[&shop.text("")]);
+        let third = shop.image_verb(&["pull", "root.tar"]);
+        assert_eq!(format!("{}\n", shop.json(&["inspect", "root.tar"])[0]["digest"].as_str().unwrap()), third);
+    }
+}
+
+/// As deep as an image may be, and deeper.
+#[test]
+fn a_deep_tree_is_verified_and_removed() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        let script = "cd \"$1\"; mkdir deep; (cd deep; cp -a ../1/bin .; n=0; \
+            while [ $n -lt 510 ]; do mkdir d; cd -P d; n=$((n+1)); done; echo x > f; tar -C \"$1\"/deep -cf \"$1\"/deep.tar .; \
+            mkdir -p d/d/d/d/d; tar -C \"$1\"/deep -cf \"$1\"/deeper.tar .); chmod a+r deep*.tar";
+        shop.script(script, &[&shop.text("")]);
+        let said = shop.sbx(&["image", "pull", "deeper.tar"]);
+        assert!(said.status == 125 && said.err.contains("deeper than 512 directories"), "{said:?}");
+        shop.image_verb(&["pull", "deep.tar"]);
+        assert_eq!(shop.image_verb(&["verify"]), "");
+        shop.image_verb(&["remove", "deep.tar"]);
+        assert_eq!(shop.json(&["list"]), json!([]));
+    }
+}
+
+#[test]
 fn removal_takes_what_no_other_image_needs() {
     for who in Who::all() {
         let Some(shop) = Shop::new(who) else { return };
