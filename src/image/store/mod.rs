@@ -184,6 +184,11 @@ fn locked(path: &Path, lock: fn(&File) -> std::result::Result<(), TryLockError>)
 
 fn open_lock(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    // To lock a file it need not be written: a store that is mounted read-only can be verified, too.
+    let opened = match opened {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path),
+        other => other,
+    };
     opened.map_err(|error| failed("open", path, &error))
 }
 

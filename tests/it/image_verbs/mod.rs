@@ -73,6 +73,24 @@ fn inspect_shows_an_image_by_whatever_means_it() {
 }
 
 #[test]
+fn a_store_that_is_mounted_read_only_is_enough() {
+    let Some(who) = Who::root() else { return };
+    let Some(shop) = Shop::new(who) else { return };
+    shop.image_verb(&["pull", "oci:lay:a"]);
+    let spec = shop.text("image.kdl");
+    std::fs::write(&spec, "rootfs \"oci:lay:a\"\n").unwrap();
+    let script = "set -e; mount --bind \"$2\" \"$2\"; mount -o remount,ro,bind \"$2\"; export SBX_STORE=\"$2\"; cd \"$(dirname \"$3\")\"
+        ! touch \"$2\"/x 2>/dev/null; \"$1\" image verify; \"$1\" image du >/dev/null; \"$1\" image list >/dev/null; \"$1\" run --report none \"$3\"";
+    let program = crate::fixture::binary().display().to_string();
+    let store = shop.store("").display().to_string();
+    let mut done = std::process::Command::new("unshare");
+    done.args(["-m", "sh", "-c", script, "sh"]);
+    let done = done.args([&program, &store, &spec]).output().unwrap();
+    let said = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && said.0 == SAID && said.1.is_empty(), "{said:?}");
+}
+
+#[test]
 fn a_name_means_what_it_meant_last() {
     for who in Who::all() {
         let Some(shop) = Shop::new(who) else { return };
