@@ -39,10 +39,12 @@ pub(super) fn stored(
     Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let stamp = match form {
-        Form::Layout => None,
-        _ => Some(Stamp::of(&oci::open_archive(at)?, at.path)?),
+    // Of a layout, what has no digest: all else follows from it.
+    let open = match form {
+        Form::Layout => oci::open_index(at)?,
+        _ => Some(oci::open_archive(at)?),
     };
+    let stamp = open.map(|file| Stamp::of(&file, at.path)).transpose()?;
     if let Some(stamp) = stamp
         && let Some(memo) = Memo::read(store, &stamp, selection)?
         && let Some(image) = memo.image(at.path, wanted, (store, ownership))?
@@ -287,8 +289,8 @@ fn compare(what: &str, digest: &Digest, wanted: Option<&Digest>) -> Result<()> {
     }
 }
 
-/// What was found out about an archive, so that the next run of it reads nothing of it: a packed one would have to
-/// be unpacked for its first document.
+/// What was found out about an archive or a layout, so that the next run of it reads nothing of it: a packed archive
+/// would have to be unpacked for its first document, and the documents of 64 layers cost a run half a millisecond.
 #[derive(PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memo {
@@ -317,18 +319,24 @@ impl Memo {
         }
     }
 
-    fn place(store: &Store, stamp: &Stamp) -> PathBuf {
-        store.note(&format!("{}.image", stamp.name()))
+    /// Each choice has a note of its own: runs of two images of one layout do not take turns in writing one.
+    fn place(store: &Store, stamp: &Stamp, (tag, platform): (Option<&str>, Option<&str>)) -> PathBuf {
+        if (tag, platform) == (None, None) {
+            return store.note(&format!("{}.image", stamp.name()));
+        }
+        let choice = format!("{}\0{}", tag.unwrap_or_default(), platform.unwrap_or_default());
+        let choice = Digest::of(choice.as_bytes());
+        store.note(&format!("{}-{}.image", stamp.name(), choice.hex()))
     }
 
-    /// Returns what is known of the archive as it is now; a damaged note is as good as none.
+    /// Returns what is known of the archive or layout as it is now; a damaged note is as good as none.
     fn read(store: &Store, stamp: &Stamp, selection: &Selection) -> Result<Option<Self>> {
-        let path = Self::place(store, stamp);
+        let platform = selection.platform.as_ref().map(ToString::to_string);
+        let path = Self::place(store, stamp, (selection.tag.as_deref(), platform.as_deref()));
         let memo = seal::read::<Self>(&path)?;
         if memo != Sealed::Missing {
             store.check()?;
         }
-        let platform = selection.platform.as_ref().map(ToString::to_string);
         Ok(memo
             .whole()
             .filter(|memo| memo.stamp == stamp.line() && memo.tag == selection.tag && memo.platform == platform))
@@ -343,7 +351,7 @@ impl Memo {
         let (Ok(digest), Ok(chain)) = (Digest::from_hex(&self.digest), Digest::from_hex(&self.chain)) else {
             return Ok(None);
         };
-        let kinds = [Kind::OciArchive, Kind::DockerArchive];
+        let kinds = [Kind::Oci, Kind::OciArchive, Kind::DockerArchive];
         let Some(kind) = kinds.into_iter().find(|kind| kind.as_str() == self.kind) else { return Ok(None) };
         compare(&format!("the image `{}`", path.display()), &digest, wanted)?;
         Ok(find(store, &chain, (self.layers, ownership))?.map(|kept| Image {
@@ -365,6 +373,6 @@ impl Memo {
             return Ok(());
         }
         self.stamp = stamp.line();
-        seal::write(&Self::place(store, stamp), &self)
+        seal::write(&Self::place(store, stamp, (self.tag.as_deref(), self.platform.as_deref())), &self)
     }
 }

@@ -150,6 +150,45 @@ fn removal_takes_what_no_other_image_needs() {
     }
 }
 
+/// A run of an image that is in the store costs the same however many layers it has.
+#[test]
+fn a_layout_that_did_not_change_is_not_read_again() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        // Younger, its change could go unseen.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let runs = |source: &str, said: &str| {
+            let ran = shop.run(source);
+            assert_eq!((ran.out.as_str(), ran.status), (said, 0), "{source}: {ran:?}");
+        };
+        runs("oci:lay:a", SAID);
+        shop.script("mv \"$1/lay/blobs\" \"$1/away\"", &[&shop.text("")]);
+        runs("oci:lay:a", SAID);
+        let other = shop.run("oci:lay");
+        assert!(other.status == 125 && other.err.contains("is missing"), "another choice is not known: {other:?}");
+        shop.script("echo >> \"$1/lay/index.json\"", &[&shop.text("")]);
+        let changed = shop.run("oci:lay:a");
+        assert!(changed.status == 125 && changed.err.contains("is missing"), "{changed:?}");
+        shop.script("mv \"$1/away\" \"$1/lay/blobs\"", &[&shop.text("")]);
+        runs("oci:lay:a", SAID);
+        assert_eq!(shop.image_verb(&["verify"]), "");
+
+        // What was removed of an image that stays is there again with the next run.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        runs("oci:lay:a", SAID);
+        shop.image_verb(&["pull", "oci-archive:oci.tar"]);
+        let names = || shop.json(&["list"]).as_array().unwrap().len();
+        assert_eq!(names(), 2);
+        shop.image_verb(&["remove", "oci:lay:a"]);
+        assert_eq!(names(), 1);
+        runs("oci:lay:a", SAID);
+        assert_eq!(names(), 2);
+        shop.image_verb(&["remove", "oci:lay:a", "oci-archive:oci.tar"]);
+        assert!(!shop.files().iter().any(|file| file.ends_with(".image")), "{:?}", shop.files());
+        runs("oci:lay:a", SAID);
+    }
+}
+
 #[test]
 fn what_a_sandbox_runs_in_stays() {
     for who in Who::all() {
