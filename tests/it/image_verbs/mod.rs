@@ -164,6 +164,8 @@ fn a_layout_that_did_not_change_is_not_read_again() {
         runs("oci:lay:a", SAID);
         shop.script("mv \"$1/lay/blobs\" \"$1/away\"", &[&shop.text("")]);
         runs("oci:lay:a", SAID);
+        let none = shop.run("oci:root.tar");
+        assert!(none.status == 125 && none.err.contains("root.tar`: is not a directory"), "{none:?}");
         let other = shop.run("oci:lay");
         assert!(other.status == 125 && other.err.contains("is missing"), "another choice is not known: {other:?}");
         shop.script("echo >> \"$1/lay/index.json\"", &[&shop.text("")]);
