@@ -4,7 +4,10 @@
 mod bridge;
 mod egress;
 mod held;
+mod manners;
+mod measured;
 mod names;
+mod postgres;
 mod protocols;
 mod publish;
 mod shaping;
