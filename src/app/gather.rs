@@ -89,11 +89,9 @@ fn landlock(spec: &Spec) -> LandlockFacts {
     }
 }
 
-/// IPv4 is always there; a kernel without IPv6, or one that was told not to, has no table of its addresses.
 fn families(spec: &Spec) -> Vec<Family> {
-    let leaves = spec.network.as_ref().is_some_and(|network| network.value.rules().is_some());
-    match leaves && Path::new("/proc/net/if_inet6").exists() {
-        true => vec![Family::V4, Family::V6],
+    match spec.network.as_ref().is_some_and(|network| network.value.rules().is_some()) {
+        true => probe::families(),
         false => vec![Family::V4],
     }
 }

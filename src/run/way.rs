@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::error::Result;
+use crate::host::trial::Asked;
 use crate::plan::Plan;
 use crate::plan::way::{Deed, Published};
 use crate::run::c_text::text;
@@ -44,6 +45,17 @@ pub fn freeze(plan: &Plan, deed: &Deed, address: Option<(Ipv4Addr, u8)>) -> Resu
             Act::OpenInlets { families: families.clone(), published: *published }
         }
     }))
+}
+
+/// Returns what the doctor asks the kernel in a network of its own: the same that a run would, byte for byte.
+#[must_use]
+pub fn trials(families: &[Family]) -> [Vec<Asked>; 2] {
+    let asked = |step, protocol, messages: Messages| Asked { step, protocol, messages: messages.bytes };
+    let egress = vec![
+        asked("routes", libc::NETLINK_ROUTE, netlink::any_address(families)),
+        asked("nftables", libc::NETLINK_NETFILTER, netlink::intercept(&[], &[])),
+    ];
+    [egress, vec![asked("links", libc::NETLINK_ROUTE, links::trial())]]
 }
 
 /// Plays one step; child-safe.
