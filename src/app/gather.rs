@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::app::configure::configured;
+use crate::app::network;
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
@@ -52,9 +53,11 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
     let held = hold(spec, invocation, exposed).map_err(|error| error.at(origin))?;
     let image = located(spec, invocation, held.as_ref(), place).map_err(|error| error.at(origin))?;
-    let configured = configured(spec, image.as_ref()).map_err(|error| error.at(origin))?;
-    let spec = configured.as_ref().unwrap_or(spec);
+    let mut configured = configured(spec, image.as_ref()).map_err(|error| error.at(origin))?;
     let base = base(spec, image.as_ref())?;
+    let settled = network::settled(configured.as_ref().unwrap_or(spec), &base, image.as_ref().map(Image::eyes));
+    configured = settled.or(configured);
+    let spec = configured.as_ref().unwrap_or(spec);
     if let Some(image) = &image {
         prepare::apart(spec, invocation, &image.root)?;
     }

@@ -141,19 +141,38 @@ fn bridge(spec: &Spec) -> Option<Bridge> {
 }
 
 /// Adds the files by which the command finds the resolver, before the mounts that the spec names: one of these may
-/// lie over them. `resolv_conf` is where the system looks for the first, without a link on the way.
-pub fn add_files(spec: &mut Spec, resolv_conf: AbsPath) -> Result<()> {
+/// lie over them.
+///
+/// # Errors
+/// None: the paths are such.
+pub fn add_files(spec: &mut Spec) -> Result<()> {
     let Some(network) = spec.network.as_ref().filter(|network| network.value.rules().is_some()) else { return Ok(()) };
     let origin = network.origin;
-    let hosts = AbsPath::new("/etc/hosts").map_err(|_| Error::new(Kind::Bug, "a path that is none"))?;
     let name = spec.hostname.as_ref().map_or("sbx", |name| name.value.as_str());
-    let files = [
-        (resolv_conf, format!("nameserver {RESOLVER}\n")),
-        (hosts, format!("127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback\n")),
+    let texts = [
+        format!("nameserver {RESOLVER}\n"),
+        format!("127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback\n"),
     ];
-    let own = |path: &AbsPath| spec.mounts.iter().any(|mount| mount.value.destination() == path);
-    let files: Vec<_> = files.into_iter().filter(|(path, _)| !own(path)).collect();
-    let file = |(destination, text)| Spanned::new(Mount::File { destination, text, mode: Some(0o644) }, origin);
-    spec.mounts.splice(0..0, files.into_iter().map(file));
+    let mut files = Vec::with_capacity(2);
+    for (path, text) in FILES.into_iter().zip(texts) {
+        let destination = AbsPath::new(path).map_err(|_| Error::new(Kind::Bug, "a path that is none"))?;
+        if !spec.mounts.iter().any(|mount| *mount.value.destination() == destination) {
+            files.push(Spanned::new(Mount::File { destination, text, mode: Some(0o644) }, origin));
+        }
+    }
+    spec.mounts.splice(0..0, files);
     Ok(())
 }
+
+/// Returns which of the mounts [`add_files`] has added.
+#[must_use]
+pub fn files(spec: &Spec) -> Vec<usize> {
+    let Some(network) = spec.network.as_ref().filter(|network| network.value.rules().is_some()) else {
+        return Vec::new();
+    };
+    let added =
+        |mount: &Spanned<Mount>| mount.origin == network.origin && FILES.contains(&mount.value.destination().as_str());
+    (0..spec.mounts.len()).take(FILES.len()).filter(|number| added(&spec.mounts[*number])).collect()
+}
+
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
