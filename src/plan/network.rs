@@ -121,7 +121,9 @@ pub fn bridge_steps(inputs: Inputs<'_>) -> Result<Vec<Step>> {
     }
     if inputs.over_mounts().is_some() {
         let hint = "remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`";
-        return refused("a sandbox whose mounts are locked has a network that sbx cannot reach", hint);
+        let message =
+            "with the capability `SYS_ADMIN` a sandbox makes its network when sbx can no longer connect it to a bridge";
+        return refused(message, hint);
     }
     Ok(vec![Step {
         op: Op::Way(Deed::JoinBridge { name: bridge.name, address: bridge.address }),
