@@ -6,8 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::app::configure::configured;
-use crate::app::network;
+use crate::app::configure;
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
@@ -21,8 +20,8 @@ use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host};
 use crate::image::{self, Asked, Found, Image, Lookup};
 use crate::plan::facts::{
-    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
-    Subordinate,
+    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Redirection, Search,
+    Standing, Subordinate,
 };
 use crate::plan::ground;
 use crate::plan::landlock::resolve::asks;
@@ -53,10 +52,8 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
     let held = hold(spec, invocation, exposed).map_err(|error| error.at(origin))?;
     let image = located(spec, invocation, held.as_ref(), place).map_err(|error| error.at(origin))?;
-    let mut configured = configured(spec, image.as_ref()).map_err(|error| error.at(origin))?;
     let base = base(spec, image.as_ref())?;
-    let settled = network::settled(configured.as_ref().unwrap_or(spec), &base, image.as_ref().map(Image::eyes));
-    configured = settled.or(configured);
+    let configured = configure::complete(spec, image.as_ref(), &base).map_err(|error| error.at(origin))?;
     let spec = configured.as_ref().unwrap_or(spec);
     if let Some(image) = &image {
         prepare::apart(spec, invocation, &image.root)?;
@@ -74,6 +71,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
         pinned: trusted::pinned(spec, invocation)?,
         landlock: landlock(spec),
         families: families(spec),
+        redirection: Redirection::There,
         host,
         base,
         answers,

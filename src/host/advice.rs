@@ -98,7 +98,8 @@ pub fn network(failure: Failure) -> String {
             "first what `namespace: user` and `namespace: net` want".to_owned()
         }
         ("nftables", ENOENT | EOPNOTSUPP | EPROTONOSUPPORT | EAFNOSUPPORT) => {
-            "as root: `modprobe -a nf_tables nft_tproxy`, or use a kernel with CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY"
+            "as root: `modprobe -a nf_tables nft_tproxy`, or use a kernel with CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY; \
+             without it `network \"egress\"` knows only the ports that rules name"
                 .to_owned()
         }
         ("links", EOPNOTSUPP) => {

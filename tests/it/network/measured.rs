@@ -25,22 +25,30 @@ fn arrived(found: &Value) -> [f64; 2] {
     ["sum_received", "sum_received_bidir_reverse"].map(|sum| found["end"][sum]["bits_per_second"].as_f64().unwrap())
 }
 
+/// Never more than the twentieth too much; and where the machine has nothing else to do, never less. Who shares it with
+/// other tests has three tries.
 #[track_caller]
-fn accurate(found: &Value) {
-    for rate in arrived(found) {
-        assert!((rate / RATE - 1.0).abs() <= 0.05, "{rate} for {RATE}: {}", found["end"]);
+fn accurate(port: u16, flags: &str) {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let Some(found) = measure(port, flags) else { return };
+        let rates = arrived(&found);
+        assert!(rates.iter().all(|rate| rate / RATE <= 1.05), "{rates:?} for {RATE}: {}", found["end"]);
+        if rates.iter().all(|rate| rate / RATE >= 0.95) {
+            return;
+        }
+        seen.push(rates);
     }
+    panic!("{seen:?} for {RATE}");
 }
 
 #[test]
 fn streams_have_the_bandwidth_in_each_direction() {
-    let Some(found) = measure(5201, "--bidir") else { return };
-    accurate(&found);
+    accurate(5201, "--bidir");
 }
 
 #[test]
 fn datagrams_have_the_bandwidth_in_each_direction() {
     // Half as much again is sent as may go; what does not go is lost.
-    let Some(found) = measure(5202, "--bidir --udp --bitrate 30M --length 1400") else { return };
-    accurate(&found);
+    accurate(5202, "--bidir --udp --bitrate 30M --length 1400");
 }

@@ -2,6 +2,7 @@
 //! real clients in the sandbox that know nothing of sbx.
 
 mod bridge;
+mod doors;
 mod egress;
 mod held;
 mod manners;
