@@ -30,7 +30,7 @@ mod principal;
 mod queue;
 pub mod registry;
 mod remember;
-mod remove;
+pub(crate) mod remove;
 mod seal;
 mod sparse;
 pub mod stock;
