@@ -145,7 +145,7 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
             let snapshot = record.attempts.last().and_then(|attempt| attempt.answer.snapshot.as_ref());
             if let Some(snapshot) = snapshot {
                 display.say(&teller.update(snapshot));
-                trouble.push_str(&keep(snapshot));
+                trouble.push_str(&keep(suite, record.case, snapshot));
             }
             if arguments.json {
                 print(&json_line(&cases[record.case], record, &mut trouble));
@@ -191,20 +191,12 @@ fn print(bytes: &[u8]) {
     std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()).ok();
 }
 
-/// Writes a snapshot; returns what stood in the way. It is whole or not there.
-fn keep(snapshot: &Snapshot) -> String {
-    let path = Path::new(&snapshot.path);
-    let beside = path.with_extension("snap.new");
-    let directory = path.parent().unwrap_or(Path::new(""));
-    let written = std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&beside, &snapshot.text))
-        .and_then(|()| std::fs::rename(&beside, path));
-    match written {
-        Ok(()) => String::new(),
-        Err(source) => {
-            Refusal::new(&Error::io(format_args!("cannot write the snapshot `{}`", snapshot.path), &source), None).text
-        }
-    }
+/// Writes the snapshot of a case; returns what stood in the way.
+fn keep(suite: &Suite, case: usize, snapshot: &Snapshot) -> String {
+    let (Some(path), Some(kept)) = (&suite.cases[case].snapshot, &suite.prepared[case].kept) else {
+        return String::new();
+    };
+    kept.replace(path, &snapshot.text).map_or_else(|error| Refusal::new(&error, None).text, |()| String::new())
 }
 
 fn open(path: &Path) -> Result<(File, PathBuf)> {

@@ -16,7 +16,8 @@ use crate::run::anchor::Exposed;
 use crate::run::parent;
 use crate::spec::param::Setting;
 use crate::spec::{Expect, Limits, Spec, Tty, Wall};
-use crate::testing::{Case, snapshot};
+use crate::testing::Case;
+use crate::testing::snapshot::{self, Kept};
 use crate::units::{Origin, Spanned};
 
 /// All that is to be run.
@@ -43,6 +44,8 @@ pub struct Prepared {
     pub stdin: Option<String>,
     pub expect: Expect,
     pub accounting: Accounting,
+    /// Its snapshot, as it is before anything is run.
+    pub kept: Option<Kept>,
     /// Which of the grounds.
     pub ground: usize,
 }
@@ -129,6 +132,7 @@ impl Suite {
                 stdin: test.value.stdin.as_ref().map(|text| text.value.clone()),
                 expect,
                 accounting: if figures { Accounting::IfAvailable } else { changes.accounting },
+                kept: None,
                 ground: usize::MAX,
             });
         }
@@ -151,7 +155,8 @@ impl Suite {
         drawn
     }
 
-    /// Looks up what the cases of `order` have to know, once for all that are alike.
+    /// Looks up what the cases of `order` have to know, once for all that are alike. What is beside a spec is read
+    /// here, before any command could have written there.
     ///
     /// # Errors
     /// What would prevent any of them: a scope of systemd that cannot be had, a group that cannot be prepared.
@@ -171,6 +176,7 @@ impl Suite {
                 }
             };
             self.prepared[*case].ground = ground;
+            self.prepared[*case].kept = self.cases[*case].snapshot.as_deref().map(Kept::look);
         }
         Ok(())
     }
@@ -180,6 +186,10 @@ impl Suite {
         let spec = &prepared.spec;
         let mut invocation = run::invocation(spec, &Request::default(), text, (Capture::Yes, prepared.accounting));
         invocation.manner = Manner::Replace;
+        // What is compared is obeyed, too.
+        let kept = self.cases.iter().zip(&self.prepared).filter(|(_, other)| other.text == prepared.text);
+        let directories = kept.filter_map(|(case, _)| case.snapshot.as_deref()?.parent()?.file_name());
+        invocation.trusted.extend(directories.take(1).map(|name| text.base.join(name)));
         let volumes = run::volumes(spec, place);
         let exposed;
         let gathered = match volumes {
