@@ -30,6 +30,13 @@ pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
     // Before anything is run: a file that cannot be written is told now.
     let xml = arguments.junit.as_deref().filter(|_| !arguments.list).map(open).transpose();
     let mut xml = xml.map_err(|error| Refusal::new(&error, None))?;
+    if xml.as_ref().is_some_and(|(file, _)| file.metadata().is_ok_and(|found| found.is_file())) {
+        // Nobody is to take what the last call left there for what came of this one, whatever becomes of it.
+        let unwritten = document(&mut xml, || junit::refused("sbx test did not come to its end"));
+        if !unwritten.is_empty() {
+            return Err(Refusal::of_text(unwritten));
+        }
+    }
     let told = all(arguments, &mut xml);
     told.map_err(|mut refusal| {
         let written = document(&mut xml, || junit::refused(&refusal.text));

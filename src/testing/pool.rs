@@ -179,7 +179,8 @@ impl Pool<'_> {
         let (ours, theirs) = fd::connection().map_err(|errno| failed("make a connection", errno))?;
         let (ours, theirs) = (own(ours), own(theirs));
         let parent = process::own_pid();
-        match process::fork().map_err(|errno| failed("fork a worker", errno))? {
+        let hint = "raise the limit on processes with `ulimit -u`, or run fewer at once with `-j`";
+        match process::fork().map_err(|errno| failed("fork a worker", errno).with_hint(hint))? {
             Forked::Parent { child } => {
                 Ok(Slot { pid: child, connection: ours, left: CASES_MAX, busy: None, buffer: Vec::new() })
             }

@@ -69,6 +69,7 @@ fn when_sbx_is_killed_nothing_runs_on() {
         let running = sbx.start();
         await_both(&sbx);
         running.murder();
+        assert!(sbx.read("j.xml").contains("did not come to its end"), "{}", sbx.read("j.xml"));
     }
 }
 
