@@ -327,7 +327,7 @@ mod tests {
             ("\u{feff}a\r\n\r\n\r\nb\r\n", "a\n\nb\n"),
             (
                 "#!/usr/bin/env sbx\r\na \"\"\"\r\n  x\r\n  \"\"\" /* y\r\n z */ \\\r\n 1 // w\r\n",
-                "#!/usr/bin/env sbx\n\na \"\"\"\n  x\n  \"\"\" /* y\n z */ \\\n    1 // w\n",
+                "#!/usr/bin/env sbx\na \"\"\"\n  x\n  \"\"\" /* y\n z */ \\\n    1 // w\n",
             ),
             ("a \"\"\"\r\r\n  x\r  \"\"\"\r", "a \"\"\"\n\n  x\n  \"\"\"\n"),
             ("#!/usr/bin/env sbx  \n\n\n  a", "#!/usr/bin/env sbx\n\na\n"),

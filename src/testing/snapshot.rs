@@ -67,7 +67,7 @@ impl Kept {
             Ok(home) => home,
             Err(errno) => return Self { found: Found::Unreadable(unread(path, errno)), home: None },
         };
-        let found = read(&home, path).unwrap_or_else(|why| Found::Unreadable(why));
+        let found = read(&home, path).unwrap_or_else(Found::Unreadable);
         Self { found, home: identity(&home).ok() }
     }
 
