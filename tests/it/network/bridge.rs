@@ -49,6 +49,46 @@ fn sandboxes_reach_each_other_by_address_and_by_name() {
     assert_eq!(links(), ["lo"]);
 }
 
+#[test]
+fn sandboxes_speak_ipv6_to_each_other_at_once() {
+    let Some(mut world) = World::new(&["python3", "nginx", "curl"]) else { return };
+    world.web();
+    let serve = "python3 -u -c \"
+import socket
+s = socket.create_server(('::', 8000), family=socket.AF_INET6, dualstack_ipv6=True); print('ready')
+while True:
+    c, p = s.accept(); c.sendall(p[0].encode()); c.close()\"";
+    let first =
+        Sbx::new(Who::Root).spec("hostname \"six\"\nnetwork bridge \"sixes\" address=\"10.88.11.2/24\"").sh(serve);
+    let first = server(&first);
+    let line = format!(
+        "python3 -c \"
+import socket, time
+print(sorted({{it[4][0] for it in socket.getaddrinfo('six', 8000)}}))
+begin = time.monotonic()
+for f, host in ((10, 'fd73:6278:a58:b00::a58:b02'), (10, 'six'), (2, 'six')):
+    s = socket.socket(f); s.settimeout(5); s.connect((host, 8000)); print(s.recv(99).decode())
+print(time.monotonic() - begin < 0.9)\"
+curl -sS 'http://[2001:db8::2]/'; {REQUEST} ask 'http://[2001:db9::2]/'; cat /proc/sys/net/ipv6/conf/eth0/accept_ra"
+    );
+    let spec = "network bridge \"sixes\" { allow \"[2001:db8::2]:80\" }";
+    let ran = Sbx::new(Who::Root).spec(spec).sh(&line).run();
+    let own = "fd73:6278:a58:b00::a58:b01";
+    let expected = [
+        "['10.88.11.2', 'fd73:6278:a58:b00::a58:b02']",
+        own,
+        own,
+        "::ffff:10.88.11.1",
+        "True",
+        "hello from [2001:db8::2]",
+        "refused",
+        "0",
+    ];
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), expected, "{ran:?}");
+    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.wait();
+}
+
 /// Which of these bridges have a place on disk.
 fn places<'n>(names: &[&'n str]) -> Vec<&'n str> {
     names.iter().copied().filter(|name| Path::new("/run/sbx/bridge").join(name).exists()).collect()
@@ -100,4 +140,24 @@ fn an_address_is_given_once() {
     Sbx::new(Who::Root).spec(wide).sh("true").run().refused("is not of the bridge");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.wait();
+}
+
+#[test]
+fn a_bridge_and_the_right_over_mounts_do_not_go_together() {
+    if Who::root().is_none() {
+        return;
+    }
+    for verb in ["run", "plan"] {
+        let sbx = Sbx::new(Who::Root).spec("network bridge \"b\"\ncapabilities \"SYS_ADMIN\"").sh("true");
+        let ran = if verb == "run" { sbx.run() } else { sbx.verb(&[verb]).run() };
+        assert_eq!(ran.code(), 125, "{ran:?}");
+        for words in [
+            "`SYS_ADMIN`",
+            "spec.kdl:1:1",
+            "hint: remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`",
+        ] {
+            assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+        }
+    }
+    assert_eq!(places(&["b"]), [""; 0]);
 }
