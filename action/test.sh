@@ -3,9 +3,11 @@
 # annotations and the summary of the job are sbx's own.
 set -euo pipefail
 
-# Words, not text: several paths and flags, never a pattern.
-set -f
-read -ra paths <<<"${SBX_PATHS:-.}"
-read -ra args <<<"${SBX_ARGS:-}"
+# Words as a shell splits them, over several lines and with quotes, but nothing in them is expanded or executed.
+words() { xargs -r printf '%s\0' <<<"$1"; }
+mapfile -d '' -t paths < <(words "${SBX_PATHS:-.}")
+wait "$!"
+mapfile -d '' -t args < <(words "${SBX_ARGS:-}")
+wait "$!"
 echo "junit=$SBX_JUNIT" >>"$GITHUB_OUTPUT"
 exec sbx test --junit "$SBX_JUNIT" "${args[@]}" -- "${paths[@]}"

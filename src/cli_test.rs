@@ -22,7 +22,7 @@ pub struct Test {
     /// Run only tests with TEXT in the spec's path or the test's name, or SPEC::NAME with parts of both (can be repeated)
     #[arg(short, long, value_name = "TEXT")]
     pub filter: Vec<String>,
-    /// Set a parameter of every spec (can be repeated)
+    /// Set a parameter in every spec that has it (can be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// List the tests that would be run
@@ -40,7 +40,7 @@ pub struct Test {
     /// Run in an order by chance, the same for the same SEED
     #[arg(long, value_name = "SEED")]
     pub shuffle: Option<u64>,
-    /// Limit the time of each test by the clock, as in `30s`; a shorter `wall` of the spec counts
+    /// Limit the time of each test by the clock, as in `30s`, its grace included; a shorter `wall` of the spec counts
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,
     /// Write the snapshots that differ or are missing, after showing the difference

@@ -78,6 +78,11 @@ fn first_line(text: &Text) -> String {
     if first.len() > TAKEN {
         say("the kernel takes 255 bytes of a first line: move the rest into the spec");
     }
+    // `lines` would take the character away.
+    if text.text.split('\n').next().is_some_and(|first| first.ends_with('\r')) {
+        let name = visible(words.last().copied().unwrap_or_default()).into_owned();
+        say(&format!("its line end is that of DOS, so `{name}\\r` is what would be started: write those of Unix"));
+    }
     if let [env, "sbx", _, ..] = words.as_slice()
         && env.ends_with("/env")
     {

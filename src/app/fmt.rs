@@ -1,6 +1,5 @@
 //! `sbx fmt`: specs in good form, or what would have to change for it. A file is replaced whole or not at all.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
@@ -8,8 +7,9 @@ use similar::TextDiff;
 use crate::app::request::Text;
 use crate::app::run::Done;
 use crate::app::{Refusal, replace};
-use crate::error::{Error, Kind, Result, exit};
+use crate::error::{Error, Kind, exit};
 use crate::spec::{format, format_carried};
+use crate::testing::discover::{self, Links};
 use crate::units::visible;
 
 /// What is done about a spec that is not in good form.
@@ -19,9 +19,6 @@ pub enum Action {
     /// Show what would change.
     Check,
 }
-
-/// How the specs of a directory are called.
-pub const SUFFIX: &str = ".sbx.kdl";
 
 /// What `--check` exits with where something would change.
 const CHANGED: u8 = 1;
@@ -35,7 +32,11 @@ pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, D
     let (mut out, mut text, mut status) = (Vec::new(), String::new(), 0);
     for path in paths {
         let found = match path.as_os_str() != "-" && path.is_dir() {
-            true => below(path),
+            true => {
+                let mut specs = Vec::new();
+                // The file that a link leads to may lie anywhere.
+                discover::below(path, Links::LeftOut, &mut specs).map(|()| specs)
+            }
             false => Ok(vec![path.clone()]),
         };
         let files = found.unwrap_or_else(|error| {
@@ -105,32 +106,4 @@ fn difference(text: &Text, formatted: &[u8]) -> String {
     let diff = TextDiff::from_lines(text.text.as_str(), &formatted);
     let shown = diff.unified_diff().context_radius(3).header(&name, &name).to_string();
     shown.split('\n').map(visible).collect::<Vec<_>>().join("\n")
-}
-
-/// Returns the specs below `directory` in the order of their names. Hidden directories and links are left out.
-fn below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed =
-        |path: &Path, source: &std::io::Error| Error::io(format_args!("cannot list `{}`", path.display()), source);
-    let (mut open, mut specs) = (vec![directory.to_owned()], Vec::new());
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).map_err(|source| failed(&directory, &source))? {
-            let entry = entry.map_err(|source| failed(&directory, &source))?;
-            let kind = entry.file_type().map_err(|source| failed(&entry.path(), &source))?;
-            let path = match entry.path().strip_prefix("./") {
-                Ok(path) => path.to_owned(),
-                Err(_) => entry.path(),
-            };
-            if kind.is_dir() && !hidden(&entry.file_name()) {
-                open.push(path);
-            } else if kind.is_file() && path.to_string_lossy().ends_with(SUFFIX) {
-                specs.push(path);
-            }
-        }
-    }
-    specs.sort();
-    Ok(specs)
-}
-
-fn hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
 }

@@ -93,6 +93,13 @@ impl Text {
         if self.carried.is_some() { script::with_file(spec, &self.path) } else { Ok(spec) }
     }
 
+    /// Returns the names of the parameters that the text and what it extends declare.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<String> {
+        // A text with mistakes is told of when it is parsed.
+        self.with_input(&[], |input| Ok(parse::parameters(input))).unwrap_or_default()
+    }
+
     /// Returns the spec that is written here as one that extends nothing and has no parameters. That of a script
     /// shows the script to its command, as beside it.
     ///
@@ -232,8 +239,9 @@ impl Mistake {
     }
 }
 
-/// Without a help it is the words at the caret that say what is expected.
-fn told(finding: &Finding) -> Error {
+/// Returns a finding as an error. Without a help it is the words at the caret that say what is expected.
+#[must_use]
+pub fn told(finding: &Finding) -> Error {
     let error = Error::new(Kind::Spec, finding.message.clone()).at(Origin::Spec(finding.span));
     let label = Some(&finding.label).filter(|label| !label.is_empty());
     match finding.help.as_ref().or(label) {

@@ -27,11 +27,31 @@ use crate::units::Origin;
 /// # Errors
 /// What prevents them from being run at all, or their results from being written.
 pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
-    let refuse = |error: Error| Refusal::new(&error, None);
-    let specs = discover::discover(&arguments.paths).map_err(refuse)?;
-    let settings = request::settings(&arguments.set).map_err(refuse)?;
     // Before anything is run: a file that cannot be written is told now.
-    let mut xml = arguments.junit.as_deref().filter(|_| !arguments.list).map(open).transpose().map_err(refuse)?;
+    let xml = arguments.junit.as_deref().filter(|_| !arguments.list).map(open).transpose();
+    let mut xml = xml.map_err(|error| Refusal::new(&error, None))?;
+    if xml.as_ref().is_some_and(|(file, _)| file.metadata().is_ok_and(|found| found.is_file())) {
+        // Nobody is to take what the last call left there for what came of this one, whatever becomes of it.
+        let unwritten = document(&mut xml, || junit::refused("sbx test did not come to its end"));
+        if !unwritten.is_empty() {
+            return Err(Refusal::of_text(unwritten));
+        }
+    }
+    let told = all(arguments, &mut xml);
+    told.map_err(|mut refusal| {
+        let written = document(&mut xml, || junit::refused(&refusal.text));
+        refusal.text.push_str(&written);
+        refusal
+    })
+}
+
+/// A file and its name.
+type Xml = Option<(File, PathBuf)>;
+
+fn all(arguments: &cli::Test, xml: &mut Xml) -> std::result::Result<Done, Refusal> {
+    let refuse = |error: Error| Refusal::new(&error, None);
+    let settings = request::settings(&arguments.set).map_err(refuse)?;
+    let specs = discover::discover(&arguments.paths).map_err(refuse)?;
     let mut suite = Suite::read((&specs, &arguments.paths), &settings, changes(arguments).map_err(refuse)?)?;
     let order = order(arguments, &suite.cases).map_err(refuse)?;
     if arguments.list {
@@ -47,17 +67,25 @@ pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
     std::io::stderr().write_all(told.unwrap_or_default().as_bytes()).ok();
     github.iter().for_each(github::Log::resume);
     let (results, mut text) = ran.map_err(refuse)?;
-    if let Some((file, path)) = &mut xml {
-        let document = junit::document(&suite.cases, &results).map_err(std::io::Error::other);
-        if let Err(source) = document.and_then(|document| replace(file, &document)) {
-            text.push_str(&refuse(Error::io(format_args!("cannot write `{}`", path.display()), &source)).text);
-        }
-    }
+    text.push_str(&document(xml, || junit::document(&suite.cases, &results)));
     if let Some(log) = github {
         text.push_str(&log.tell(&suite.cases, &results));
     }
     let status = if text.is_empty() { status(&results) } else { exit::SBX };
     Ok(Done { text, status })
+}
+
+/// Writes JUnit XML where it is wanted; returns what stood in the way.
+fn document<E: std::error::Error + Send + Sync + 'static>(
+    xml: &mut Xml,
+    content: impl FnOnce() -> std::result::Result<Vec<u8>, E>,
+) -> String {
+    let Some((file, path)) = xml else { return String::new() };
+    let written = content().map_err(std::io::Error::other).and_then(|content| replace(file, &content));
+    match written {
+        Ok(()) => String::new(),
+        Err(source) => Refusal::new(&Error::io(format_args!("cannot write `{}`", path.display()), &source), None).text,
+    }
 }
 
 /// Returns the exit status: that of a failure before that of what could not be run, which git-bisect(1) skips.
@@ -112,7 +140,7 @@ fn list(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> std::result::
             false => out.extend_from_slice(format!("{}\n", crate::units::visible(&case.id())).as_bytes()),
         }
     }
-    let text = print(&out).unwrap_or_default();
+    let text = print(&out);
     let status = if text.is_empty() { 0 } else { exit::SBX };
     Ok(Done { text, status })
 }
@@ -132,8 +160,7 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
     let mut display = Display::new(teller, order.len());
     let specs = suite.texts.len();
     display.say(&teller.beginning((order.len(), cases.len(), specs), options.jobs));
-    // What cannot be printed is told once: a disk that is full stays full.
-    let (mut trouble, mut lost) = (String::new(), None);
+    let (mut trouble, mut unprinted) = (String::new(), String::new());
     let results = pool::run((cases, order), options, &|case| runner.run(case), &mut |event| match event {
         Event::Started { case } => display.started(case),
         Event::Slow { case, after } => display.say(&teller.slow(case, after)),
@@ -147,23 +174,25 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
             let snapshot = record.attempts.last().and_then(|attempt| attempt.answer.snapshot.as_ref());
             if let Some(snapshot) = snapshot {
                 display.say(&teller.update(snapshot));
-                trouble.push_str(&keep(snapshot));
+                trouble.push_str(&keep(suite, record.case, snapshot));
             }
-            if arguments.json {
+            if arguments.json && unprinted.is_empty() {
                 let line = json_line(&cases[record.case], record, &mut trouble);
-                lost = lost.take().or(print(&line));
+                unprinted = print(&line);
             }
         }
+        Event::Fewer { jobs, error } => display.say(&teller.fewer(jobs, error)),
         Event::Canceling { signal } => display.say(&teller.canceling(&signal_name(signal))),
         Event::Tick => display.tick(),
     });
     display.close();
     let mut results = results?;
     results.seed = arguments.shuffle;
-    if arguments.json {
-        lost = lost.or(print(&lines::summary(&results).unwrap_or_default()));
+    if arguments.json && unprinted.is_empty() {
+        unprinted = print(&lines::summary(&results).unwrap_or_default());
     }
-    trouble.extend(lost);
+    trouble.push_str(&unprinted);
+    trouble.extend(results.trouble.as_ref().map(|error| Refusal::new(error, None).text));
     Ok((results, trouble))
 }
 
@@ -190,30 +219,22 @@ fn unwritable(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(&Error::new(Kind::Bug, format!("cannot write a line of JSON: {error}")), None)
 }
 
-/// Writes to standard output; returns what stood in the way. A reader that is gone does not.
-fn print(bytes: &[u8]) -> Option<String> {
+/// Writes to standard output; returns what stood in the way. A reader that is gone is no error.
+fn print(bytes: &[u8]) -> String {
     match std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()) {
         Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
-            Some(Refusal::new(&Error::io("cannot write to standard output", &source), None).text)
+            Refusal::new(&Error::io("cannot write to standard output", &source), None).text
         }
-        _ => None,
+        _ => String::new(),
     }
 }
 
-/// Writes a snapshot; returns what stood in the way. It is whole or not there.
-fn keep(snapshot: &Snapshot) -> String {
-    let path = Path::new(&snapshot.path);
-    let beside = path.with_extension("snap.new");
-    let directory = path.parent().unwrap_or(Path::new(""));
-    let written = std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&beside, &snapshot.text))
-        .and_then(|()| std::fs::rename(&beside, path));
-    match written {
-        Ok(()) => String::new(),
-        Err(source) => {
-            Refusal::new(&Error::io(format_args!("cannot write the snapshot `{}`", snapshot.path), &source), None).text
-        }
-    }
+/// Writes the snapshot of a case; returns what stood in the way.
+fn keep(suite: &Suite, case: usize, snapshot: &Snapshot) -> String {
+    let (Some(path), Some(kept)) = (&suite.cases[case].snapshot, &suite.prepared[case].kept) else {
+        return String::new();
+    };
+    kept.replace(path, &snapshot.text).map_or_else(|error| Refusal::new(&error, None).text, |()| String::new())
 }
 
 fn open(path: &Path) -> Result<(File, PathBuf)> {

@@ -1,6 +1,6 @@
 //! Runs one case in a worker, as `sbx run` would run its spec, and holds what came of it against what is expected.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::configure::complete;
@@ -16,6 +16,7 @@ use crate::run::{Outcome, drive, stdio};
 use crate::spec::{Collect, HostPath, Need, RootfsSource, Spec, Stdin};
 use crate::sys::{process, time};
 use crate::testing::judge::{self, Evidence, Found, Snapshots};
+use crate::testing::snapshot;
 use crate::units::{Origin, Spanned};
 
 /// The largest file that is looked at.
@@ -106,7 +107,8 @@ impl Runner<'_> {
         let evidence = Evidence {
             stdout: output.and_then(|output| output.stdout.as_deref()).unwrap_or_default(),
             stderr: output.and_then(|output| output.stderr.as_deref()).unwrap_or_default(),
-            files: (0..prepared.expect.files.len()).map(|number| found(&place.join(number.to_string()))).collect(),
+            files: files(prepared, place, told.ok()),
+            kept: prepared.kept.as_ref().map_or(&snapshot::Found::Missing, |kept| &kept.found),
             secrets: plan.map_or(&[][..], |plan| &plan.exec.env),
             report: &report,
             text: text.as_spec(),
@@ -163,16 +165,29 @@ fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
     Ok(spec)
 }
 
+/// Returns what came of the files that are expected.
+fn files(prepared: &Prepared, place: &Path, outcome: Option<&Outcome>) -> Vec<Found> {
+    let files = prepared.expect.files.iter().enumerate().map(|(number, file)| {
+        let failed = outcome.and_then(|outcome| outcome.failed.iter().find(|error| error.origin == file.origin));
+        match failed {
+            Some(error) => Found::Unreadable(error.to_string()),
+            None => found(&place.join(number.to_string())),
+        }
+    });
+    files.collect()
+}
+
 /// Returns what was taken out to `path`.
 fn found(path: &Path) -> Found {
     match std::fs::symlink_metadata(path) {
-        Err(_) => Found::Missing,
+        Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing,
+        Err(error) => Found::Unreadable(error.to_string()),
         Ok(found) if !found.is_file() => Found::NotAFile,
         Ok(found) if found.len() > FILE_MAX => Found::TooLarge(found.len()),
         Ok(_) => {
             let mut bytes = Vec::new();
             let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
-            if read.is_ok() { Found::Content(bytes) } else { Found::NotAFile }
+            read.map_or_else(|error| Found::Unreadable(error.to_string()), |_| Found::Content(bytes))
         }
     }
 }

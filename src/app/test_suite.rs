@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::gather::{self, Gathered};
-use crate::app::request::Text;
+use crate::app::request::{self, Text};
 use crate::app::{Refusal, prepare, reenter, run};
 use crate::cli::{Place, Request};
 use crate::error::{Error, Kind, Result};
@@ -14,9 +14,10 @@ use crate::plan::facts::{Accounting, Invocation, Manner};
 use crate::plan::{Capture, resolve};
 use crate::run::anchor::Exposed;
 use crate::run::parent;
-use crate::spec::param::Setting;
+use crate::spec::param::{self, Setting};
 use crate::spec::{Expect, Limits, Spec, Tty, Wall};
-use crate::testing::{Case, snapshot};
+use crate::testing::Case;
+use crate::testing::snapshot::{self, Kept};
 use crate::units::{Origin, Spanned};
 
 /// All that is to be run.
@@ -44,6 +45,8 @@ pub struct Prepared {
     /// One for all that are alike, too.
     pub expect: Arc<Expect>,
     pub accounting: Accounting,
+    /// Its snapshot, as it is before anything is run.
+    pub kept: Option<Kept>,
     /// Which of the grounds.
     pub ground: usize,
 }
@@ -80,15 +83,24 @@ impl Suite {
     ) -> std::result::Result<Self, Refusal> {
         let mut suite = Self::default();
         let mut drawn = String::new();
+        let mut texts = Vec::with_capacity(specs.len());
         for path in specs {
-            let text = match Text::read(path) {
-                Ok(text) => text,
-                Err(error) => {
-                    drawn.push_str(&Refusal::new(&error, None).text);
-                    continue;
-                }
-            };
-            match text.parse(settings) {
+            match Text::read(path) {
+                Ok(text) => texts.push((path, text)),
+                Err(error) => drawn.push_str(&Refusal::new(&error, None).text),
+            }
+        }
+        let known: Vec<Vec<String>> = match settings {
+            [] => Vec::new(),
+            _ => texts.iter().map(|(_, text)| text.parameters()).collect(),
+        };
+        if let Some(error) = param::undeclared(settings, &known) {
+            drawn.push_str(&Refusal::new(&request::told(&error), None).text);
+        }
+        for (number, (path, text)) in texts.into_iter().enumerate() {
+            let names = known.get(number).map_or(&[][..], Vec::as_slice);
+            let own: Vec<Setting> = settings.iter().filter(|setting| names.contains(&setting.name)).cloned().collect();
+            match text.parse(&own) {
                 Err(findings) => drawn.push_str(&text.draw(&findings)),
                 Ok(spec) if spec.tests.is_empty() && named.contains(path) => {
                     let error = Error::new(Kind::Spec, format!("`{}` has no `test`", text.name))
@@ -133,6 +145,7 @@ impl Suite {
                 stdin: test.value.stdin.as_ref().map(|text| text.value.clone()),
                 expect,
                 accounting: if figures { Accounting::IfAvailable } else { changes.accounting },
+                kept: None,
                 ground: usize::MAX,
             });
         }
@@ -143,10 +156,19 @@ impl Suite {
     /// Two names that make one file would each undo the other's snapshot.
     fn same_snapshots(&self) -> String {
         let mut drawn = String::new();
+        // By what the directories are: they have many names.
+        let places: Vec<Option<PathBuf>> = (self.cases.iter().zip(&self.prepared))
+            .map(|(case, prepared)| {
+                let base = &self.texts[prepared.text].base;
+                let name = case.snapshot.as_deref()?.file_name()?;
+                Some(std::fs::canonicalize(base).unwrap_or_else(|_| base.clone()).join(name))
+            })
+            .collect();
         for (number, case) in self.cases.iter().enumerate() {
-            let same =
-                self.cases[..number].iter().find(|other| case.snapshot.is_some() && other.snapshot == case.snapshot);
-            let (Some(other), Some(path)) = (same, &case.snapshot) else { continue };
+            let same = places[..number].iter().position(|other| other.is_some() && *other == places[number]);
+            let (Some(other), Some(path)) = (same.and_then(|same| self.cases.get(same)), &case.snapshot) else {
+                continue;
+            };
             let message = format!("`{}` and `{}` would have one snapshot, `{}`", other.name, case.name, path.display());
             let error = Error::new(Kind::Spec, message).with_hint("change the letters or digits of one name");
             let (text, origin) = (&self.texts[self.prepared[number].text], self.prepared[number].origin);
@@ -155,7 +177,8 @@ impl Suite {
         drawn
     }
 
-    /// Looks up what the cases of `order` have to know, once for all that are alike.
+    /// Looks up what the cases of `order` have to know, once for all that are alike. What is beside a spec is read
+    /// here, before any command could have written there.
     ///
     /// # Errors
     /// What would prevent any of them: a scope of systemd that cannot be had, a group that cannot be prepared.
@@ -175,6 +198,7 @@ impl Suite {
                 }
             };
             self.prepared[*case].ground = ground;
+            self.prepared[*case].kept = self.cases[*case].snapshot.as_deref().map(Kept::look);
         }
         Ok(())
     }
@@ -184,6 +208,10 @@ impl Suite {
         let spec = &prepared.spec;
         let mut invocation = run::invocation(spec, &Request::default(), text, (Capture::Yes, prepared.accounting));
         invocation.manner = Manner::Replace;
+        // What is compared is obeyed, too.
+        let kept = self.cases.iter().zip(&self.prepared).filter(|(_, other)| other.text == prepared.text);
+        let directories = kept.filter_map(|(case, _)| case.snapshot.as_deref()?.parent()?.file_name());
+        invocation.trusted.extend(directories.take(1).map(|name| text.base.join(name)));
         let volumes = run::volumes(spec, place);
         let exposed;
         let gathered = match volumes {
@@ -230,8 +258,11 @@ fn key(spec: &Spec) -> Spec {
 
 fn shorten(limits: &mut Limits, timeout: Duration) {
     match &mut limits.wall {
-        Some(wall) if wall.value.after <= timeout => {}
-        Some(wall) => wall.value.after = timeout,
+        // The grace is part of the time that the caller gives.
+        Some(wall) if wall.value.after <= timeout => {
+            wall.value.grace = wall.value.grace.min(timeout.saturating_sub(wall.value.after));
+        }
+        Some(wall) => wall.value = Wall { after: timeout, grace: Duration::ZERO },
         None => {
             let wall = Wall { after: timeout, grace: Duration::ZERO };
             limits.wall = Some(Spanned::new(wall, Origin::CommandLine));

@@ -129,7 +129,8 @@ fn walk(file: &Path) -> std::io::Result<Vec<Name>> {
         let found = std::fs::symlink_metadata(&path)?;
         let rest = |above: &Path| path.strip_prefix(above).map(Path::to_owned).unwrap_or_default();
         let above = here.iter().map(|(above, id)| (*id, rest(above))).collect();
-        let write = if found.is_dir() { Write::ReadWrite } else { Write::ReadOnly };
+        // What lies in a directory that is obeyed as a whole is so, too; those above are only kept in their places.
+        let write = if found.is_dir() && !left.is_empty() { Write::ReadWrite } else { Write::ReadOnly };
         // Nobody moves names of procfs.
         if !path.starts_with("/proc") {
             names.push(Name { above, id: id(&found), write });

@@ -9,12 +9,13 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::gateway::{self, Ledger};
 use crate::host::Version;
-use crate::plan::{Op, Plan, Variable, VariableValue};
+use crate::plan::{Op, Plan};
 use crate::report::exit::not_found;
 use crate::report::explain::{Explained, failure, reason, signal_name};
 use crate::report::figures::{
     Changes, Connection, ContextSwitches, Cpu, Interface, Io, Memory, Network, Output, Pids, Pressure, Time, TimeSource,
 };
+use crate::report::secrets::without_secrets;
 use crate::report::{
     Cgroup, DeniedCall, ErrorMember, Isolation, KilledBy, Landlock, Limit, OutcomeKind, OutcomeMember, Report,
     SCHEMA_NAME, Seccomp, SpecMember, Subject, User, WeakenedMember,
@@ -300,18 +301,6 @@ fn output<'a>(output: &'a run::Output, plan: Option<&Plan>) -> Output<'a> {
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
     }
-}
-
-/// Returns `bytes` as text without the values of the secret variables of `env`: reports are kept and passed on, so a
-/// command that prints its secret must not put it there.
-#[must_use]
-pub fn without_secrets<'a>(bytes: &'a [u8], env: &[Variable]) -> Cow<'a, str> {
-    env.iter().fold(String::from_utf8_lossy(bytes), |text, variable| match &variable.value {
-        VariableValue::Secret(value) if !value.is_empty() && text.contains(value) => {
-            Cow::Owned(text.replace(value, "…"))
-        }
-        VariableValue::Secret(_) | VariableValue::Plain(_) => text,
-    })
 }
 
 fn isolation<'a>(plan: Option<&'a Plan>, outcome: Option<&'a Outcome>) -> Isolation<'a> {

@@ -16,6 +16,7 @@ pub mod images;
 mod line;
 pub mod plan_json;
 pub mod schema;
+pub mod secrets;
 pub mod text;
 
 use std::borrow::Cow;

@@ -1,6 +1,8 @@
 //! Writes a spec as `sbx fmt` leaves it: four spaces for each block, one space between words, at most one empty line.
 //! Words, strings and comments stay byte for byte; the kdl crate's own formatter loses comments and rewrites strings.
 
+use std::borrow::Cow;
+
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::spec::layout::{Layout, Piece, layout};
 use crate::spec::scan::Kind;
@@ -14,7 +16,9 @@ use crate::units::Span;
 /// What breaks the grammar.
 pub fn format(text: &[u8]) -> Result<String, Vec<Finding>> {
     let text = scan::text(text).map_err(|finding| vec![finding])?;
-    let (nodes, layout) = read(text)?;
+    let (nodes, _) = read(text)?;
+    let unix = unix(text);
+    let (_, layout) = read(&unix)?;
     let formatted = Printer::new(&layout).print(layout.first);
     // Whoever overwrites a file with this has to be sure of it.
     let kept =
@@ -24,6 +28,15 @@ pub fn format(text: &[u8]) -> Result<String, Vec<Finding>> {
     }
     let finding = Finding::new(Span::default(), "the spec would not be the same after formatting");
     Err(vec![finding.help("this is a mistake of sbx: please report it with the spec")])
+}
+
+/// Returns `text` with the line ends of Unix, in strings and comments too: a value has no others (KDL 2, "Multi-line
+/// Strings").
+fn unix(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// Returns what the grammar makes of `text`, and its pieces.
@@ -298,7 +311,7 @@ fn blocks(pieces: &[Piece<'_>]) -> Vec<Block> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Piece, alike, format, read, same};
+    use super::{Piece, alike, format, read, same, unix};
     use crate::spec::oracle::document;
 
     fn formatted(text: &str) -> String {
@@ -312,6 +325,11 @@ mod tests {
             ("\n\n", ""),
             ("a", "a\n"),
             ("\u{feff}a\r\n\r\n\r\nb\r\n", "a\n\nb\n"),
+            (
+                "#!/usr/bin/env sbx\r\na \"\"\"\r\n  x\r\n  \"\"\" /* y\r\n z */ \\\r\n 1 // w\r\n",
+                "#!/usr/bin/env sbx\na \"\"\"\n  x\n  \"\"\" /* y\n z */ \\\n    1 // w\n",
+            ),
+            ("a \"\"\"\r\r\n  x\r  \"\"\"\r", "a \"\"\"\n\n  x\n  \"\"\"\n"),
             ("#!/usr/bin/env sbx  \n\n\n  a", "#!/usr/bin/env sbx\n\na\n"),
             ("#!/usr/bin/env sbx", "#!/usr/bin/env sbx\n"),
             ("  a   1  k = \"v\"  ;\n", "a 1 k=\"v\"\n"),
@@ -346,7 +364,9 @@ mod tests {
         let mut tried = 0;
         let property = |u: &mut arbtest::arbitrary::Unstructured<'_>| {
             let text = document(u)?;
-            let Ok((nodes, layout)) = read(&text) else { return Ok(()) };
+            let Ok((nodes, _)) = read(&text) else { return Ok(()) };
+            let unix = unix(&text);
+            let (_, layout) = read(&unix).unwrap();
             let comments = layout.pieces.iter().filter(|piece| matches!(piece, Piece::Line(_))).count();
             assert_eq!(layout.columns.len(), comments, "{text:?}");
             tried += 1;

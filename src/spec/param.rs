@@ -2,6 +2,7 @@
 //! value is text: it never becomes nodes, and is not looked through for other parameters.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::spec::literal::Value;
@@ -96,9 +97,19 @@ pub(crate) fn resolve(files: &[Vec<Param>], settings: &[Setting], out: &mut Find
         givens.push(Given { name: param.name.clone(), value, by, span, instead: own.collect(), reach: number });
     }
     for setting in settings.iter().filter(|setting| givens.iter().all(|given| given.name != setting.name)) {
-        out.push(undeclared(setting, &givens));
+        out.push(undeclared_here(setting, &givens));
     }
     givens
+}
+
+/// Returns what is wrong with the first of `settings` that none of several specs declares; `known` has the names of each.
+#[must_use]
+pub fn undeclared(settings: &[Setting], known: &[Vec<String>]) -> Option<Finding> {
+    let names: BTreeSet<&str> = known.iter().flatten().map(String::as_str).collect();
+    let setting = settings.iter().find(|setting| !names.contains(setting.name.as_str()))?;
+    let name = shorten(&setting.name);
+    let message = format!("`--set {name}=…`: no spec has the parameter `{name}`");
+    Some(unknown(Span::default(), message, &setting.name, names.into_iter()))
 }
 
 fn unset(param: &Param, extended: &[Vec<Param>]) -> Finding {
@@ -114,7 +125,7 @@ fn unset(param: &Param, extended: &[Vec<Param>]) -> Finding {
     }
 }
 
-fn undeclared(setting: &Setting, givens: &[Given]) -> Finding {
+fn undeclared_here(setting: &Setting, givens: &[Given]) -> Finding {
     let name = shorten(&setting.name);
     let message = format!("`--set {name}=…`: the spec has no parameter `{name}`");
     let names = || givens.iter().map(|given| given.name.as_str());

@@ -26,6 +26,13 @@ pub fn parse_files(input: Input<'_>) -> Result<Spec, Vec<Finding>> {
     assembled(input).map(|(spec, _)| spec)
 }
 
+/// Returns the names of the parameters that the files of `input` declare, whatever else is wrong with them.
+#[must_use]
+pub fn parameters(input: Input<'_>) -> Vec<String> {
+    let (_, assembled) = assemble::parts(input, &mut Findings::default());
+    assembled.givens.into_iter().map(|given| given.name).collect()
+}
+
 /// Returns what `input` describes as the text of one spec that extends nothing and has no parameters. `names` are
 /// the files, for comments that say where each node comes from; `script` is the file that carries it, if one does.
 ///

@@ -56,7 +56,7 @@ fn property(text: &str) -> String {
 #[must_use]
 pub fn summary(cases: &[Case], results: &Results) -> String {
     let tally = Tally::of(&results.records);
-    let mark = if tally.failed + tally.error + tally.canceled == 0 { "✅" } else { "❌" };
+    let mark = if results.is_good() { "✅" } else { "❌" };
     let mut text = format!(
         "### {mark} sbx test: {} passed, {} failed, {} could not be run, {} flaky, {} not run, in {} s\n\n",
         tally.passed,
@@ -85,4 +85,28 @@ pub fn summary(cases: &[Case], results: &Results) -> String {
 
 fn cell(text: &str) -> String {
     visible(text).replace('|', "\\|").replace('<', "&lt;").replace('`', "\\`")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::summary;
+    use crate::testing::{Record, Results};
+
+    #[test]
+    fn what_was_not_run_has_not_passed() {
+        let results = |records, signal| Results {
+            records,
+            started_at: SystemTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
+            signal,
+            seed: None,
+            trouble: None,
+        };
+        let not_run = Record { case: 0, attempts: Vec::new() };
+        assert!(summary(&[], &results(Vec::new(), None)).starts_with("### ✅"));
+        assert!(summary(&[], &results(vec![not_run], None)).starts_with("### ❌"));
+        assert!(summary(&[], &results(Vec::new(), Some(2))).starts_with("### ❌"));
+    }
 }

@@ -2,13 +2,16 @@
 
 use crate::testing::Case;
 
-/// Returns whether one of `filters` fits `case`, or there is none. A filter is a part of the case's id, or, with `::`
-/// in it, a part of the spec's path and a part of the test's name.
+/// Returns whether one of `filters` fits `case`, or there is none. A filter is a part of the spec's path or of the
+/// test's name, or of each with `::` between.
 #[must_use]
 pub fn fits(case: &Case, filters: &[String]) -> bool {
-    let fits = |filter: &String| match filter.split_once("::") {
-        Some((spec, name)) => case.spec.contains(spec) && case.name.contains(name),
-        None => case.spec.contains(filter.as_str()) || case.name.contains(filter.as_str()),
+    let fits = |filter: &String| {
+        let both = |(at, _): (usize, &str)| case.spec.contains(&filter[..at]) && case.name.contains(&filter[at + 2..]);
+        // A name may have `::` in it as well.
+        case.spec.contains(filter.as_str())
+            || case.name.contains(filter.as_str())
+            || filter.match_indices("::").any(both)
     };
     filters.is_empty() || filters.iter().any(fits)
 }
@@ -76,6 +79,16 @@ mod tests {
             ("Hello", false),
         ] {
             assert_eq!(fits(&case, &[filter.to_owned()]), expected, "{filter}");
+        }
+        let other = self::case("dir/app.sbx", "std::vec grows", None);
+        for (filter, expected) in [
+            ("std::vec", true),
+            ("app::std::vec", true),
+            ("app::vec", true),
+            ("std::app", false),
+            ("vec::grows", false),
+        ] {
+            assert_eq!(fits(&other, &[filter.to_owned()]), expected, "{filter}");
         }
         assert!(fits(&case, &[]));
         assert!(fits(&case, &["none".to_owned(), "app".to_owned()]), "one of them is enough");

@@ -23,7 +23,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let failed = |source: &std::io::Error| Error::io(format_args!("cannot look at `{}`", path.display()), source);
         let what = std::fs::metadata(path).map_err(|source| failed(&source))?;
         if what.is_dir() {
-            below(path, &mut found)?;
+            below(path, Links::Followed, &mut found)?;
         } else {
             found.push(path.clone());
         }
@@ -34,7 +34,18 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn below(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+/// What is done about a spec that is a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    Followed,
+    LeftOut,
+}
+
+/// Adds the specs below `directory` to `found`, each directory in the order of the names in it.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn below(directory: &Path, links: Links, found: &mut Vec<PathBuf>) -> Result<()> {
     let failed = |source: std::io::Error| {
         Error::io(format_args!("cannot read the directory `{}`", directory.display()), &source)
     };
@@ -53,10 +64,14 @@ fn below(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
             if !name.starts_with('.') && !FOREIGN.contains(&&*name) {
-                below(&path, found)?;
+                below(&path, links, found)?;
             }
-        } else if name.ends_with(SUFFIX) && std::fs::metadata(&path).is_ok_and(|found| found.is_file()) {
-            found.push(path);
+        } else if name.ends_with(SUFFIX) {
+            let is_file = match links {
+                Links::Followed => std::fs::metadata(&path).is_ok_and(|found| found.is_file()),
+                Links::LeftOut => kind.is_file(),
+            };
+            found.extend(is_file.then_some(path));
         }
     }
     Ok(())

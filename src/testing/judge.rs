@@ -1,12 +1,12 @@
-//! Holds what a run left against what its test expects, and says all that does not hold. It runs nothing and writes
+//! Holds what a run left against what its test expects, and says all that does not hold. It runs, reads and writes
 //! nothing.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::plan::Variable;
-use crate::report::build::without_secrets;
 use crate::report::cases::{Answer, Shortfall, Snapshot, State};
+use crate::report::secrets::{masked, without_secrets};
 use crate::report::{OutcomeKind, Report};
 use crate::run::CAPTURE_MAX;
 use crate::spec::{Expect, ExpectedOutcome, FileRule, TextRule};
@@ -26,6 +26,8 @@ pub struct Evidence<'a> {
     pub stderr: &'a [u8],
     /// What came of the files that are expected, in their order.
     pub files: Vec<Found>,
+    /// The snapshot, as it was before the run.
+    pub kept: &'a snapshot::Found,
     /// The environment, with the values that no message may show.
     pub secrets: &'a [Variable],
     pub text: SpecText<'a>,
@@ -41,6 +43,8 @@ pub enum Found {
     TooLarge(u64),
     NotAFile,
     Missing,
+    /// Why nobody knows.
+    Unreadable(String),
 }
 
 /// What happens to a snapshot that differs.
@@ -255,6 +259,7 @@ impl<'a> Judge<'a> {
                 Found::TooLarge(length) => format!("`{path}` has {length} bytes: too many to look at"),
                 Found::NotAFile => format!("`{path}` is not a regular file"),
                 Found::Missing => format!("`{path}` is not there"),
+                Found::Unreadable(why) => format!("`{path}` cannot be looked at: {why}"),
             };
             self.fail(rule.origin, message, None);
         }
@@ -301,14 +306,15 @@ impl<'a> Judge<'a> {
     fn snapshot(&mut self, origin: Origin, path: Option<&Path>, mode: Snapshots) -> Option<Snapshot> {
         let path = path?;
         let [stdout, stderr] = self.streams();
-        let text = snapshot::text(&ended(self.evidence.report), stdout.shown, stderr.shown);
-        let kept = std::fs::read_to_string(path);
+        let secrets = self.evidence.secrets;
+        let [written, complained] = [stdout, stderr].map(|stream| masked(stream.bytes, secrets));
+        let text = snapshot::text(&ended(self.evidence.report), &written, &complained);
         let name = path.display().to_string();
-        let old = match kept {
-            Ok(old) => Some(old),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                self.fail(origin, format!("cannot read the snapshot `{name}`: {error}"), None);
+        let old = match self.evidence.kept {
+            snapshot::Found::Text(old) => Some(old),
+            snapshot::Found::Missing => None,
+            snapshot::Found::Unreadable(why) => {
+                self.fail(origin, why.clone(), None);
                 return None;
             }
         };
@@ -316,10 +322,10 @@ impl<'a> Judge<'a> {
             self.fail(origin, format!("a snapshot holds at most {CAPTURE_MAX} bytes of a stream"), None);
             return None;
         }
-        if old.as_ref() == Some(&text) {
+        if old == Some(&text) {
             return None;
         }
-        let differs = difference(old.as_deref().unwrap_or_default(), &text);
+        let differs = difference(old.map_or("", String::as_str), &text);
         if mode == Snapshots::Update {
             return Some(Snapshot { path: name, text, difference: differs });
         }

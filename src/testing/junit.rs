@@ -2,11 +2,11 @@
 //! each test, with what it wrote and the report of its run.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
-use crate::report::cases::Answer;
+use crate::report::cases::{Answer, State};
 use crate::testing::{Attempt, Case, Record, Results, Status};
 
 /// Returns the document.
@@ -24,7 +24,7 @@ pub fn document(cases: &[Case], results: &Results) -> Result<Vec<u8>, quick_juni
     report.set_timestamp(chrono_time(results.started_at)).set_time(results.duration);
     for (spec, mut records) in suites {
         records.sort_by_key(|(case, _)| case.place);
-        let mut suite = TestSuite::new(spec);
+        let mut suite = TestSuite::new(xml(spec));
         let time: Duration = records.iter().flat_map(|(_, record)| &record.attempts).map(|it| it.duration).sum();
         suite.set_time(time);
         for (case, record) in records {
@@ -35,21 +35,42 @@ pub fn document(cases: &[Case], results: &Results) -> Result<Vec<u8>, quick_juni
     report.to_string().map(String::into_bytes)
 }
 
-fn chrono_time(time: std::time::SystemTime) -> chrono::DateTime<chrono::FixedOffset> {
+/// Returns the document of a call that came to no case: who reads it must not see a green one of an earlier call.
+///
+/// # Errors
+/// Those of [`document`].
+pub fn refused(why: &str) -> Result<Vec<u8>, quick_junit::SerializeError> {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("error").set_message("no test could be run").set_description(xml(why));
+    let mut suite = TestSuite::new("sbx test");
+    suite.add_test_case(TestCase::new("sbx test", status));
+    let mut report = Report::new("sbx test");
+    report.set_timestamp(chrono_time(SystemTime::now()));
+    report.add_test_suite(suite);
+    report.to_string().map(String::into_bytes)
+}
+
+/// Returns what XML can hold of `text` (XML 1.0, "Characters"): quick-junit takes out the other characters that it
+/// cannot, and what terminals obey.
+fn xml(text: &str) -> XmlString {
+    XmlString::new(text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}"))
+}
+
+fn chrono_time(time: SystemTime) -> chrono::DateTime<chrono::FixedOffset> {
     chrono::DateTime::<chrono::Utc>::from(time).fixed_offset()
 }
 
 fn test_case(case: &Case, record: &Record) -> TestCase {
     let last = record.attempts.last();
-    let mut junit = TestCase::new(case.name.as_str(), status(record));
-    junit.set_classname(case.spec.as_str());
-    junit.extra.insert("file".into(), case.spec.as_str().into());
+    let mut junit = TestCase::new(xml(&case.name), status(record));
+    junit.set_classname(xml(&case.spec));
+    junit.extra.insert("file".into(), xml(&case.spec));
     junit.extra.insert("line".into(), case.place.0.to_string().into());
     if let Some(Attempt { answer, started_at, duration }) = last {
         junit.set_time(*duration).set_timestamp(chrono_time(*started_at));
-        junit.set_system_out(answer.stdout.as_str()).set_system_err(answer.stderr.as_str());
+        junit.set_system_out(xml(&answer.stdout)).set_system_err(xml(&answer.stderr));
         if let Some(report) = &answer.report {
-            junit.add_property(Property::new("sbx.report", report.trim_end()));
+            junit.add_property(Property::new("sbx.report", xml(report.trim_end())));
         }
     }
     junit
@@ -73,17 +94,21 @@ fn status(record: &Record) -> TestCaseStatus {
     }
     for attempt in before {
         let (message, description) = words(&attempt.answer);
-        let mut rerun = TestRerun::new(NonSuccessKind::Failure);
-        rerun.set_type("failure").set_message(message).set_description(description);
+        let (non_success, kind) = match attempt.answer.state {
+            State::Passed | State::Failed => (NonSuccessKind::Failure, "failure"),
+            State::Error | State::Canceled => (NonSuccessKind::Error, "error"),
+        };
+        let mut rerun = TestRerun::new(non_success);
+        rerun.set_type(kind).set_message(message).set_description(description);
         rerun.set_time(attempt.duration).set_timestamp(chrono_time(attempt.started_at));
-        rerun.set_system_out(attempt.answer.stdout.as_str()).set_system_err(attempt.answer.stderr.as_str());
+        rerun.set_system_out(xml(&attempt.answer.stdout)).set_system_err(xml(&attempt.answer.stderr));
         status.add_rerun(rerun);
     }
     status
 }
 
 /// Returns the first thing that is wrong, and all of it.
-fn words(answer: &Answer) -> (String, String) {
+fn words(answer: &Answer) -> (XmlString, XmlString) {
     let first = answer.failures.first().map_or_else(|| answer.ended.clone(), |failure| failure.message.clone());
     let all = answer.failures.iter().map(|failure| {
         let difference = failure.difference.as_ref().map(|text| format!("\n- expected + found\n{text}"));
@@ -97,5 +122,5 @@ fn words(answer: &Answer) -> (String, String) {
         )
     });
     let all: Vec<String> = all.collect();
-    (first, all.join("\n"))
+    (xml(&first), xml(&all.join("\n")))
 }

@@ -16,6 +16,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::error::Error;
 use crate::report::cases::{Answer, State};
 
 /// One test of one spec.
@@ -127,6 +128,17 @@ pub struct Results {
     pub signal: Option<i32>,
     /// The seed of the order, where it was shuffled.
     pub seed: Option<u64>,
+    /// Why the rest could not be run.
+    pub trouble: Option<Error>,
+}
+
+impl Results {
+    /// Returns whether all that was to be run was, and passed.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        let passed = |record: &Record| matches!(record.status(), Status::Passed | Status::Flaky);
+        self.signal.is_none() && self.trouble.is_none() && self.records.iter().all(passed)
+    }
 }
 
 /// How many cases are what.
@@ -187,6 +199,11 @@ pub enum Event<'a> {
     },
     Ended {
         record: &'a Record,
+    },
+    /// There are no more workers than so many, because one could not be made.
+    Fewer {
+        jobs: usize,
+        error: &'a Error,
     },
     /// A signal asked to end: nothing is started any more.
     Canceling {

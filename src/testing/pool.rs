@@ -20,12 +20,14 @@ const SLOW: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(100);
 /// How long a command may take to end by itself when it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a worker may take to end what it runs at once: more than sbx gives the first process of a sandbox.
+const LAST_RESORT: Duration = Duration::from_secs(5);
 
 /// Runs `cases` in the order of `order`, each by `work` in a worker, and tells `show` what happens. All signals are
 /// blocked already; this process has one thread.
 ///
 /// # Errors
-/// A worker that cannot be made. What was started is ended then.
+/// Signals that cannot be watched. Any other trouble is part of the results.
 pub fn run(
     (cases, order): (&[Case], &[usize]),
     options: Options,
@@ -43,19 +45,26 @@ pub fn run(
         records: Vec::new(),
         signal: None,
         last_call: None,
+        kill_at: None,
         stopped: false,
     };
     let (started_at, start) = (SystemTime::now(), Instant::now());
     let ended = pool.work_through(show);
     // Whoever is left has nothing to do, or must not go on.
     pool.close();
-    ended?;
     let left: Vec<Record> = pool.queue.drain(..).map(|job| Record { case: job.case, attempts: job.before }).collect();
     for record in left {
         show(Event::Ended { record: &record });
         pool.records.push(record);
     }
-    Ok(Results { records: pool.records, started_at, duration: start.elapsed(), signal: pool.signal, seed: None })
+    Ok(Results {
+        records: pool.records,
+        started_at,
+        duration: start.elapsed(),
+        signal: pool.signal,
+        seed: None,
+        trouble: ended.err(),
+    })
 }
 
 fn failed(what: &str, errno: Errno) -> Error {
@@ -79,6 +88,8 @@ struct Pool<'a> {
     signal: Option<i32>,
     /// When those that were asked to end are made to.
     last_call: Option<Instant>,
+    /// When workers that still do not answer are killed, and their sandboxes with them.
+    kill_at: Option<Instant>,
     /// Nothing is started any more.
     stopped: bool,
 }
@@ -103,6 +114,8 @@ struct Busy {
 
 impl Pool<'_> {
     fn work_through(&mut self, show: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        // One that came while cases were looked up.
+        self.take_signals(show);
         loop {
             self.hand_out(show)?;
             if self.slots.iter().all(|slot| slot.busy.is_none()) {
@@ -136,11 +149,18 @@ impl Pool<'_> {
             }
             let index = match self.slots.iter().position(|slot| slot.busy.is_none()) {
                 Some(index) => index,
-                None if self.slots.len() < self.options.jobs => {
-                    let slot = self.start()?;
-                    self.slots.push(slot);
-                    self.slots.len() - 1
-                }
+                None if self.slots.len() < self.options.jobs => match self.start() {
+                    Ok(slot) => {
+                        self.slots.push(slot);
+                        self.slots.len() - 1
+                    }
+                    Err(error) if self.slots.is_empty() => return Err(error),
+                    Err(error) => {
+                        self.options.jobs = self.slots.len();
+                        show(Event::Fewer { jobs: self.options.jobs, error: &error });
+                        return Ok(());
+                    }
+                },
                 None => return Ok(()),
             };
             let Some(job) = self.queue.pop_front() else { return Ok(()) };
@@ -159,7 +179,8 @@ impl Pool<'_> {
         let (ours, theirs) = fd::connection().map_err(|errno| failed("make a connection", errno))?;
         let (ours, theirs) = (own(ours), own(theirs));
         let parent = process::own_pid();
-        match process::fork().map_err(|errno| failed("fork a worker", errno))? {
+        let hint = "raise the limit on processes with `ulimit -u`, or run fewer at once with `-j`";
+        match process::fork().map_err(|errno| failed("fork a worker", errno).with_hint(hint))? {
             Forked::Parent { child } => {
                 Ok(Slot { pid: child, connection: ours, left: CASES_MAX, busy: None, buffer: Vec::new() })
             }
@@ -281,6 +302,7 @@ impl Pool<'_> {
     /// sbx ends what it runs at once when it is asked for the second time.
     fn end_all(&mut self) {
         self.last_call = None;
+        self.kill_at = self.kill_at.or_else(|| Some(Instant::now() + LAST_RESORT));
         self.tell(libc::SIGINT);
         self.tell(libc::SIGTERM);
     }
@@ -296,6 +318,10 @@ impl Pool<'_> {
         if self.last_call.is_some_and(|at| at <= now) {
             self.end_all();
         }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            // What such a one leaves is removed by the next run, as after any sbx that was killed.
+            self.tell(libc::SIGKILL);
+        }
         for busy in self.slots.iter_mut().filter_map(|slot| slot.busy.as_mut()) {
             if !busy.told && busy.start.elapsed() >= SLOW {
                 busy.told = true;
@@ -306,9 +332,10 @@ impl Pool<'_> {
     }
 
     fn close(&mut self) {
-        for slot in self.slots.drain(..) {
-            if slot.busy.is_some() {
+        for mut slot in self.slots.drain(..) {
+            if let Some(busy) = slot.busy.take() {
                 process::kill(slot.pid, libc::SIGKILL).ok();
+                self.queue.push_front(busy.job);
             }
             end(slot);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::error::Error;
 use crate::report::cases::{Answer, Snapshot};
 use crate::report::text::Colour;
 use crate::testing::difference::shown;
@@ -96,6 +97,12 @@ impl Teller<'_> {
         self.line(("SLOW", AnsiColor::Yellow), Some(after), &self.name(case))
     }
 
+    /// Returns that fewer cases run at once than were to.
+    #[must_use]
+    pub fn fewer(self, jobs: usize, error: &Error) -> String {
+        format!("{} {jobs} at once: {}\n", self.bold(AnsiColor::Yellow, "       Fewer"), visible(&error.to_string()))
+    }
+
     /// Returns that everything comes to its end.
     #[must_use]
     pub fn canceling(self, signal: &str) -> String {
@@ -146,8 +153,7 @@ impl Teller<'_> {
     #[must_use]
     pub fn summary(self, results: &Results) -> String {
         let tally = Tally::of(&results.records);
-        let good = tally.failed + tally.error + tally.canceled == 0 && results.signal.is_none();
-        let colour = if good { AnsiColor::Green } else { AnsiColor::Red };
+        let colour = if results.is_good() { AnsiColor::Green } else { AnsiColor::Red };
         let flaky = if tally.flaky > 0 { format!(" ({} flaky)", tally.flaky) } else { String::new() };
         let mut parts = vec![format!("{} passed{flaky}", tally.passed)];
         let others = [

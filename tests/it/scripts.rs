@@ -118,6 +118,7 @@ fn a_first_line_that_cannot_work_is_explained() {
         for (first, words) in [
             ("#!/usr/bin/env sbx run --memory 1G\ncommand \"true\"\n", "`#!/usr/bin/env -S sbx run --memory 1G`"),
             (long.as_str(), "255 bytes"),
+            ("#!/usr/bin/env sbx\r\ncommand \"true\"\r\n", "`sbx\\r`"),
         ] {
             let ran = script(who, "tool.kdl", first).verb(&["check"]).place("tool.kdl").run();
             assert!(ran.code() == 0 && ran.stderr.contains(words), "{who:?}: {ran:?}");
@@ -131,5 +132,21 @@ fn a_first_line_that_cannot_work_is_explained() {
         // As the kernel passes what follows the name of the program: in one piece.
         let ran = script(who, "tool.kdl", "command \"true\"\n").verb(&["run --memory 1G", "tool.kdl"]).run();
         assert!(ran.code() == 2 && ran.stderr.contains("env -S sbx run --memory 1G"), "{who:?}: {ran:?}");
+    }
+}
+
+/// A shell is told the script, not its first line.
+#[test]
+fn a_shell_may_read_it_and_it_may_be_moved() {
+    for who in Who::all() {
+        let text = "#!/usr/bin/env sbx\n# /// sbx\n# command \"sh\"\n# mounts { bind \"data\" \"/data\"; }\n# ///\n\
+                    echo \"${SBX:-none} $(cat /data 2>/dev/null)\"\n";
+        let ran = called(script(who, "tool.sh", text), "sh tool.sh").run();
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, "none \n"), "outside, as its comments say nothing to sh");
+        let ran = called(script(who, "tool.sh", text).dir("bin"), "mv tool.sh data bin; exec bin/tool.sh").run();
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, "1 beside\n"), "{who:?} {ran:?}");
+        // What it names is beside it, not where the caller is.
+        let ran = called(script(who, "tool.sh", text).dir("bin"), "mv tool.sh bin; exec bin/tool.sh").run();
+        assert!(ran.code() == 125 && ran.stderr.contains("bin/data` does not exist"), "{who:?} {ran:?}");
     }
 }

@@ -269,3 +269,20 @@ fn the_specs_of_the_package_are_in_good_form() {
         assert_eq!(text, formatted, "{}: call `sbx fmt` on it", path.display());
     }
 }
+
+#[test]
+fn fmt_leaves_alone_what_is_of_others() {
+    for who in Who::all() {
+        let mut sbx = Sbx::new(who).file("a.sbx.kdl", UNTIDY.as_bytes());
+        for directory in ["node_modules", "target", ".git", "sub"] {
+            sbx = sbx.dir(directory).file(&format!("{directory}/a.sbx.kdl"), UNTIDY.as_bytes());
+        }
+        let (sbx, ran) = fmt(sbx, &["."]);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        for (name, changed) in
+            [("", true), ("sub/", true), ("node_modules/", false), ("target/", false), (".git/", false)]
+        {
+            assert_eq!(sbx.read(&format!("{name}a.sbx.kdl")) != UNTIDY, changed, "{who:?} `{name}`");
+        }
+    }
+}

@@ -47,6 +47,12 @@ impl Target {
         Ok(Self { directory, name: name.to_owned(), shown, origin })
     }
 
+    /// Returns the place `name` in an open directory, which a person knows as `shown`.
+    #[must_use]
+    pub fn within(directory: OwnedFd, name: &OsStr, shown: String) -> Self {
+        Self { directory, name: name.to_owned(), shown, origin: Origin::Default }
+    }
+
     /// Returns what is there now; a link is a link.
     ///
     /// # Errors

@@ -69,6 +69,7 @@ fn when_sbx_is_killed_nothing_runs_on() {
         let running = sbx.start();
         await_both(&sbx);
         running.murder();
+        assert!(sbx.read("j.xml").contains("did not come to its end"), "{}", sbx.read("j.xml"));
     }
 }
 
@@ -88,4 +89,49 @@ fn on_a_terminal_what_runs_is_shown_and_ctrl_c_ends_it() {
     let (ran, seen) = pty.end();
     assert_eq!(ran.code(), 130, "{seen}");
     empty(&sbx);
+}
+
+/// One that does not answer is ended, too: what it ran ends with it.
+#[test]
+fn a_worker_that_does_not_hear_is_killed() {
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = sbx(who);
+    let mut running = sbx.start();
+    await_both(&sbx);
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    for worker in std::fs::read_to_string(children).unwrap().split_whitespace() {
+        let worker = nix::unistd::Pid::from_raw(worker.parse().unwrap());
+        nix::sys::signal::kill(worker, Signal::SIGSTOP).unwrap();
+    }
+    let begin = std::time::Instant::now();
+    running.signal(Signal::SIGTERM);
+    while running.is_alive() {
+        if begin.elapsed().as_secs() > 20 {
+            running.murder();
+            panic!("it does not end");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let ran = running.wait();
+    assert_eq!(ran.code(), 128 + 15, "{ran:?}");
+    assert!(ran.stderr.contains("2 canceled, 1 not run"), "{ran:?}");
+    assert!(sbx.read("j.xml").contains("tests=\"3\""), "{}", sbx.read("j.xml"));
+}
+
+/// What is looked up for a case before any is run can take long.
+#[test]
+fn a_signal_while_an_image_is_pulled_cancels() {
+    let Some(who) = Who::all().pop() else { return };
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("docker://{}/x:1", registry.local_addr().unwrap());
+    let spec = format!("rootfs \"{image}\"\ntest \"a\" {{ command \"true\"; }}\ntest \"b\" {{ command \"true\"; }}\n");
+    let sbx = tests(who, &[("a.sbx.kdl", &spec)]).flags(&["t", "--junit", "j.xml", "--json"]);
+    let running = sbx.start();
+    let called = registry.accept().unwrap();
+    running.signal(Signal::SIGINT);
+    let ran = running.wait();
+    drop(called);
+    assert!(ran.code() == 130 && ran.stderr.contains("2 not run"), "{ran:?}");
+    assert!(!ran.stderr.contains("ERROR") && ran.stdout.matches("not_run").count() == 3, "{ran:?}");
+    assert!(sbx.read("j.xml").contains("skipped=\"2\""), "{}", sbx.read("j.xml"));
 }

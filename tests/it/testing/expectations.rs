@@ -224,3 +224,51 @@ fn a_directory_in_the_place_of_a_file_leaves_nothing() {
         assert!(ran.code() == 1 && ran.stderr.contains("`/tmp/o` is not a regular file"), "{who:?} {ran:?}");
     }
 }
+
+/// Bytes that are no text, and text that looks like the mark of something else, differ.
+#[test]
+fn a_snapshot_of_one_output_is_none_of_another() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = |script: &str| format!("test \"a\" {{ command \"sh\" \"-c\" #\"{script}\"#; expect {{ snapshot; }}; }}");
+    for (one, other) in [
+        ("printf '\\377\\200'", "printf '\\376\\201'"),
+        ("printf '\\033'", "printf '%s' '\\u{1b}'"),
+        ("printf a", "printf 'a\\n(no newline at the end)\\n'"),
+        ("echo a; echo b >&2", "echo a; echo '--- stderr'; echo b"),
+    ] {
+        let sbx = tests(who, &[("a.sbx.kdl", &spec(one))]).flags(&["t", "--update"]);
+        assert_eq!(run(&sbx).code(), 0);
+        let kept = sbx.read("t/snapshots/a__a.snap");
+        let again = |script: &str| {
+            let sbx = tests(who, &[("a.sbx.kdl", &spec(script))]).dir("t/snapshots").flags(&["t"]);
+            run(&sbx.file("t/snapshots/a__a.snap", kept.as_bytes())).code()
+        };
+        assert_eq!((again(one), again(other)), (0, 1), "{kept}");
+    }
+}
+
+/// A disk that is full is not a command that wrote nothing.
+#[test]
+fn a_file_that_cannot_be_taken_out_is_not_missing() {
+    let Some(who) = Who::root() else { return };
+    let spec = "mounts { tmpfs \"/out\"; }\n\
+                test \"a\" { command \"sh\" \"-c\" \"head -c 1M /dev/zero >/out/a\"; expect { file \"/out/a\"; }; }";
+    let small = "exec unshare -m sh -c 'mount -t tmpfs -o size=100k none tmp && exec \"$@\"' sh \"$@\"";
+    let ran = run(&tests(who, &[("a.sbx.kdl", spec)]).flags(&["t"]).through(small));
+    assert!(ran.code() == 1 && ran.stderr.contains("ENOSPC"), "{ran:?}");
+    assert!(!ran.stderr.contains("is not there"), "{ran:?}");
+}
+
+#[test]
+fn connections_are_counted_where_they_are_expected() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = r#"
+network "egress" { allow "192.0.2.1:80"; }
+command "bash" "-c" "for port in 1 2; do (exec 3<>/dev/tcp/192.0.2.7/$port) 2>/dev/null; done; true"
+test "refused" { expect { connections refused=2 allowed=0; }; }
+test "not so many" { expect { connections refused=1; }; }
+"#;
+    let ran = one(who, spec);
+    assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["refused"]), "{ran:?}");
+    assert!(ran.stderr.contains("a.sbx.kdl:5:31: 2 connections were refused, expected 1"), "{ran:?}");
+}

@@ -206,3 +206,50 @@ fn tests_are_inherited_and_parameters_set() {
     // A place in what is extended is told as one there.
     assert!(ran.stderr.contains("t/base/base.kdl:6:21: stdout is not what is expected"), "{ran:?}");
 }
+
+/// With fewer workers, if it must be; and what came of the cases is told in any case.
+#[test]
+fn a_worker_that_cannot_be_made_loses_no_result() {
+    let Some(who) = Who::all().pop().filter(|who| who.uid() != 0) else { return };
+    // In a user namespace of its own: the processes of other tests do not count there.
+    for (processes, status, told) in [("1", "not_run", "cannot fork a worker"), ("2", "error", "Fewer 1 at once")] {
+        let through = format!("exec unshare -U prlimit --nproc={processes} \"$@\"");
+        let sbx = tests(who, &[("a.sbx.kdl", TRIVIAL)]).flags(&["t", "-j2", "--json", "--junit", "j.xml"]);
+        let ran = run(&sbx.through(&through));
+        assert!(ran.code() == 125 && ran.stderr.contains(told), "{processes}: {ran:?}");
+        assert_eq!(ran.stdout.matches(&format!("\"status\":\"{status}\"")).count(), 2, "{processes}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_parameter_need_not_be_one_of_every_spec() {
+    let Some(who) = somebody() else { return };
+    let with =
+        "param \"WORD\" default=\"none\"\ncommand \"echo\" \"${WORD}\"\ntest \"a\" { expect { stdout \"x\\n\"; }; }";
+    let sbx = tests(who, &[("a.sbx.kdl", with), ("b.sbx.kdl", TRIVIAL)]);
+    let ran = run(&sbx.flags(&["t", "--set", "WORD=x"]));
+    assert_eq!((ran.code(), said(&ran, "PASS").len()), (0, 3), "{ran:?}");
+    let sbx = tests(who, &[("a.sbx.kdl", with), ("b.sbx.kdl", TRIVIAL)]);
+    let ran = run(&sbx.flags(&["t", "--set", "WROD=x"]));
+    assert!(ran.code() == 125 && ran.stderr.contains("no spec has the parameter `WROD`"), "{ran:?}");
+    assert!(ran.stderr.contains("did you mean `WORD`"), "{ran:?}");
+}
+
+#[test]
+fn two_names_of_a_directory_have_one_snapshot() {
+    let Some(who) = somebody() else { return };
+    let spec = "command \"true\"\ntest \"a\" { expect { snapshot; }; }";
+    let sbx = tests(who, &[("a.sbx.kdl", spec), ("a.kdl", spec)]).flags(&["t/a.sbx.kdl", "./t/../t/a.kdl"]);
+    let ran = run(&sbx);
+    assert!(ran.code() == 125 && ran.stderr.contains("would have one snapshot"), "{ran:?}");
+}
+
+#[test]
+fn a_time_out_of_the_caller_has_no_grace_beyond_it() {
+    let Some(who) = somebody() else { return };
+    let spec = "limits { wall \"60s\" grace=\"30s\"; }\n\
+                test \"a\" { command \"sh\" \"-c\" \"trap '' TERM; while :; do sleep 1; done\"; }";
+    let begin = Instant::now();
+    let ran = run(&tests(who, &[("a.sbx.kdl", spec)]).flags(&["t", "--timeout", "300ms"]));
+    assert!(ran.code() == 1 && begin.elapsed().as_secs() < 10, "{ran:?}");
+}

@@ -9,6 +9,7 @@ mod machinery;
 mod many;
 mod outputs;
 mod own;
+mod planted;
 mod runners;
 mod stranger;
 

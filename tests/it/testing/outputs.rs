@@ -61,6 +61,18 @@ fn each_line_of_json_is_a_case_and_the_last_the_sum() {
     assert_eq!(of("fails")["failures"][0]["message"], "exit code 3, expected 0");
     assert_eq!(of("cannot")["status"], "error");
     assert_eq!(of("cannot")["report"]["outcome"]["error"]["kind"], "spec");
+    // Each member is explained.
+    let document = include_str!("../../../docs/runners.md");
+    let listed = run(&sbx.flags(&["--list"])).stdout;
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(listed.len(), 3);
+    for line in lines.iter().chain(&listed) {
+        for member in line.as_object().unwrap().keys() {
+            assert!(document.contains(&format!("`{member}`")), "{member}");
+        }
+    }
+    let failures = of("fails")["failures"].as_array().unwrap().iter().flat_map(|it| it.as_object().unwrap().keys());
+    failures.for_each(|member| assert!(document.contains(&format!("`{member}`")), "{member}"));
     let sum = lines.last().unwrap();
     assert_eq!(
         (&sum["event"], &sum["passed"], &sum["failed"], &sum["error"]),
@@ -106,16 +118,56 @@ fn colours_are_for_terminals() {
 }
 
 #[test]
-fn results_that_cannot_be_written_are_a_failure() {
-    let spec = "test \"a\" { command \"true\"; }\ntest \"b\" { command \"true\"; }\n";
-    for who in Who::all() {
-        for call in ["test t --json", "test t --list --json", "test t --list"] {
-            let script = format!("exec \"$1\" {call} > /dev/full");
-            let ran = tests(who, &[("a.sbx.kdl", spec)]).through(&script).run();
-            assert_eq!(ran.code(), 125, "{who:?} {call}: {ran:?}");
-            assert_eq!(ran.stderr.matches("cannot write to standard output").count(), 1, "{who:?} {call}: {ran:?}");
-            let gone = tests(who, &[("a.sbx.kdl", spec)]).through(&format!("\"$1\" {call} | true")).run();
-            assert_eq!((gone.code(), gone.stderr.contains("cannot write")), (0, false), "{who:?} {call}: {gone:?}");
-        }
+fn junit_is_xml_whatever_is_written() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = r##"test "a" { command "sh" "-c" #"printf '\357\277\276 \357\277\277 \000\013\033[1m'; exit 1"#; expect { stdout "\u{7}"; }; }"##;
+    let sbx = tests(who, &[("a.sbx.kdl", spec)]).flags(&["t", "--junit", "j.xml"]);
+    assert_eq!(run(&sbx).code(), 1);
+    let xml = sbx.read("j.xml");
+    assert!(!xml.contains(['\u{fffe}', '\u{ffff}', '\0', '\u{b}', '\u{1b}', '\u{7}']), "{xml:?}");
+    assert!(xml.contains("\u{fffd} \u{fffd}"), "{xml:?}");
+}
+
+/// Who reads the file of the last run would take it for this one's.
+#[test]
+fn junit_says_that_nothing_could_be_run() {
+    let Some(who) = Who::all().pop() else { return };
+    for (flags, words) in [
+        (&["t"][..], "did you mean `command`"),
+        (&["nowhere"], "cannot look at `nowhere`"),
+        (&["t", "--set", "x"], "--set x"),
+    ] {
+        let sbx =
+            tests(who, &[("a.sbx.kdl", "comand \"x\"\ntest \"a\" {}")]).file("j.xml", b"<testsuites tests=\"7\"/>");
+        let sbx = sbx.flags(&["--junit", "j.xml"]).flags(flags);
+        assert_ne!(run(&sbx).code(), 0);
+        let xml = sbx.read("j.xml");
+        let report = quick_junit::Report::deserialize_from_str(&xml).unwrap_or_else(|error| panic!("{error}: {xml}"));
+        assert_eq!((report.tests, report.failures, report.errors), (1, 0, 1), "{xml}");
+        assert!(xml.contains(words), "no `{words}` in {xml}");
+    }
+}
+
+#[test]
+fn an_attempt_that_could_not_be_run_is_an_error_there_too() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = "test \"a\" { command \"true\"; mounts { bind \"/nonesuch\" \"/x\"; }; }";
+    let sbx = tests(who, &[("a.sbx.kdl", spec)]).flags(&["t", "--retries", "1", "--junit", "j.xml"]);
+    assert_eq!(run(&sbx).code(), 125);
+    let xml = sbx.read("j.xml");
+    assert!(xml.contains("<rerunError") && !xml.contains("failure\""), "{xml}");
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    for flags in [&["--json"][..], &["--list"], &["--list", "--json"]] {
+        let Some(sbx) = sbx(flags) else { return };
+        let ran = run(&sbx.through("exec \"$@\" >/dev/full"));
+        assert!(ran.code() == 125 && ran.stderr.contains("cannot write to standard output"), "{flags:?}: {ran:?}");
+        let Some(sbx) = self::sbx(flags) else { return };
+        let sbx = sbx.through("(\"$@\"; echo $? >code) | true");
+        let ran = run(&sbx);
+        // A reader that is gone is no error.
+        assert!(!ran.stderr.contains("cannot write") && sbx.read("code") != "125\n", "{flags:?}: {ran:?}");
     }
 }

@@ -180,11 +180,35 @@ fn pytest() {
                  def test_place(tmp_path): (tmp_path / 'a').write_text('x')\n\
                  @pytest.mark.parametrize('number', [1, 2])\n\
                  def test_number(number): assert number > 0\n\
-                 def test_wrong(): open('new', 'w')\n";
+                 def test_wrong(): open('new', 'w')\n\
+                 def test_left_out(): pytest.skip('not today')\n\
+                 @pytest.mark.skip\n\
+                 def test_marked(): assert False\n\
+                 @pytest.mark.xfail\n\
+                 def test_known(): assert False\n\
+                 @pytest.fixture\n\
+                 def outside(): assert os.environ['SBX'] == '1'\n\
+                 def test_fixture(outside): pass\n";
     place.file("test_tried.py", tests);
+    let classes = "import os, unittest\n\
+                   class Case(unittest.TestCase):\n    \
+                       @classmethod\n    \
+                       def setUpClass(cls): assert os.environ['SBX'] == '1'\n    \
+                       def test_inside(self): self.assertEqual(os.environ['SBX'], '1')\n    \
+                       def test_wrong(self): open('new', 'w')\n    \
+                       def test_left_out(self): self.skipTest('not today')\n    \
+                       @unittest.expectedFailure\n    \
+                       def test_known(self): self.fail()\n";
+    place.file("sub/test_classes.py", classes);
+    place.file("sub/test_ends.py", "import os\ndef test_ends(): os._exit(0)\n");
     let (text, status) = place.section("pytest");
-    assert!(status == 1 && text.contains("4 passed") && text.contains("1 failed"), "{text}");
-    assert!(text.contains("in the sandbox (exit status 1)") && text.contains("Read-only file system"), "{text}");
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("3 failed, 6 passed, 3 skipped, 2 xfailed"), "{text}");
+    assert!(text.matches("Read-only file system").count() >= 2 && !place.0.path().join("new").exists(), "{text}");
+    assert!(text.contains("sbx ended with 0 and no result"), "{text}");
+    // By its own path, from where the files lie.
+    let output = place.sh("cd sub && python3 -m pytest -p no:cacheprovider test_classes.py::Case::test_inside");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// A release as the action expects it.
@@ -238,6 +262,18 @@ fn the_action_installs_allows_and_runs() {
     let read = |name: &str| std::fs::read_to_string(place.0.path().join(name)).unwrap();
     assert!(read("j.xml").contains("tests=\"1\"") && read("sum.md").contains("| failed |"), "{said}");
     assert_eq!(read("out.txt"), "junit=j.xml\n");
+
+    // Lines and quotes are as in a shell, and nothing of them is executed.
+    place.file("u/b.sbx.kdl", "test \"two words\" { command \"false\"; }\ntest \"other\" { command \"false\"; }\n");
+    let words = "SBX_PATHS='a dir/x.sbx.kdl'";
+    let env = "PATH=$PWD/temp/sbx:$PATH SBX_JUNIT=j.xml";
+    let of = |rest: &str| script(&place, "action/test.sh", &format!("{env} {rest}"));
+    let ran = of("SBX_PATHS=\"'a dir'\nu\n\" SBX_ARGS=\"-f 'two words' -f '::a' -f '\\$(touch made)'\"");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(1) && said.contains("1 passed, 1 failed"), "{ran:?}");
+    assert!(!place.0.path().join("made").exists());
+    let ran = of(&format!("{words} SBX_ARGS=\"-f 'x\""));
+    assert!(!ran.status.success() && !String::from_utf8_lossy(&ran.stderr).contains("PASS"), "{ran:?}");
 }
 
 #[test]
