@@ -28,7 +28,7 @@ const CHANGED: u8 = 1;
 ///
 /// # Errors
 /// None by itself: what went wrong is part of what is done, as the other files are formatted all the same.
-pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, Done), Refusal> {
+pub fn fmt(paths: &[PathBuf], action: Action) -> Result<(Vec<u8>, Done), Refusal> {
     let (mut out, mut text, mut status) = (Vec::new(), String::new(), 0);
     for path in paths {
         let found = match path.as_os_str() != "-" && path.is_dir() {
@@ -63,7 +63,7 @@ pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, D
 }
 
 /// Formats one file and returns what is to be shown of it.
-fn one(path: &Path, action: Action) -> std::result::Result<Vec<u8>, Refusal> {
+fn one(path: &Path, action: Action) -> Result<Vec<u8>, Refusal> {
     let refuse = |error: &Error| Refusal::new(error, None);
     let text = Text::read(path).map_err(|error| refuse(&error))?;
     let formatted = formatted(&text)?;
@@ -86,7 +86,7 @@ fn one(path: &Path, action: Action) -> std::result::Result<Vec<u8>, Refusal> {
 }
 
 /// Returns the spec in good form, or the script with the spec in it in good form.
-fn formatted(text: &Text) -> std::result::Result<Vec<u8>, Refusal> {
+fn formatted(text: &Text) -> Result<Vec<u8>, Refusal> {
     if text.is_script() && !text.is_whole() {
         let error = Error::new(Kind::Usage, format!("`{}` is larger than a script that is formatted", text.name));
         return Err(Refusal::new(&error.with_hint("format it by hand"), None));
