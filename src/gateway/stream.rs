@@ -11,6 +11,7 @@ use crate::gateway::rules::{Judgement, Read, Rules};
 use crate::gateway::shape::Link;
 use crate::gateway::told::{LONGEST, Opening, Told};
 use crate::gateway::{Refusal, Verdict, What};
+use crate::sys::poller::Happened;
 use crate::sys::{Errno, socket};
 
 /// How long a server may take to answer. Linux itself would try for two minutes.
@@ -45,6 +46,8 @@ pub struct Stream {
     server: Side,
     /// Until when the server may answer.
     dialing: Option<u64>,
+    /// Whether something went wrong with the server's end.
+    troubled: bool,
     judgement: Judgement,
     holds: Holds,
     up: Flow,
@@ -80,7 +83,7 @@ impl Stream {
         (judgement, what): (Judgement, What),
         (to, now): (SocketAddr, u64),
     ) -> Self {
-        let side = |socket| Side { socket, readable: false, writable: false };
+        let side = |socket| Side { socket, readable: false, writable: false, ended: false, urgent: false };
         let reads = matches!(judgement, Judgement::ByName(_) | Judgement::ByAddress { read: Read::First });
         Self {
             to,
@@ -88,6 +91,7 @@ impl Stream {
             client: side(sockets.0),
             server: side(sockets.1),
             dialing: Some(now + DIAL),
+            troubled: false,
             judgement,
             holds: if reads { Holds::Client } else { Holds::Nothing },
             up: Flow::default(),
@@ -103,14 +107,17 @@ impl Stream {
         self.begins = time;
     }
 
-    /// Takes note that an end can be read or written.
-    pub fn happened(&mut self, end: End, (readable, writable): (bool, bool)) {
+    /// Takes note of what happened to an end.
+    pub fn happened(&mut self, end: End, happened: Happened) {
         let side = match end {
             End::Client => &mut self.client,
             End::Server => &mut self.server,
         };
-        side.readable |= readable;
-        side.writable |= writable;
+        side.readable |= happened.readable();
+        side.writable |= happened.writable();
+        side.ended |= happened.ended();
+        side.urgent |= happened.urgent();
+        self.troubled |= end == End::Server && happened.troubled();
     }
 
     /// Goes on as far as it can. `None` is the end of it: then it is to be dropped, after [`Stream::end`].
@@ -170,7 +177,9 @@ impl Stream {
     fn dial(&mut self, now: u64) -> Result<(), Errno> {
         let Some(until) = self.dialing else { return Ok(()) };
         if self.server.readable || self.server.writable {
-            socket::trouble(&self.server.socket)?;
+            if self.troubled {
+                socket::trouble(&self.server.socket)?;
+            }
             self.dialing = None;
         } else if now >= until {
             return Err(Errno::ETIMEDOUT);
