@@ -83,7 +83,14 @@ impl State {
     }
 
     fn outward(&mut self, pair: Pair, payload: &[u8]) {
-        if self.continue_flow(pair, payload) {
+        let flow = self.flows.by_pair.get(&pair).copied();
+        if let Some(flow) = flow
+            && self.flows.slab.get_mut(flow).is_some_and(|flow| flow.read == Read::First)
+            && is_quic(payload)
+        {
+            // It may begin at any time, so it is judged as if it were the first.
+            self.end_flow(flow);
+        } else if self.continue_flow(pair, payload) {
             return;
         }
         let known = self.pins.names(pair.to.ip(), self.now());
@@ -93,7 +100,8 @@ impl State {
         }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
         let what = self.what(pair.to, names, (Protocol::Udp, Verdict::Allowed));
-        let hidden = !matches!(judgement, Judgement::ByAddress { read: Read::Nothing }) && is_quic(payload);
+        let read = if let Judgement::ByAddress { read } = judgement { read } else { Read::First };
+        let hidden = read == Read::First && is_quic(payload);
         let refusal = match judgement {
             Judgement::Refused(refusal) => Some(refusal),
             _ => hidden.then_some(Refusal::Quic),
@@ -102,11 +110,11 @@ impl State {
             self.record.count(What { verdict: Verdict::Refused(refusal), ..what });
             return self.tell_lost(pair, payload, Why::Prohibited);
         }
-        self.begin_flow((pair, what), Carries::Datagrams, payload);
+        self.begin_flow((pair, what, read), Carries::Datagrams, payload);
     }
 
     /// Opens the other side of a flow, and sends its first datagram.
-    pub fn begin_flow(&mut self, (pair, what): (Pair, What), carries: Carries, payload: &[u8]) {
+    pub fn begin_flow(&mut self, (pair, what, read): (Pair, What, Read), carries: Carries, payload: &[u8]) {
         let open = |carries| {
             let socket = socket::open(carries, pair.to.ip())?;
             socket::connect(&socket, pair.to).map(|()| socket)
@@ -126,7 +134,7 @@ impl State {
             Ok(socket) => {
                 if let Some(key) = self.keep_flow((pair, what), socket) {
                     if let Some(flow) = self.flows.slab.get_mut(key) {
-                        flow.raw = raw;
+                        (flow.raw, flow.read) = (raw, read);
                     }
                     self.carry(key, 0, payload.to_vec());
                 }
@@ -181,7 +189,7 @@ impl State {
         let (poller, mut added) = (&self.poller, Ok(()));
         let key = self.flows.slab.insert_with(|key| {
             added = poller.add(&socket, Token::of(Kind::Flow, key).bits(), Interest::Readable);
-            Datagrams { pair, socket, place, until, raw: None }
+            Datagrams { pair, socket, place, until, read: Read::Nothing, raw: None }
         });
         self.flows.by_pair.insert(pair, key);
         self.timers.set(Token::of(Kind::Flow, key), until);

@@ -19,6 +19,8 @@ const LEAST_HELD: usize = 16 << 10;
 /// What comes in smaller pieces goes through memory: that costs less than a pipe, and a read that is short of it says
 /// that there is no more.
 const SMALL: usize = 16 << 10;
+/// What a piece of a line takes besides its bytes, so that small ones are bounded too.
+const OVERHEAD: usize = 96;
 /// What one direction may move before it is another's turn.
 const TURN: usize = 4 << 20;
 /// The same where the bandwidth is shared.
@@ -251,8 +253,9 @@ impl Flow {
             self.carried += sent as u64;
             self.taken += sent;
             if self.taken == piece.len() {
-                self.held -= self.taken;
-                means.held -= std::mem::take(&mut self.taken);
+                let room = std::mem::take(&mut self.taken) + OVERHEAD;
+                self.held -= room;
+                means.held -= room;
                 self.line.pop_front();
             }
         }
@@ -269,7 +272,7 @@ impl Flow {
     fn take_in(&mut self, source: &mut Side, means: &mut Means, link: &mut Link) -> Result<(), Errno> {
         while source.readable && self.end.is_none() {
             let window = if means.held < MOST_HELD { link.window() } else { LEAST_HELD };
-            let count = window.saturating_sub(self.held).min(means.scratch.len());
+            let count = window.saturating_sub(self.held + OVERHEAD).min(means.scratch.len());
             if count == 0 {
                 return Ok(());
             }
@@ -281,8 +284,8 @@ impl Flow {
                 self.end = Some(due);
                 return Ok(());
             }
-            self.held += came;
-            means.held += came;
+            self.held += came + OVERHEAD;
+            means.held += came + OVERHEAD;
             self.line.push_back((due, means.scratch[..came].to_vec()));
         }
         Ok(())
@@ -307,5 +310,45 @@ fn ready(result: Result<usize, Errno>, can: &mut bool) -> Result<Option<usize>, 
             Ok(None)
         }
         Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::{Flow, Means, Side};
+    use crate::gateway::Shaping;
+    use crate::gateway::shape::Link;
+
+    #[test]
+    fn pieces_under_way_take_room_even_if_they_are_small() {
+        let shaping = Shaping { latency: Some(Duration::from_secs(9)), ..Shaping::default() };
+        let mut link = Link::new(&shaping, 0, 1).unwrap();
+        let (mut means, mut flow) = (Means::new(0), Flow::default());
+        let ((mut writer, source), (target, _reader)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let side = |socket: UnixStream| Side {
+            socket: socket.into(),
+            readable: false,
+            writable: true,
+            ended: false,
+            urgent: false,
+        };
+        let (mut source, mut target) = (side(source), side(target));
+        writer.set_nonblocking(true).unwrap();
+        for now in 0..100_000 {
+            // Nobody takes it when the window is full.
+            if writer.write(b"x").is_err() {
+                break;
+            }
+            means.now = now;
+            source.readable = true;
+            flow.carry(&mut source, &mut target, (&mut means, Some(&mut link))).unwrap();
+        }
+        assert!((1000..=link.window() / 64).contains(&flow.line.len()), "{}", flow.line.len());
+        flow.let_go(&mut means);
+        assert_eq!(means.held, 0);
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use crate::gateway::lane::Lane;
 use crate::gateway::record::Place;
+use crate::gateway::rules::Read;
 use crate::gateway::slab::{Key, Slab};
 
 /// Flows at once; the one that was silent longest makes room.
@@ -36,6 +37,8 @@ pub struct Datagrams {
     pub socket: OwnedFd,
     pub place: Place,
     pub until: u64,
+    /// Whether a datagram that hides the name of a host may not go out.
+    pub read: Read,
     /// The identifier of pings that go out by a raw socket.
     pub raw: Option<u16>,
 }

@@ -1,7 +1,7 @@
 //! All that one gateway keeps while it runs. The files that do something to it: `admit` (streams), `lookup` (names),
 //! `datagrams`, and `turn`, which lets each have its turn.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -45,7 +45,7 @@ pub struct State {
     pub full: bool,
     pub timers: Timers,
     /// Who has more to do at once.
-    pub ready: VecDeque<Token>,
+    pub ready: BTreeSet<Token>,
     pub inlets: Inlets,
     pub files: Files,
     pub stop: OwnedFd,
@@ -79,7 +79,7 @@ impl State {
             most_streams: usize::try_from(streams).unwrap_or(16),
             full: false,
             timers: Timers::default(),
-            ready: VecDeque::new(),
+            ready: BTreeSet::new(),
             inlets,
             files,
             stop,
@@ -138,7 +138,7 @@ impl State {
         let mut common =
             Common { means: &mut self.means, links: &mut self.links, rules: &self.rules, record: &mut self.record };
         match stream.turn(&mut common) {
-            Some(Wait::Turn) => self.ready.push_back(token),
+            Some(Wait::Turn) => drop(self.ready.insert(token)),
             Some(Wait::Until(time)) => self.timers.set(token, time),
             Some(Wait::Sockets | Wait::Done) => {}
             None => self.end_stream(key),

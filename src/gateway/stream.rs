@@ -198,29 +198,24 @@ impl Stream {
             };
         }
         let scratch = &mut common.means.scratch[..LONGEST];
-        let came = match socket::peek(&self.client.socket, scratch) {
-            Ok(came) => came,
-            Err(Errno::EAGAIN) => {
-                self.client.readable = false;
-                return Ok(());
-            }
-            // The flow will meet it again, and end the stream.
-            Err(_) => 0,
-        };
-        let bytes = &scratch[..came];
-        let told = match opening::read(bytes) {
-            Opening::Told(told) => told,
-            Opening::Undecided if came == 0 || socket::peer_ended(&self.client.socket) => opening::at_end(bytes),
-            Opening::Undecided => {
-                self.client.readable = false;
-                if self.holds == Holds::Client {
-                    self.holds = Holds::Until(now + HOLD);
+        let mut ended = false;
+        let told = loop {
+            let came = match socket::peek(&self.client.socket, scratch) {
+                Ok(came) => came,
+                Err(Errno::EAGAIN) => {
+                    self.client.readable = false;
+                    return Ok(());
                 }
-                return if matches!(self.holds, Holds::Until(end) if now >= end) {
-                    Err(Refusal::Unreadable)
-                } else {
-                    Ok(())
-                };
+                // The flow will meet it again, and end the stream.
+                Err(_) => 0,
+            };
+            let bytes = &scratch[..came];
+            match opening::read(bytes) {
+                Opening::Told(told) => break told,
+                Opening::Undecided if came == 0 || ended => break opening::at_end(bytes),
+                // More may have come before the end, after this was read.
+                Opening::Undecided if socket::peer_ended(&self.client.socket) => ended = true,
+                Opening::Undecided => return self.hold(now),
             }
         };
         common.rules.agree(&self.judgement, self.to.port(), &told)?;
@@ -231,6 +226,15 @@ impl Stream {
             self.what.to = name.to_string();
         }
         Ok(())
+    }
+
+    /// Waits for more of what the client says first, but not for ever.
+    fn hold(&mut self, now: u64) -> Result<(), Refusal> {
+        self.client.readable = false;
+        if self.holds == Holds::Client {
+            self.holds = Holds::Until(now + HOLD);
+        }
+        if matches!(self.holds, Holds::Until(end) if now >= end) { Err(Refusal::Unreadable) } else { Ok(()) }
     }
 
     fn carry(&mut self, common: &mut Common<'_>) -> Result<Wait, Errno> {

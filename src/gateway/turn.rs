@@ -57,11 +57,9 @@ fn turn(state: &mut State, happened: &mut Vec<Happened>, most: Option<Duration>)
     for happened in happened.drain(..) {
         dispatch(state, happened);
     }
-    // Those that are put there now have their turn next time.
-    for _ in 0..state.ready.len() {
-        if let Some(token) = state.ready.pop_front() {
-            look(state, token);
-        }
+    // Those that are put there now have their turn next time, once each.
+    for token in std::mem::take(&mut state.ready) {
+        look(state, token);
     }
     while let Some(token) = state.timers.due(state.now()) {
         look(state, token);

@@ -38,7 +38,7 @@ pub fn open(families: &[Family], published: Published, status: Fd) -> Sys<()> {
     if published == Published::Udp {
         let mut pool = [Fd(-1); POOL];
         for place in &mut pool {
-            *place = net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+            *place = own(net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?)?;
         }
         rights::send(status, &mut { verdict::INLETS }, &pool)?;
     }
@@ -52,9 +52,8 @@ fn of_family(family: Family) -> Sys<[Fd; 4]> {
     net::listen(connections, BACKLOG)?;
     let datagrams = transparent(&words, libc::SOCK_DGRAM)?;
     net::set_option(datagrams, words.destination, &ON)?;
-    let answers = net::socket(words.family.number(), libc::SOCK_RAW, libc::IPPROTO_RAW)?;
-    net::set_option(answers, (libc::SOL_SOCKET, libc::SO_MARK), &MARK.to_ne_bytes())?;
-    let pings = net::socket(words.family.number(), libc::SOCK_RAW, words.echo)?;
+    let answers = own(net::socket(words.family.number(), libc::SOCK_RAW, libc::IPPROTO_RAW)?)?;
+    let pings = of_this_one(net::socket(words.family.number(), libc::SOCK_RAW, words.echo)?)?;
     net::set_option(pings, words.filter.0, words.filter.1)?;
     if let Family::V6 = family {
         net::set_option(pings, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), &ON)?;
@@ -64,7 +63,7 @@ fn of_family(family: Family) -> Sys<[Fd; 4]> {
 
 /// Takes what is addressed to others (IP_TRANSPARENT of ip(7)).
 fn transparent(words: &Words, kind: i32) -> Sys<Fd> {
-    let socket = net::socket(words.family.number(), kind, 0)?;
+    let socket = of_this_one(net::socket(words.family.number(), kind, 0)?)?;
     if let Family::V6 = words.family {
         net::set_option(socket, (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY), &ON)?;
     }
@@ -73,13 +72,23 @@ fn transparent(words: &Words, kind: i32) -> Sys<Fd> {
     Ok(socket)
 }
 
+/// Takes only what the sandbox itself sends, which comes by `lo`: who is beside it on a bridge has a gateway of its own.
+fn of_this_one(socket: Fd) -> Sys<Fd> {
+    net::set_option(socket, (libc::SOL_SOCKET, libc::SO_BINDTODEVICE), b"lo\0").map(|()| socket)
+}
+
+/// Has what the socket sends stay in the sandbox, also where a rule leads the like of it to the host.
+fn own(socket: Fd) -> Sys<Fd> {
+    net::set_option(socket, (libc::SOL_SOCKET, libc::SO_MARK), &MARK.to_ne_bytes()).map(|()| socket)
+}
+
 /// A socket that listens where only the sandbox can reach it, and one that connects to it: what is accepted there
 /// is a socket of the sandbox that sbx can use for something else, and so on for ever.
 fn factory() -> Sys<[Fd; 2]> {
-    let listener = net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    let listener = own(net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?)?;
     net::bind_loopback(listener)?;
     net::listen(listener, 16)?;
-    Ok([listener, net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?])
+    Ok([listener, own(net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?)?])
 }
 
 /// What differs between the families.

@@ -49,6 +49,30 @@ fn sandboxes_reach_each_other_by_address_and_by_name() {
     assert_eq!(links(), ["lo"]);
 }
 
+#[test]
+fn nobody_goes_out_by_the_gateway_of_a_neighbour() {
+    let Some(_world) = World::new(&["python3", "ip"]) else { return };
+    let spec = format!("network bridge \"near\" address=\"10.88.11.2/24\" {{ allow \"{SERVER}\" }}");
+    let victim = Sbx::new(Who::Root).spec(&spec).sh(SERVE);
+    let running = server(&victim);
+    let line = format!(
+        "ip route add {SERVER} via 10.88.11.2; python3 -c \"
+import socket, struct
+def ping(a):
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.sendto(struct.pack('>BBHHH', 8, 0, 0xf7ff - 7, 7, 0), (a, 0))
+ping('{SERVER}'); ping('10.88.11.2')
+for a in ('{SERVER}', '10.88.11.2'):
+    try: print(socket.create_connection((a, 1), 3))
+    except OSError as e: print(type(e).__name__)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(b'x', ('{SERVER}', 1))\"; sleep 0.3"
+    );
+    let attacker = "network bridge \"near\"\ncapabilities \"NET_ADMIN\" \"NET_RAW\"\nseccomp \"none\"";
+    let ran = Sbx::new(Who::Root).spec(attacker).sh(&line).run();
+    assert_eq!(ran.ok(), "ConnectionRefusedError\nConnectionRefusedError", "{ran:?}");
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(connections(&running.wait()), [""; 0], "of the neighbour");
+}
+
 /// Which of these bridges have a place on disk.
 fn places<'n>(names: &[&'n str]) -> Vec<&'n str> {
     names.iter().copied().filter(|name| Path::new("/run/sbx/bridge").join(name).exists()).collect()

@@ -108,7 +108,6 @@ for f, a in ((socket.AF_INET, '{SERVER}'), (socket.AF_INET6, '{SERVER_6}')):
 #[test]
 fn two_thousand_connections_at_once() {
     let Some(_world) = World::new(&["python3"]) else { return };
-    sh("ulimit -n 8192");
     sbx::sys::entry::raise_open_files();
     let listener = std::net::TcpListener::bind(format!("{SERVER}:9002")).unwrap();
     // The library's own queue is short: this is about the gateway.

@@ -67,6 +67,28 @@ fn ask_large(address: &str, what: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn what_is_published_leads_inside_also_where_the_hosts_loopback_is_allowed() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    super::world::serve("127.0.0.1:8000", |mut connection| connection.write_all(b"from the host").unwrap());
+    for allow in ["127.0.0.1:8000", "127.0.0.1"] {
+        let spec = format!("network egress {{ publish 8080 8000; allow \"{allow}\" }}");
+        let sbx = Sbx::new(Who::Root).spec(&spec).sh(ECHO);
+        let running = sbx.start();
+        running.await_output("ready");
+        assert_eq!(ask("127.0.0.1:8080", b"from inside"), b"from inside", "{allow}");
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        running.wait();
+    }
+    // What answers a lookup is not the host's either, whatever port asked.
+    let line = "python3 -c \"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)
+s.sendto(bytes.fromhex('123401000001000000000000096c6f63616c686f73740000010001'), ('192.0.0.8', 53)); print(s.recv(99)[-4:])\"";
+    let ran = Sbx::new(Who::Root).spec("network egress { allow \"127.0.0.1\" }").sh(line).run();
+    assert_eq!(ran.ok(), "b'\\x7f\\x00\\x00\\x01'", "{ran:?}");
+}
+
+#[test]
 fn published_datagrams_lead_inside() {
     let Some(_world) = World::new(&["python3"]) else { return };
     let line = "python3 -u -c \"
