@@ -145,6 +145,26 @@ impl Flow {
         }
     }
 
+    /// Moves `count` bytes that have come, before all others; returns them. There are few, for which there is room.
+    ///
+    /// # Errors
+    /// What the kernel said of either socket; EAGAIN, if there is no room: the stream is broken.
+    pub fn let_pass<'a>(
+        &mut self,
+        source: &Side,
+        target: &Side,
+        (count, means): (usize, &'a mut Means),
+    ) -> Result<&'a [u8], Errno> {
+        let bytes = &mut means.scratch[..count];
+        let came = socket::receive(&source.socket, bytes)?;
+        let bytes = &bytes[..came];
+        if socket::send(&target.socket, bytes)? < came {
+            return Err(Errno::EAGAIN);
+        }
+        self.carried += came as u64;
+        Ok(bytes)
+    }
+
     /// Gives back what a stream that ends holds of the common means.
     pub fn let_go(&mut self, means: &mut Means) {
         means.held -= std::mem::take(&mut self.held);

@@ -50,6 +50,10 @@ pub struct Stream {
     troubled: bool,
     judgement: Judgement,
     holds: Holds,
+    /// What the client said and the server has, though it is still to be judged.
+    word: Vec<u8>,
+    /// So many bytes more are to be let go in the same way.
+    lets: usize,
     up: Flow,
     down: Flow,
     what: What,
@@ -94,6 +98,8 @@ impl Stream {
             troubled: false,
             judgement,
             holds: if reads { Holds::Client } else { Holds::Nothing },
+            word: Vec::new(),
+            lets: 0,
             up: Flow::default(),
             down: Flow::default(),
             what,
@@ -187,7 +193,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads what the client says first, and leaves it there.
+    /// Reads what the client says first, and leaves it there. A word alone may be all that it says before it waits for an
+    /// answer: that is let go, and judged again together with what follows, so that a request in pieces is one.
     fn judge(&mut self, common: &mut Common<'_>) -> Result<(), Refusal> {
         let now = common.means.now;
         if self.holds == Holds::Nothing || !self.client.readable {
@@ -197,10 +204,13 @@ impl Stream {
                 Ok(())
             };
         }
+        let said = self.word.len();
         let scratch = &mut common.means.scratch[..LONGEST];
+        scratch[..said].copy_from_slice(&self.word);
+        self.lets = 0;
         let mut ended = false;
         let told = loop {
-            let came = match socket::peek(&self.client.socket, scratch) {
+            let came = match socket::peek(&self.client.socket, &mut scratch[said..]) {
                 Ok(came) => came,
                 Err(Errno::EAGAIN) => {
                     self.client.readable = false;
@@ -209,12 +219,18 @@ impl Stream {
                 // The flow will meet it again, and end the stream.
                 Err(_) => 0,
             };
-            let bytes = &scratch[..came];
+            let bytes = &scratch[..said + came];
             match opening::read(bytes) {
                 Opening::Told(told) => break told,
                 Opening::Undecided if came == 0 || ended => break opening::at_end(bytes),
                 // More may have come before the end, after this was read.
                 Opening::Undecided if socket::peer_ended(&self.client.socket) => ended = true,
+                // Where the network is shaped it would come too early.
+                Opening::Undecided if opening::is_word(bytes) && common.links[0].is_none() => {
+                    self.client.readable = false;
+                    self.lets = came;
+                    return Ok(());
+                }
                 Opening::Undecided => return self.hold(now),
             }
         };
@@ -249,6 +265,10 @@ impl Stream {
         // What the server said before it went away is worth more than what it will not hear.
         let wait = self.down.carry(&mut self.server, &mut self.client, (common.means, down.as_mut()))?;
         if self.holds != Holds::Nothing {
+            if self.lets > 0 {
+                let count = std::mem::take(&mut self.lets);
+                self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means))?);
+            }
             return Ok(wait);
         }
         Ok(wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?))
