@@ -16,6 +16,7 @@ mod machine;
 #[path = "../shared/markers.rs"]
 mod markers;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["client", aspect, address] => client::run(aspect, address),
-        ["server", address] => Ok(server::run(address)),
+        ["server", address] => server::run(address),
         ["floor"] => setup::floor(),
         _ => options(&words).and_then(|options| run(&options)),
     };
@@ -101,7 +102,7 @@ fn run(options: &Options) -> Result<(), Fault> {
     let mut document = machine::facts()?;
     document.push_str(&table::streams(&all, options.rounds)?);
     document.push_str(&setup::table(&world)?);
-    document.push_str(&format!("\nOther work took {:.0} % of the processors in the pauses between.\n", pauses.share()));
+    writeln!(document, "\nOther work took {:.0} % of the processors in the pauses between.", pauses.share())?;
     say(&document);
     match options.output {
         Output::Print => Ok(()),

@@ -3,12 +3,17 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use crate::Fault;
+
 /// Threads that take connections: making one for each would be what is measured.
 const THREADS: usize = 32;
 
 /// Serves until it is killed.
-pub(crate) fn run(address: &str) {
-    let listener = TcpListener::bind(address).unwrap();
+///
+/// # Errors
+/// An address that cannot be had.
+pub(crate) fn run(address: &str) -> Result<(), Fault> {
+    let listener = TcpListener::bind(address)?;
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -19,6 +24,7 @@ pub(crate) fn run(address: &str) {
             });
         }
     });
+    Ok(())
 }
 
 /// A client that goes away ends its connection, nothing else.
