@@ -36,8 +36,10 @@ pub(crate) fn streams(all: &[Contender<'_>], rounds: usize) -> Result<String, Fa
     }
     writeln!(text)?;
     for contender in all {
-        for (aspect, trouble) in &contender.troubles {
-            let what = heading(aspect).map_or("is left out".to_owned(), |heading| format!("failed once ({heading})"));
+        let mut troubles = contender.troubles.clone();
+        troubles.dedup();
+        for (aspect, trouble) in troubles {
+            let what = heading(aspect).map_or("is left out".to_owned(), |heading| format!("failed ({heading})"));
             writeln!(text, "{} {what}: {trouble}.\n", contender.name)?;
         }
     }
