@@ -197,9 +197,20 @@ fn a_reset_goes_through() {
 
 #[test]
 fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
+    many_at_once(Shaping::default());
+}
+
+#[test]
+fn in_a_shaped_network_too() {
+    many_at_once(Shaping { latency: Some(Duration::from_millis(20)), ..Shaping::default() });
+}
+
+fn many_at_once(shaping: Shaping) {
     let Some(inside) = Inside::new() else { return };
     let (listener, to) = server();
-    let gateway = begin(&inside, &[to.port()], policy(&["127.0.0.2"], &[]));
+    // What is held on the way, all together.
+    let held = if shaping == Shaping::default() { 0 } else { 64 << 20 };
+    let gateway = begin(&inside, &[to.port()], Policy { shaping, ..policy(&["127.0.0.2"], &[]) });
     let server = thread::spawn(move || {
         let mut kept = Vec::new();
         for stream in listener.incoming().take(400) {
@@ -229,7 +240,7 @@ fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
     assert!(heard == said);
     writing.join().unwrap();
     drop(server.join().unwrap());
-    assert!(resident() < before + (32 << 20), "{} kB more", (resident() - before) >> 10);
+    assert!(resident() < before + held + (32 << 20), "{} kB more", (resident() - before) >> 10);
     drop(slow);
     let ledger = gateway.finish();
     assert_eq!(only(&ledger).2.count, 401);

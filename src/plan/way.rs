@@ -6,13 +6,12 @@ use std::ops::RangeInclusive;
 
 use crate::sys::net::Family;
 
-/// Whether something of the host leads into the sandbox.
+/// What the inlets need for what of the host leads into the sandbox. Datagrams need nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     Nothing,
+    /// A pair of sockets that makes more of them.
     Tcp,
-    /// With sockets for datagrams.
-    Udp,
 }
 
 /// One thing that is done for the way out; with all capabilities, before the command starts.
@@ -76,7 +75,6 @@ impl Published {
         match self {
             Self::Nothing => None,
             Self::Tcp => Some("tcp"),
-            Self::Udp => Some("udp"),
         }
     }
 }

@@ -10,9 +10,6 @@ use crate::sys::{Errno, Fd, Sys, net, rights};
 /// How many connections may wait to be taken: what the kernel's own bound is by default (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How many sockets there are for datagrams from outside, each for one who sends.
-pub const POOL: usize = rights::MOST;
-
 const ON: [u8; 4] = 1i32.to_ne_bytes();
 
 /// Opens what is wanted and hands it over: for each family those of [`of_family`], then the two of [`factory`].
@@ -31,18 +28,10 @@ pub fn open(families: &[Family], published: Published, status: Fd) -> Sys<()> {
     for family in families {
         add(&of_family(*family)?)?;
     }
-    if published != Published::Nothing {
+    if published == Published::Tcp {
         add(&factory()?)?;
     }
-    rights::send(status, &mut { verdict::INLETS }, handed.get(..count).unwrap_or_default())?;
-    if published == Published::Udp {
-        let mut pool = [Fd(-1); POOL];
-        for place in &mut pool {
-            *place = own(net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?)?;
-        }
-        rights::send(status, &mut { verdict::INLETS }, &pool)?;
-    }
-    Ok(())
+    rights::send(status, &mut { verdict::INLETS }, handed.get(..count).unwrap_or_default())
 }
 
 /// One for connections, one for datagrams, one to answer with, and one for pings.

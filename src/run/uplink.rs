@@ -7,11 +7,10 @@ use std::path::PathBuf;
 
 use crate::domain::DomainName;
 use crate::error::Result;
-use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
+use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
 use crate::plan::network::Way;
-use crate::plan::way::Published;
 use crate::run::bridge::{self, Member};
-use crate::spec::{Protocol, Rules};
+use crate::spec::{Publish, Rules};
 use crate::sys::net::Family;
 use crate::sys::process::Pid;
 use crate::sys::rights::MOST;
@@ -41,8 +40,6 @@ impl std::fmt::Debug for Said {
 enum State {
     /// The child opens the inlets.
     Awaited(Inlets),
-    /// The child has still a pool to hand over.
-    Pool(Inlets),
     Open(Gateway),
     /// There was no sandbox.
     Never,
@@ -77,7 +74,7 @@ impl<'a> Uplink<'a> {
     /// Returns whether the child has still something to hand over.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Awaited(_) | State::Pool(_))
+        matches!(self.state, State::Awaited(_))
     }
 
     /// Gives up: there is no sandbox.
@@ -95,14 +92,6 @@ impl<'a> Uplink<'a> {
         match std::mem::replace(&mut self.state, State::Never) {
             State::Awaited(mut inlets) => {
                 fill(&mut inlets, &self.way.families, handed);
-                if self.way.published == Published::Udp {
-                    self.state = State::Pool(inlets);
-                    return Ok(());
-                }
-                self.open(inlets)
-            }
-            State::Pool(mut inlets) => {
-                inlets.udp_pool = handed.into_iter().flatten().map(own).collect();
                 self.open(inlets)
             }
             other => {
@@ -131,7 +120,7 @@ impl<'a> Uplink<'a> {
         let Self { state, member, .. } = self;
         let ledger = match state {
             State::Open(gateway) => Some(gateway.finish()),
-            State::Awaited(_) | State::Pool(_) | State::Never => None,
+            State::Awaited(_) | State::Never => None,
         };
         member.into_iter().for_each(Member::leave);
         ledger
@@ -167,13 +156,8 @@ impl gateway::Neighbours for Neighbourhood {
     }
 }
 
-fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {
-    let transport = match publish.value.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-    };
-    let wanted = gateway::Publish { outside: publish.value.outside, inside: publish.value.inside, transport };
-    gateway::publish::bind(wanted).map_err(|error| error.at(publish.origin))
+fn bind(publish: &Spanned<Publish>) -> Result<Bound> {
+    gateway::publish::bind(publish.value).map_err(|error| error.at(publish.origin))
 }
 
 fn fill(inlets: &mut Inlets, families: &[Family], handed: [Option<Fd>; MOST]) {
