@@ -69,6 +69,18 @@ pub fn pair(port: &str, bridge: u32, inside: u32) -> Messages {
     messages
 }
 
+/// Makes a bridge and a pair of interfaces that lead nowhere, where it can be seen whether the kernel has both kinds.
+#[must_use]
+pub fn trial() -> Messages {
+    let mut messages = bridge("bridge");
+    messages.message((NEW_LINK, CREATE), &interface(0, 0), |messages| {
+        messages.name(NAME, INSIDE);
+        messages.nest(LINK_INFO, |messages| messages.name(KIND, "veth"));
+    });
+    messages.acknowledge();
+    messages
+}
+
 /// Gives [`INSIDE`] its address and brings it up, from inside.
 #[must_use]
 pub fn ready((address, prefix): (Ipv4Addr, u8)) -> Messages {

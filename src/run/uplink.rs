@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
 use crate::plan::network::Way;
 use crate::run::bridge::{self, Member};
+use crate::run::inlets;
 use crate::spec::{Publish, Rules};
 use crate::sys::net::Family;
 use crate::sys::process::Pid;
@@ -38,8 +39,8 @@ impl std::fmt::Debug for Said {
 
 #[derive(Debug)]
 enum State {
-    /// The child opens the inlets.
-    Awaited(Inlets),
+    /// The child opens the inlets; these sockets have come.
+    Awaited(Inlets, Vec<OwnedFd>),
     Open(Gateway),
     /// There was no sandbox.
     Never,
@@ -54,7 +55,7 @@ impl<'a> Uplink<'a> {
         let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
         let inlets = Inlets { published, ..Inlets::default() };
         let member = way.bridge.as_ref().map(Member::join).transpose()?;
-        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets), member })
+        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets, Vec::new()), member })
     }
 
     /// Returns the address of the sandbox on its bridge.
@@ -74,7 +75,7 @@ impl<'a> Uplink<'a> {
     /// Returns whether the child has still something to hand over.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Awaited(_))
+        matches!(self.state, State::Awaited(..))
     }
 
     /// Gives up: there is no sandbox.
@@ -89,16 +90,21 @@ impl<'a> Uplink<'a> {
     /// # Errors
     /// Those of the gateway.
     fn take(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
+        let State::Awaited(_, came) = &mut self.state else {
+            discard(handed);
+            return Ok(());
+        };
+        came.extend(handed.into_iter().flatten().map(own));
+        let Way { families, doors, published, .. } = self.way;
+        if came.len() < inlets::count(families.len(), doors, *published) {
+            return Ok(());
+        }
         match std::mem::replace(&mut self.state, State::Never) {
-            State::Awaited(mut inlets) => {
-                fill(&mut inlets, &self.way.families, handed);
+            State::Awaited(mut inlets, came) => {
+                fill(&mut inlets, self.way, came);
                 self.open(inlets)
             }
-            other => {
-                self.state = other;
-                discard(handed);
-                Ok(())
-            }
+            State::Open(_) | State::Never => Ok(()),
         }
     }
 
@@ -120,7 +126,7 @@ impl<'a> Uplink<'a> {
         let Self { state, member, .. } = self;
         let ledger = match state {
             State::Open(gateway) => Some(gateway.finish()),
-            State::Awaited(_) | State::Never => None,
+            State::Awaited(..) | State::Never => None,
         };
         member.into_iter().for_each(Member::leave);
         ledger
@@ -160,20 +166,22 @@ fn bind(publish: &Spanned<Publish>) -> Result<Bound> {
     gateway::publish::bind(publish.value).map_err(|error| error.at(publish.origin))
 }
 
-fn fill(inlets: &mut Inlets, families: &[Family], handed: [Option<Fd>; MOST]) {
-    let mut handed = handed.into_iter().flatten().map(own);
-    let mut next = || -> Option<OwnedFd> { handed.next() };
-    for family in families {
-        inlets.tcp.extend(next());
-        inlets.udp.extend(next());
+/// Takes the sockets in the order in which `inlets::open` hands them over.
+fn fill(inlets: &mut Inlets, way: &Way, came: Vec<OwnedFd>) {
+    let mut came = came.into_iter();
+    for family in &way.families {
+        for _ in 0..way.doors.count() {
+            inlets.tcp.extend(came.next());
+            inlets.udp.extend(came.next());
+        }
         let place = match family {
             Family::V4 => 0,
             Family::V6 => 1,
         };
-        inlets.raw[place] = next();
-        inlets.icmp[place] = next();
+        inlets.raw[place] = came.next();
+        inlets.icmp[place] = came.next();
     }
-    inlets.factory = next().zip(next()).map(|(listener, spare)| Factory { listener, spare });
+    inlets.factory = came.next().zip(came.next()).map(|(listener, spare)| Factory { listener, spare });
 }
 
 fn policy(rules: &Rules) -> Policy {

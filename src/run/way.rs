@@ -5,8 +5,9 @@ use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::error::Result;
+use crate::host::trial::Asked;
 use crate::plan::Plan;
-use crate::plan::way::{Deed, Published};
+use crate::plan::way::{Deed, Doors, Published};
 use crate::run::c_text::text;
 use crate::run::netlink::{self, Messages};
 use crate::run::{inlets, links, procfs};
@@ -17,8 +18,9 @@ use crate::sys::{Errno, Fd, Sys, net};
 #[derive(Debug)]
 pub enum Act {
     AskKernel { protocol: i32, messages: Messages },
+    SilencePings { families: Vec<Family> },
     AllowPings { groups: CString },
-    OpenInlets { families: Vec<Family>, published: Published },
+    OpenInlets { families: Vec<Family>, doors: Doors, published: Published },
 }
 
 /// Freezes `deed`; `address` is that on the bridge, which was picked when the plan was made already. Nothing is to
@@ -40,10 +42,25 @@ pub fn freeze(plan: &Plan, deed: &Deed, address: Option<(Ipv4Addr, u8)>) -> Resu
             let group = plan.identity.inside.gid;
             Act::AllowPings { groups: text(&format!("{group} {group}"))? }
         }
-        Deed::OpenInlets { families, published } => {
-            Act::OpenInlets { families: families.clone(), published: *published }
+        Deed::SilencePings { families } => Act::SilencePings { families: families.clone() },
+        Deed::OpenInlets { families, doors, published } => {
+            Act::OpenInlets { families: families.clone(), doors: doors.clone(), published: *published }
         }
     }))
+}
+
+/// The step of [`trials`] that a run can do without, in part.
+pub const REDIRECTION: &str = "nftables";
+
+/// Returns what the doctor asks the kernel in a network of its own: the same that a run would, byte for byte.
+#[must_use]
+pub fn trials(families: &[Family]) -> [Vec<Asked>; 2] {
+    let asked = |step, protocol, messages: Messages| Asked { step, protocol, messages: messages.bytes };
+    let egress = vec![
+        asked("routes", libc::NETLINK_ROUTE, netlink::any_address(families)),
+        asked(REDIRECTION, libc::NETLINK_NETFILTER, netlink::intercept(&[], &[])),
+    ];
+    [egress, vec![asked("links", libc::NETLINK_ROUTE, links::trial())]]
 }
 
 /// Plays one step; child-safe.
@@ -58,6 +75,13 @@ pub fn perform(act: &Act, status: Fd) -> Sys<()> {
             Err(Errno::EROFS | Errno::ENOENT | Errno::EACCES) => Ok(()),
             other => other,
         },
-        Act::OpenInlets { families, published } => inlets::open(families, *published, status),
+        Act::SilencePings { families } => families.iter().try_for_each(|family| {
+            let file = match family {
+                Family::V4 => c"/proc/sys/net/ipv4/icmp_echo_ignore_all",
+                Family::V6 => c"/proc/sys/net/ipv6/icmp/echo_ignore_all",
+            };
+            procfs::write(file, b"1")
+        }),
+        Act::OpenInlets { families, doors, published } => inlets::open(families, (doors, *published), status),
     }
 }

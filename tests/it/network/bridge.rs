@@ -125,3 +125,23 @@ fn an_address_is_given_once() {
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.wait();
 }
+
+#[test]
+fn a_bridge_and_the_right_over_mounts_do_not_go_together() {
+    if Who::root().is_none() {
+        return;
+    }
+    for verb in ["run", "plan"] {
+        let sbx = Sbx::new(Who::Root).spec("network bridge \"b\"\ncapabilities \"SYS_ADMIN\"").sh("true");
+        let ran = if verb == "run" { sbx.run() } else { sbx.verb(&[verb]).run() };
+        assert_eq!(ran.code(), 125, "{ran:?}");
+        for words in [
+            "`SYS_ADMIN`",
+            "spec.kdl:1:1",
+            "hint: remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`",
+        ] {
+            assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+        }
+    }
+    assert_eq!(places(&["b"]), [""; 0]);
+}
