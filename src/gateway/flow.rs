@@ -16,6 +16,9 @@ const MOST_PIPES: usize = 64;
 /// How many bytes of slowed streams are held, all together; each may hold a little in any case.
 const MOST_HELD: usize = 64 << 20;
 const LEAST_HELD: usize = 16 << 10;
+/// What comes in smaller pieces goes through memory: that costs less than a pipe, and a read that is short of it says
+/// that there is no more.
+const SMALL: usize = 16 << 10;
 /// What a piece of a line takes besides its bytes, so that small ones are bounded too.
 const OVERHEAD: usize = 96;
 /// What one direction may move before it is another's turn.
@@ -29,6 +32,10 @@ pub struct Side {
     pub socket: OwnedFd,
     pub readable: bool,
     pub writable: bool,
+    /// The end has come, so a short read does not say that nothing follows.
+    pub ended: bool,
+    /// There was urgent data, before which reads stop, and at which splice(2) stops for good.
+    pub urgent: bool,
 }
 
 /// What all flows share.
@@ -95,6 +102,8 @@ pub struct Flow {
     pipe: Option<(Pipe, usize)>,
     /// What is under way where the network is shaped, with the time at which it arrives.
     line: VecDeque<(u64, Vec<u8>)>,
+    /// Whether the last piece was more than a small one.
+    bulk: bool,
     /// Of the first piece of the line.
     taken: usize,
     held: usize,
@@ -136,6 +145,26 @@ impl Flow {
         }
     }
 
+    /// Moves `count` bytes that have come, before all others; returns them. There are few, for which there is room.
+    ///
+    /// # Errors
+    /// What the kernel said of either socket; EAGAIN, if there is no room: the stream is broken.
+    pub fn let_pass<'a>(
+        &mut self,
+        source: &Side,
+        target: &Side,
+        (count, means): (usize, &'a mut Means),
+    ) -> Result<&'a [u8], Errno> {
+        let bytes = &mut means.scratch[..count];
+        let came = socket::receive(&source.socket, bytes)?;
+        let bytes = &bytes[..came];
+        if socket::send(&target.socket, bytes)? < came {
+            return Err(Errno::EAGAIN);
+        }
+        self.carried += came as u64;
+        Ok(bytes)
+    }
+
     /// Gives back what a stream that ends holds of the common means.
     pub fn let_go(&mut self, means: &mut Means) {
         means.held -= std::mem::take(&mut self.held);
@@ -170,11 +199,21 @@ impl Flow {
                 return Ok(Wait::Turn);
             }
             let Some(pipe) = means.pipe() else { return self.copy(source, target, means) };
-            let filled = ready(pipe.fill(&source.socket, PIPE), &mut source.readable);
-            match filled {
+            let spliced = self.bulk && !source.urgent;
+            let most = if spliced { PIPE } else { SMALL.min(pipe.size()) };
+            let came = if spliced {
+                pipe.fill(&source.socket, most)
+            } else {
+                socket::receive(&source.socket, &mut means.scratch[..most])
+            };
+            match ready(came, &mut source.readable) {
                 Ok(Some(count)) if count > 0 => {
                     moved += count;
-                    self.pipe = Some((pipe, count));
+                    self.bulk = count >= most.min(SMALL);
+                    source.readable &= spliced || count == most || source.ended || source.urgent;
+                    let left = if spliced { Ok(count) } else { self.pass(&means.scratch[..count], &pipe, target) };
+                    self.pipe = Some((pipe, *left.as_ref().unwrap_or(&count)));
+                    left?;
                 }
                 other => {
                     means.idle.push(pipe);
@@ -182,6 +221,13 @@ impl Flow {
                 }
             }
         }
+    }
+
+    /// Sends `bytes`, and leaves in the empty pipe what the target does not take; returns how much that is.
+    fn pass(&mut self, bytes: &[u8], pipe: &Pipe, target: &mut Side) -> Result<usize, Errno> {
+        let sent = ready(socket::send(&target.socket, bytes), &mut target.writable)?.unwrap_or(0);
+        self.carried += sent as u64;
+        if sent < bytes.len() { pipe.keep(&bytes[sent..]) } else { Ok(0) }
     }
 
     /// Moves bytes through memory, and takes from the source only what the target took.
@@ -303,7 +349,13 @@ mod tests {
         let mut link = Link::new(&shaping, 0, 1).unwrap();
         let (mut means, mut flow) = (Means::new(0), Flow::default());
         let ((mut writer, source), (target, _reader)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-        let side = |socket: UnixStream| Side { socket: socket.into(), readable: false, writable: true };
+        let side = |socket: UnixStream| Side {
+            socket: socket.into(),
+            readable: false,
+            writable: true,
+            ended: false,
+            urgent: false,
+        };
         let (mut source, mut target) = (side(source), side(target));
         writer.set_nonblocking(true).unwrap();
         for now in 0..100_000 {

@@ -31,6 +31,16 @@ pub fn at_end(bytes: &[u8]) -> Told {
     }
 }
 
+/// Returns whether these bytes are but the first part of a word: no server does anything with that before more comes,
+/// but for one that waits for just this word.
+#[must_use]
+pub fn is_word(bytes: &[u8]) -> bool {
+    bytes.len() <= LONGEST_WORD && bytes.iter().all(is_of_word)
+}
+
+/// As the names of all methods, and then some.
+const LONGEST_WORD: usize = 64;
+
 enum Kind {
     Unknown,
     Tls,
@@ -67,8 +77,7 @@ fn http(bytes: &[u8], more: More) -> Kind {
     if bytes.starts_with(HTTP_2) {
         return Kind::Other;
     }
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let length = bytes.iter().position(|byte| !token(byte)).unwrap_or(bytes.len());
+    let length = bytes.iter().position(|byte| !is_of_word(byte)).unwrap_or(bytes.len());
     let (method, rest) = bytes.split_at(length);
     // Only numbers that happen to be digits and blanks have other bytes behind them.
     let ends = |byte: &u8| *byte == b'\n' || !method.iter().any(u8::is_ascii_alphabetic) && is_binary(*byte);
@@ -89,6 +98,10 @@ fn http(bytes: &[u8], more: More) -> Kind {
         Some(_) if matches!(undecided, Kind::Other) && names_http(line) => Kind::Http,
         Some(_) => undecided,
     }
+}
+
+fn is_of_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// What servers take for a space, or for nothing before a line.
@@ -204,6 +217,24 @@ mod tests {
             (b"GET evil HTTP/1.0", Told::Unreadable),
         ] {
             assert_eq!(super::at_end(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_a_word_is_one() {
+        for (bytes, expected) in [
+            (&b"quit"[..], true),
+            (b"GET", true),
+            (b"0x2.1-a", true),
+            (b"quit\n", false),
+            (b"GET ", false),
+            (b"\r\nquit", false),
+            (b"\x16", false),
+            (b"a\0", false),
+            (&[b'a'; 64], true),
+            (&[b'a'; 65], false),
+        ] {
+            assert_eq!(super::is_word(bytes), expected, "{}", bytes.escape_ascii());
         }
     }
 

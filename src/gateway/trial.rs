@@ -196,6 +196,29 @@ fn a_reset_goes_through() {
 }
 
 #[test]
+fn urgent_data_holds_nothing_up() {
+    let Some(inside) = Inside::new() else { return };
+    let (listener, to) = server();
+    let gateway = begin(&inside, &[to.port()], policy(&["127.0.0.2"], &[]));
+    let mut client = inside.connect(to);
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    for round in 0..20 {
+        // What is large once is not copied the next time.
+        let large = bytes(round, if round % 5 == 4 { 300_000 } else { 0 });
+        client.write_all(&large).unwrap();
+        client.write_all(b"ab").unwrap();
+        rustix::net::send(&client, b"c", rustix::net::SendFlags::OOB).unwrap();
+        client.write_all(b"de").unwrap();
+        let mut heard = vec![0; large.len() + 4];
+        server.read_exact(&mut heard).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(heard[..large.len()] == large && &heard[large.len()..] == b"abde", "round {round}");
+    }
+    drop((client, server));
+    assert_eq!(only(&gateway.finish()).1, Verdict::Allowed);
+}
+
+#[test]
 fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
     many_at_once(Shaping::default());
 }

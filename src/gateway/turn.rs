@@ -49,11 +49,11 @@ fn let_out(state: &mut State, happened: &mut Vec<Happened>) {
 }
 
 fn turn(state: &mut State, happened: &mut Vec<Happened>, most: Option<Duration>) -> Sys<()> {
-    let until = |time: u64| Duration::from_nanos(time.saturating_sub(time::monotonic()));
+    let until = |time: u64| Duration::from_nanos(time.saturating_sub(time::monotonic_often()));
     let timeout = if state.ready.is_empty() { state.timers.next().map(until) } else { Some(Duration::ZERO) };
     let timeout = timeout.into_iter().chain(most).min();
     state.poller.wait(happened, timeout)?;
-    state.now_is(time::monotonic());
+    state.now_is(time::monotonic_often());
     for happened in happened.drain(..) {
         dispatch(state, happened);
     }
@@ -75,7 +75,7 @@ fn dispatch(state: &mut State, happened: Happened) {
         _ => return look(state, token),
     };
     if let Some(stream) = state.streams.get_mut(token.key()) {
-        stream.happened(end, (happened.readable(), happened.writable()));
+        stream.happened(end, happened);
         state.turn_stream(token.key());
     }
 }

@@ -1,7 +1,7 @@
 //! Names: only those that are allowed are answered for, an address counts as a name only if it was resolved here, and
 //! what a request says of its host has to agree.
 
-use super::world::{ASK, OTHER, RESOLVER, SERVER, World, await_port, connections, sh};
+use super::world::{ASK, OTHER, RESOLVER, SERVER, World, await_port, connections, echo, serve, sh};
 use crate::harness::{Sbx, Who};
 
 const NAMES: [(&str, &str); 4] = [
@@ -67,6 +67,37 @@ fn an_address_is_a_name_only_if_it_was_asked_for() {
     assert_eq!(lines, ["refused", "hello from crates.example", "hello from crates.example", "refused"], "{ran:?}");
     let seen = connections(&ran);
     assert_eq!(seen.iter().filter(|it| it.starts_with("refused tcp")).count(), 2, "{seen:?}");
+}
+
+#[test]
+fn a_word_is_let_go_and_a_request_in_pieces_is_judged_as_one() {
+    let Some(mut world) = World::new(&["dnsmasq", "python3"]) else { return };
+    let dns = world.names(&NAMES);
+    serve(&format!("{SERVER}:9000"), echo);
+    let line = "python3 -c \"
+import socket, time
+for rest in ['it\\n', '\\n', ' / HTTP/1.1\\r\\nHost: crates.example\\r\\n\\r\\n', ' / HTTP/1.1\\r\\nHost: evil.example\\r\\n\\r\\n']:
+    s = socket.create_connection(('crates.example', 9000), 5)
+    heard = b''
+    try:
+        for said in 'GE', 'T', rest:
+            s.send(said.encode())
+            wanted = len(heard) + len(said)
+            while len(heard) < wanted: heard += s.recv(999) or 1/0
+        print(heard)
+    except OSError as e: print(heard, type(e).__name__)
+\"";
+    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"crates.example:9000\"")).sh(line).run();
+    let expected = [
+        "b'GETit\\n'",
+        "b'GET\\n'",
+        "b'GET / HTTP/1.1\\r\\nHost: crates.example\\r\\n\\r\\n'",
+        "b'GET' ConnectionResetError",
+    ];
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), expected, "{ran:?}");
+    let seen = connections(&ran);
+    assert!(seen.contains(&"allowed tcp crates.example:9000 x3".to_owned()), "{seen:?}");
+    assert!(seen.contains(&"refused tcp crates.example:9000 x1".to_owned()), "{seen:?}");
 }
 
 #[test]
