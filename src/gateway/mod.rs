@@ -33,6 +33,8 @@ pub mod token;
 pub mod told;
 #[cfg(test)]
 mod trial;
+#[cfg(test)]
+mod trial_hostile;
 pub mod turn;
 
 pub use start::{Gateway, start};
