@@ -194,7 +194,7 @@ for a in ('{SERVER}', '198.51.100.7', '{SERVER_6}', '2001:db9::7'):
     except OSError as e: print(a, 'no answer')
 \""
     );
-    let spec = format!("network egress {{ allow \"{SERVER}\" \"{SERVER_6}\" }}");
+    let spec = format!("network egress {{ allow \"{SERVER}\" \"[{SERVER_6}]\" }}");
     // Nobody may ping but root, by other means; then everybody.
     for group in ["1 0", "0 2147483647"] {
         sh(&format!("echo {group} > /proc/sys/net/ipv4/ping_group_range"));
