@@ -208,7 +208,7 @@ fn urgent_data_holds_nothing_up() {
         let large = bytes(round, if round % 5 == 4 { 300_000 } else { 0 });
         client.write_all(&large).unwrap();
         client.write_all(b"ab").unwrap();
-        rustix::net::send(&client, b"c", rustix::net::SendFlags::OOB).unwrap();
+        socket::send_urgent(&client, b'c').unwrap();
         client.write_all(b"de").unwrap();
         let mut heard = vec![0; large.len() + 4];
         server.read_exact(&mut heard).unwrap_or_else(|error| panic!("round {round}: {error}"));

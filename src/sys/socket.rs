@@ -190,6 +190,12 @@ pub fn send(socket: impl AsFd, bytes: &[u8]) -> Sys<usize> {
     net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(errno)
 }
 
+/// Sends a byte as the urgent data of TCP, which a gateway has to carry past.
+#[cfg(test)]
+pub fn send_urgent(socket: impl AsFd, byte: u8) -> Sys<usize> {
+    net::send(socket, &[byte], SendFlags::OOB).map_err(errno)
+}
+
 /// Sends one datagram.
 pub fn send_to(socket: impl AsFd, bytes: &[u8], to: SocketAddr) -> Sys<usize> {
     net::sendto(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL, &to).map_err(errno)
