@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
 use crate::plan::network::Way;
 use crate::run::bridge::{self, Member};
-use crate::run::inlets;
+use crate::run::{inlets, links};
 use crate::spec::{Publish, Rules};
 use crate::sys::net::Family;
 use crate::sys::process::Pid;
@@ -115,7 +115,10 @@ impl<'a> Uplink<'a> {
     }
 
     fn policy(&self) -> Policy {
-        let neighbours = self.member.as_ref().map(|member| Neighbourhood(member.directory().to_owned()));
+        let neighbours = self.member.as_ref().map(|member| Neighbourhood {
+            directory: member.directory().to_owned(),
+            families: self.way.families.clone(),
+        });
         let neighbours = neighbours.map(|it| -> Box<dyn gateway::Neighbours> { Box::new(it) });
         Policy { neighbours, ..policy(&self.way.rules) }
     }
@@ -151,14 +154,24 @@ fn discard(handed: [Option<Fd>; MOST]) {
     handed.into_iter().flatten().for_each(|handed| drop(own(handed)));
 }
 
-/// The directory of the bridge, in which the others are listed.
+/// Who is on the bridge.
 #[derive(Debug)]
-struct Neighbourhood(PathBuf);
+struct Neighbourhood {
+    /// That of the bridge, in which the others are listed.
+    directory: PathBuf,
+    families: Vec<Family>,
+}
 
 impl gateway::Neighbours for Neighbourhood {
     fn addresses(&mut self, name: &DomainName) -> Vec<IpAddr> {
-        let all = bridge::neighbours(&self.0).into_iter();
-        all.filter(|it| it.name == name.as_str()).map(|it| IpAddr::V4(it.address.0)).collect()
+        let all = bridge::neighbours(&self.directory).into_iter().filter(|it| it.name == name.as_str());
+        let of = |it: bridge::Neighbour| {
+            self.families.iter().map(move |family| match family {
+                Family::V4 => IpAddr::V4(it.address.0),
+                Family::V6 => IpAddr::V6(links::twin(it.address)),
+            })
+        };
+        all.flat_map(of).collect()
     }
 }
 

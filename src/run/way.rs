@@ -1,8 +1,8 @@
 //! The steps of the way out, frozen and played: messages to the kernel, the inlets, a file of the kernel. The parts
 //! that play are child side: the contract of [`crate::sys`] holds there.
 
-use std::ffi::CString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::ffi::{CStr, CString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::Result;
 use crate::host::trial::Asked;
@@ -17,10 +17,26 @@ use crate::sys::{Errno, Fd, Sys, net};
 /// One step, ready to be played.
 #[derive(Debug)]
 pub enum Act {
-    AskKernel { protocol: i32, messages: Messages },
-    SilencePings { families: Vec<Family> },
-    AllowPings { groups: CString },
-    OpenInlets { families: Vec<Family>, doors: Doors, published: Published },
+    AskKernel {
+        protocol: i32,
+        messages: Messages,
+    },
+    /// `deaf` is a file of the kernel to be set to 0 before.
+    Join {
+        deaf: Option<&'static CStr>,
+        messages: Messages,
+    },
+    SilencePings {
+        families: Vec<Family>,
+    },
+    AllowPings {
+        groups: CString,
+    },
+    OpenInlets {
+        families: Vec<Family>,
+        doors: Doors,
+        published: Published,
+    },
 }
 
 /// Freezes `deed`; `address` is that on the bridge, which was picked when the plan was made already. Nothing is to
@@ -33,11 +49,19 @@ pub fn freeze(plan: &Plan, deed: &Deed, address: Option<(Ipv4Addr, u8)>) -> Resu
     Ok(Some(match deed {
         Deed::AnyAddress { families } => route(netlink::any_address(families)),
         Deed::Intercept { host, besides } => {
-            let own = address.map(|(address, prefix)| vec![(IpAddr::V4(address), prefix)]);
+            let own = address.map(|(address, prefix)| {
+                let twin = twin(plan, (address, prefix)).map(|twin| (IpAddr::V6(twin), links::TWIN_PREFIX));
+                [(IpAddr::V4(address), prefix)].into_iter().chain(twin).collect::<Vec<_>>()
+            });
             let messages = netlink::intercept(host, own.as_ref().unwrap_or(besides));
             Act::AskKernel { protocol: libc::NETLINK_NETFILTER, messages }
         }
-        Deed::JoinBridge { .. } => return Ok(address.map(|address| route(links::ready(address)))),
+        Deed::JoinBridge { .. } => {
+            return Ok(address.map(|address| {
+                let twin = twin(plan, address);
+                Act::Join { deaf: twin.is_some().then_some(ACCEPT_RA), messages: links::ready(address, twin) }
+            }));
+        }
         Deed::AllowPings => {
             let group = plan.identity.inside.gid;
             Act::AllowPings { groups: text(&format!("{group} {group}"))? }
@@ -63,6 +87,15 @@ pub fn trials(families: &[Family]) -> [Vec<Asked>; 2] {
     [egress, vec![asked("links", libc::NETLINK_ROUTE, links::trial())]]
 }
 
+/// The IPv6 address on the bridge, where the kernel speaks it.
+fn twin(plan: &Plan, address: (Ipv4Addr, u8)) -> Option<Ipv6Addr> {
+    let speaks = plan.way.as_ref().is_some_and(|way| way.families.contains(&Family::V6));
+    speaks.then(|| links::twin(address))
+}
+
+/// Whether a neighbour may tell of routes (router advertisements, Documentation/networking/ip-sysctl.rst).
+const ACCEPT_RA: &CStr = c"/proc/sys/net/ipv6/conf/eth0/accept_ra";
+
 /// Plays one step; child-safe.
 ///
 /// # Errors
@@ -75,6 +108,10 @@ pub fn perform(act: &Act, status: Fd) -> Sys<()> {
             Err(Errno::EROFS | Errno::ENOENT | Errno::EACCES) => Ok(()),
             other => other,
         },
+        Act::Join { deaf, messages } => {
+            deaf.map_or(Ok(()), |file| procfs::write(file, b"0"))?;
+            net::ask_kernel(libc::NETLINK_ROUTE, &messages.bytes)
+        }
         Act::SilencePings { families } => families.iter().try_for_each(|family| {
             let file = match family {
                 Family::V4 => c"/proc/sys/net/ipv4/icmp_echo_ignore_all",

@@ -10,13 +10,14 @@ const RATE: f64 = 20e6;
 
 /// Returns what iperf3 found with these flags, in five seconds after the first, in which buffers fill.
 fn measure(port: u16, flags: &str) -> Option<Value> {
-    let mut world = World::new(&["iperf3"])?;
-    world.start(&["iperf3", "--server", "--bind", SERVER, "--port", &port.to_string()]);
+    let mut world = World::new(&["iperf3", "nice"])?;
+    // Before whatever else the machine does meanwhile: this is about sbx.
+    world.start(&["nice", "-n", "-15", "iperf3", "--server", "--bind", SERVER, "--port", &port.to_string()]);
     await_port(&format!("{SERVER}:{port}"));
     let line =
         format!("exec iperf3 --client {SERVER} --port {port} --time 5 --omit 1 --json --connect-timeout 5000 {flags}");
     let spec = format!("network egress {{ allow \"{SERVER}:{port}\"; bandwidth \"20mbit\" }}");
-    let ran = Sbx::new(Who::Root).spec(&spec).sh(&line).run();
+    let ran = Sbx::new(Who::Root).spec(&spec).through("exec nice -n -15 \"$@\"").sh(&line).run();
     Some(serde_json::from_str(ran.ok()).unwrap())
 }
 
