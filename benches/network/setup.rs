@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use sbx::plan::way::Published;
+use sbx::plan::way::{Doors, Published};
 use sbx::run::{inlets, netlink};
 use sbx::sys::net::{self, Family};
 use sbx::sys::{Fd, process};
@@ -113,7 +113,7 @@ pub(crate) fn floor() -> Result<(), Fault> {
     let begin = Instant::now();
     net::ask_kernel(libc::NETLINK_ROUTE, &routes.bytes)?;
     net::ask_kernel(libc::NETLINK_NETFILTER, &rules.bytes)?;
-    inlets::open(&families, Published::Nothing, Fd(here.as_raw_fd()))?;
+    inlets::open(&families, (&Doors::One, Published::Nothing), Fd(here.as_raw_fd()))?;
     crate::say(&begin.elapsed().as_nanos().to_string());
     Ok(())
 }

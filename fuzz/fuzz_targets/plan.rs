@@ -103,6 +103,7 @@ impl Machine {
                 missing: None,
             },
             families: vec![sbx::sys::net::Family::V4],
+            redirection: sbx::plan::facts::Redirection::There,
             landlock: match choices[1] >> 5 {
                 0 => LandlockFacts::Missing(38),
                 version => LandlockFacts::Version(version.into()),

@@ -132,6 +132,7 @@ fn facts(profile: &str) -> Facts {
         subordinate: None,
         seccomp,
         families: vec![sbx::sys::net::Family::V4],
+        redirection: sbx::plan::facts::Redirection::There,
         landlock: LandlockFacts::Version(7),
         devices: BTreeMap::new(),
         pinned: std::collections::BTreeSet::new(),

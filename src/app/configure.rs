@@ -1,17 +1,25 @@
 //! What an image says of how it is run, as edits of the spec: what the spec says itself wins, as the
 //! flags of `docker run` do.
 
+use crate::app::network;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::Config;
 use crate::image::{self, Image};
+use crate::plan::facts::Base;
 use crate::spec::{Command, Ids, Mount, Spec, User, Variable, Who, Writable};
 use crate::units::{AbsPath, Origin, Spanned, visible};
 
-/// Returns the spec with what its image says where it says nothing.
+/// Returns the spec with what its root, `base`, makes of it, and its image, if that changes anything.
 ///
 /// # Errors
 /// A user that the image does not have.
-pub fn configured(spec: &Spec, image: Option<&Image>) -> Result<Option<Spec>> {
+pub fn complete(spec: &Spec, image: Option<&Image>, base: &Base) -> Result<Option<Spec>> {
+    let configured = configured(spec, image)?;
+    Ok(network::settled(configured.as_ref().unwrap_or(spec), base, image.map(Image::eyes)).or(configured))
+}
+
+/// With what its image says where it says nothing.
+fn configured(spec: &Spec, image: Option<&Image>) -> Result<Option<Spec>> {
     let Some((image, config)) = image.and_then(|image| Some((image, image.config.as_ref()?))) else {
         return Ok(None);
     };

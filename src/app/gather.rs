@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::app::configure::configured;
+use crate::app::configure;
 use crate::app::prepare;
 use crate::app::profile;
 use crate::app::progress::Bar;
@@ -20,8 +20,8 @@ use crate::host::probe::{self, Depth};
 use crate::host::{Caller, Controller, Host};
 use crate::image::{self, Asked, Found, Image, Lookup};
 use crate::plan::facts::{
-    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Search, Standing,
-    Subordinate,
+    Account, Accounting, Base, Facts, FileKind, HostEntry, Invocation, LandlockFacts, Question, Redirection, Search,
+    Standing, Subordinate,
 };
 use crate::plan::ground;
 use crate::plan::landlock::resolve::asks;
@@ -52,9 +52,9 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
     let origin = spec.rootfs.as_ref().map_or(Origin::Default, |rootfs| rootfs.origin);
     let held = hold(spec, invocation, exposed).map_err(|error| error.at(origin))?;
     let image = located(spec, invocation, held.as_ref(), place).map_err(|error| error.at(origin))?;
-    let configured = configured(spec, image.as_ref()).map_err(|error| error.at(origin))?;
-    let spec = configured.as_ref().unwrap_or(spec);
     let base = base(spec, image.as_ref())?;
+    let configured = configure::complete(spec, image.as_ref(), &base).map_err(|error| error.at(origin))?;
+    let spec = configured.as_ref().unwrap_or(spec);
     if let Some(image) = &image {
         prepare::apart(spec, invocation, &image.root)?;
     }
@@ -71,6 +71,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
         pinned: trusted::pinned(spec, invocation)?,
         landlock: landlock(spec),
         families: families(spec),
+        redirection: Redirection::There,
         host,
         base,
         answers,
@@ -89,11 +90,9 @@ fn landlock(spec: &Spec) -> LandlockFacts {
     }
 }
 
-/// IPv4 is always there; a kernel without IPv6, or one that was told not to, has no table of its addresses.
 fn families(spec: &Spec) -> Vec<Family> {
-    let leaves = spec.network.as_ref().is_some_and(|network| network.value.rules().is_some());
-    match leaves && Path::new("/proc/net/if_inet6").exists() {
-        true => vec![Family::V4, Family::V6],
+    match spec.network.as_ref().is_some_and(|network| network.value.rules().is_some()) {
+        true => probe::families(),
         false => vec![Family::V4],
     }
 }

@@ -3,7 +3,7 @@
 use crate::app::gather;
 use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
-use crate::app::{Refusal, run};
+use crate::app::{Refusal, redirection, run};
 use crate::cli::Request;
 use crate::error::{Error, Kind};
 use crate::plan::facts::Accounting;
@@ -53,7 +53,11 @@ pub fn plan(request: &Request, rendering: Rendering) -> Result<Vec<u8>, Refusal>
     let mut invocation = run::invocation(&spec, request, &text, (Capture::No, accounting));
     invocation.volumes = run::volumes(&spec, &request.place).map_err(|error| refuse(&error))?;
     let exposed = prepare::exposed(&spec, &invocation);
-    let gathered = gather::gather(&spec, &invocation, &exposed, &request.place).map_err(|error| refuse(&error))?;
+    let mut gathered = gather::gather(&spec, &invocation, &exposed, &request.place).map_err(|error| refuse(&error))?;
+    if spec.network.as_ref().is_some_and(|network| network.value.rules().is_some()) {
+        let facts = &mut gathered.facts;
+        facts.redirection = redirection::tried(facts.host.caller, &facts.families);
+    }
     let spec = gathered.configured.as_ref().unwrap_or(&spec);
     let plan = resolve::resolve(spec, &gathered.facts, &invocation).map_err(|error| refuse(&error))?;
     match rendering {

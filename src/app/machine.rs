@@ -3,15 +3,21 @@
 use crate::app::{Refusal, store};
 use crate::cli::Place;
 use crate::error::{Error, Kind, exit};
-use crate::host::doctor::{self, Status};
-use crate::host::doctor_text;
+use crate::host::doctor::{self, Check, Status};
+use crate::host::{doctor_text, probe};
 use crate::report::doctor as json;
-use crate::run::{bridge, garbage};
+use crate::run::{bridge, garbage, way};
+
+/// Returns what this host can do.
+#[must_use]
+pub fn examine() -> Vec<Check> {
+    doctor::examine(&way::trials(&probe::families()))
+}
 
 /// Returns what this host can do, as text.
 #[must_use]
 pub fn doctor_text() -> Vec<u8> {
-    doctor_text::render(&doctor::examine()).into_bytes()
+    doctor_text::render(&examine()).into_bytes()
 }
 
 /// Returns what this host can do, as JSON.
@@ -19,7 +25,7 @@ pub fn doctor_text() -> Vec<u8> {
 /// # Errors
 /// A defect of sbx.
 pub fn doctor_json() -> Result<Vec<u8>, Refusal> {
-    let checks = doctor::examine();
+    let checks = examine();
     let checks: Vec<json::Check> = checks
         .into_iter()
         .map(|check| json::Check {

@@ -21,6 +21,7 @@ pub mod network;
 pub mod prepare;
 pub mod profile;
 pub mod progress;
+pub mod redirection;
 pub mod reenter;
 pub mod replace;
 pub mod request;

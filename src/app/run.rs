@@ -9,11 +9,11 @@ use crate::app::gather;
 use crate::app::prepare;
 use crate::app::request::{self, Mistake, Text};
 use crate::app::stages::{Laps, Stages};
-use crate::app::{Refusal, reenter, watch_network};
+use crate::app::{Refusal, redirection, reenter, watch_network};
 use crate::cli::{self, Form};
 use crate::error::{Error, Kind, Result, exit};
 use crate::image::{Image, InUse};
-use crate::plan::facts::{Accounting, Base, Invocation, Manner};
+use crate::plan::facts::{Accounting, Base, Invocation, Manner, Redirection};
 use crate::plan::{Capture, Plan, resolve};
 use crate::report::build::error_member;
 use crate::report::{Report, RootfsMember, Subject, exit as status, explain};
@@ -74,15 +74,22 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     // From here on there is a report to be written, whatever comes.
     let blocked = process::block_signals()
         .map_err(|errno| Error::new(Kind::Host, "cannot block signals").with_errno(errno as i32));
-    let decided = blocked.and_then(|_| decide(&spec, (&invocation, &exposed), &mut account, &mut stages));
-    let watcher = arguments.watch_network.then(watch_network::watcher);
-    let happened = match decided {
-        Ok(plan) => drive::run(&plan, stages.started(), watcher).map(|outcome| (Some(plan), outcome)),
-        Err(error) => match asked_to_end() {
-            Some(signal) => Ok((None, unstarted(Ended::Canceled { signal }, stages.started(), None))),
-            None => Err(error),
-        },
+    let mut go = |redirection| {
+        let watcher = arguments.watch_network.then(watch_network::watcher);
+        match decide(&spec, (&invocation, &exposed, redirection), &mut account, &mut stages) {
+            Ok(plan) => drive::run(&plan, stages.started(), watcher).map(|outcome| (Some(plan), outcome)),
+            Err(error) => match asked_to_end() {
+                Some(signal) => Ok((None, unstarted(Ended::Canceled { signal }, stages.started(), None))),
+                None => Err(error),
+            },
+        }
     };
+    let mut happened = blocked.and_then(|_| go(Redirection::There));
+    if let Ok((Some(plan), outcome)) = &happened
+        && let Some(missing) = redirection::missing(plan, outcome)
+    {
+        happened = go(missing);
+    }
     stages.lap("run");
     finish(happened, place, &mut account, stages)
 }
@@ -90,13 +97,14 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
 /// Everything up to the plan.
 fn decide(
     spec: &Spec,
-    (invocation, exposed): (&Invocation, &Exposed),
+    (invocation, exposed, redirection): (&Invocation, &Exposed, Redirection),
     account: &mut Account<'_>,
     stages: &mut Stages,
 ) -> Result<Plan> {
     let place = &account.arguments.request.place;
     volumes(spec, place)?;
-    let gathered = gather::gather(spec, invocation, exposed, place)?;
+    let mut gathered = gather::gather(spec, invocation, exposed, place)?;
+    gathered.facts.redirection = redirection;
     account.in_use = gathered.image.as_ref().map(|image| image.in_use.clone()).unwrap_or_default();
     account.found(spec, &gathered.facts.base, gathered.image.as_ref());
     reenter::in_scope_if_needed(account.text, spec, &gathered.facts.host)?;

@@ -3,10 +3,11 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::app::configure::configured;
+use crate::app::configure::complete;
 use crate::app::test_suite::{Ground, Prepared, Suite};
-use crate::app::{prepare, run};
+use crate::app::{prepare, redirection, run};
 use crate::error::{Error, Result};
+use crate::plan::facts::{Facts, Redirection};
 use crate::plan::{Plan, resolve};
 use crate::report::cases::Answer;
 use crate::report::{Report, Subject};
@@ -47,9 +48,16 @@ impl Runner<'_> {
         let clocks = (time::wall(), time::monotonic());
         let made = if wants_place { make(&place) } else { Ok(()) };
         let happened = made.and_then(|()| furnished(prepared, &place)).and_then(|spec| {
-            let plan = decide(&spec, ground)?;
             // Made by a command that was not found, too.
-            drive::run(&plan, clocks, None).map(|outcome| (plan, outcome))
+            let go = |redirection| -> Result<(Plan, Outcome)> {
+                let plan = decide(&spec, ground, redirection)?;
+                drive::run(&plan, clocks, None).map(|outcome| (plan, outcome))
+            };
+            let (plan, outcome) = go(Redirection::There)?;
+            match redirection::missing(&plan, &outcome) {
+                Some(missing) => go(missing),
+                None => Ok((plan, outcome)),
+            }
         });
         let answer = self.judge(case, &place, happened);
         if wants_place {
@@ -106,15 +114,23 @@ impl Runner<'_> {
 }
 
 /// The plan of a case: what was looked up is there already.
-fn decide(spec: &Spec, ground: &Ground) -> Result<Plan> {
+fn decide(spec: &Spec, ground: &Ground, redirection: Redirection) -> Result<Plan> {
     let gathered = ground.gathered.as_ref().map_err(Clone::clone)?;
-    let configured = configured(spec, gathered.image.as_ref())?;
+    let without;
+    let facts = match redirection {
+        Redirection::There => &gathered.facts,
+        Redirection::Missing(_) => {
+            without = Facts { redirection, ..gathered.facts.clone() };
+            &without
+        }
+    };
+    let configured = complete(spec, gathered.image.as_ref(), &facts.base)?;
     let spec = configured.as_ref().unwrap_or(spec);
     let mut invocation = ground.invocation.clone();
     // The worker's own, which no other run has while this one lives; and its own standard input is empty.
     invocation.process = process::own_pid().0.unsigned_abs();
     invocation.streams = stdio::look();
-    let plan = resolve::resolve(spec, &gathered.facts, &invocation)?;
+    let plan = resolve::resolve(spec, facts, &invocation)?;
     prepare::directories(spec, &invocation, &ground.exposed)?;
     Ok(plan)
 }

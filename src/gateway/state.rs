@@ -18,6 +18,7 @@ use crate::gateway::stream::{Common, Stream};
 use crate::gateway::timers::Timers;
 use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
+use crate::spec;
 use crate::sys::poller::{Files, Interest, Poller, raise_files};
 use crate::sys::{Sys, random, socket, time};
 
@@ -127,7 +128,7 @@ impl State {
         let inner = self.inlets.tcp.iter().enumerate();
         let inner = inner.map(|(number, listener)| (listener, Token::numbered(Kind::Listener, number)));
         let outer = self.inlets.published.iter().enumerate();
-        let outer = outer.filter(|(_, bound)| bound.publish.transport == crate::gateway::Transport::Tcp);
+        let outer = outer.filter(|(_, bound)| bound.publish.protocol == spec::Protocol::Tcp);
         inner.chain(outer.map(|(number, bound)| (&bound.socket, Token::numbered(Kind::Published, number))))
     }
 

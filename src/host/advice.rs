@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::sys::attempt::Failure;
-use crate::sys::probe::{EACCES, ENODEV, ENOSPC, ENOSYS, EPERM};
+use crate::sys::probe::{EACCES, EAFNOSUPPORT, ENODEV, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
 
 /// The settings that forbid user namespaces, each `None` where this kernel has none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,6 +87,26 @@ fn sysctl_name(kind: &str) -> &str {
     match kind {
         "mount" => "mnt",
         other => other,
+    }
+}
+
+/// Returns what to change so that a command can be let out, or put on a bridge, by the gateway.
+#[must_use]
+pub fn network(failure: Failure) -> String {
+    match (failure.step, failure.errno) {
+        ("clone" | "setgroups" | "uid_map" | "gid_map" | "lo", _) => {
+            "first what `namespace: user` and `namespace: net` want".to_owned()
+        }
+        ("nftables", ENOENT | EOPNOTSUPP | EPROTONOSUPPORT | EAFNOSUPPORT) => {
+            "as root: `modprobe -a nf_tables nft_tproxy`, or use a kernel with CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY; \
+             without it `network \"egress\"` knows only the ports that rules name"
+                .to_owned()
+        }
+        ("links", EOPNOTSUPP) => {
+            "as root: `modprobe -a bridge veth`, or use a kernel with CONFIG_BRIDGE and CONFIG_VETH".to_owned()
+        }
+        (_, EPERM | EACCES) => NESTED.to_owned(),
+        _ => "look at `dmesg`".to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::host::advice::{self, Switches};
 use crate::host::scope::{self, Surroundings};
+use crate::host::trial::Asked;
 use crate::host::{Caller, Cgroups, Controller, Rights, Version, cgroup, probe, subordinate, trial};
 use crate::sys::attempt::{self as kernel, Failure, namespace};
 use crate::sys::probe::{describe, read_text};
@@ -44,9 +45,10 @@ impl Check {
     }
 }
 
-/// Returns every check; some twenty short-lived children are made and gone.
+/// Returns every check; some twenty short-lived children are made and gone. `networks` is what a way out, and then
+/// a bridge, asks of the kernel.
 #[must_use]
-pub fn examine() -> Vec<Check> {
+pub fn examine(networks: &[Vec<Asked>; 2]) -> Vec<Check> {
     let caller = probe::caller();
     let mut checks = vec![release()];
     checks.extend(system_calls());
@@ -55,6 +57,7 @@ pub fn examine() -> Vec<Check> {
     checks.extend(ids(caller));
     checks.extend(groups(caller));
     checks.extend([landlock(), seccomp(), devices()]);
+    checks.extend(ways(caller, networks));
     checks
 }
 
@@ -318,6 +321,26 @@ fn seccomp() -> Check {
             Check::not(Status::Missing, "seccomp", describe(errno), "use Linux 5.0 or later with CONFIG_SECCOMP_FILTER")
         }
     }
+}
+
+/// `network "egress"`, and `network "bridge"`, which needs the same and more.
+fn ways(caller: Caller, [egress, bridge]: &[Vec<Asked>; 2]) -> [Check; 2] {
+    let judge = |name, found, outcome: Result<(), Failure>| match outcome {
+        Ok(()) => Check::ok(name, found),
+        Err(failure) => Check::not(Status::Limited, name, at(failure), advice::network(failure)),
+    };
+    let out = trial::network(caller, egress);
+    let joined = match (caller.is_root(), out) {
+        (false, _) => Check::not(
+            Status::Limited,
+            "network: bridge",
+            "only root can connect a sandbox to a bridge",
+            "run sbx as root, or write `network \"egress\"`",
+        ),
+        (true, Ok(())) => judge("network: bridge", "links and routes", trial::network(caller, bridge)),
+        (true, Err(failure)) => judge("network: bridge", "", Err(failure)),
+    };
+    [judge("network: egress", "routes, redirection and transparent sockets", out), joined]
 }
 
 /// The nodes that the sandbox's own /dev is made from.

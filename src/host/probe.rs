@@ -1,11 +1,12 @@
 //! Gathers the facts for one run. It is on the way to every start, so it asks for
 //! nothing that the run does not need, and never fails: a missing fact says why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::host::cgroup;
 use crate::host::{Caller, Cgroups, Controller, Host, Rights};
 use crate::sys;
+use crate::sys::net::Family;
 use crate::sys::probe::Namespace;
 
 /// CAP_SETFCAP, without which nobody maps the id 0 (verify_root_map() of the kernel, Linux 5.12).
@@ -53,4 +54,14 @@ pub fn caller() -> Caller {
         _ => Rights::User,
     };
     Caller { uid, gid: sys::probe::gid(), rights }
+}
+
+/// Returns what the kernel speaks. IPv4 is always there; a kernel without IPv6, or one that was told not to, has no
+/// table of its addresses.
+#[must_use]
+pub fn families() -> Vec<Family> {
+    match Path::new("/proc/net/if_inet6").exists() {
+        true => vec![Family::V4, Family::V6],
+        false => vec![Family::V4],
+    }
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::host::Caller;
 use crate::sys::attempt::{self as kernel, Attribute, Failure, Holder, Step, attempt, namespace};
+use crate::sys::{Errno, net};
 
 type Outcome = Result<(), Failure>;
 
@@ -95,6 +96,34 @@ pub fn id_mapped_mount(dir: &CStr) -> Outcome {
 
 fn io_failure(step: &'static str, error: &std::io::Error) -> Failure {
     Failure { step, errno: error.raw_os_error().unwrap_or(0) }
+}
+
+/// Messages to the kernel's network, and what they are for.
+#[derive(Debug)]
+pub struct Asked {
+    pub step: &'static str,
+    /// NETLINK_ROUTE or NETLINK_NETFILTER.
+    pub protocol: i32,
+    pub messages: Vec<u8>,
+}
+
+/// Sends `asked` in a network of its own in which `lo` is up, and opens a socket that takes what is for others.
+///
+/// # Errors
+/// The step `lo`, one of `asked` or `IP_TRANSPARENT`, or those of [`user_namespace`].
+pub fn network(caller: Caller, asked: &[Asked]) -> Outcome {
+    let number = |errno: Errno| errno as i32;
+    let up = || net::loopback_up().map_err(number);
+    let transparent = || {
+        let socket = net::socket(libc::AF_INET, libc::SOCK_STREAM, 0).map_err(number)?;
+        net::set_option(socket, (libc::IPPROTO_IP, libc::IP_TRANSPARENT), &1i32.to_ne_bytes()).map_err(number)
+    };
+    let sends: Vec<_> =
+        asked.iter().map(|it| (it.step, || net::ask_kernel(it.protocol, &it.messages).map_err(number))).collect();
+    let mut steps: Vec<Step<'_>> = vec![("lo", &up)];
+    steps.extend(sends.iter().map(|(step, send)| -> Step<'_> { (step, send) }));
+    steps.push(("IP_TRANSPARENT", &transparent));
+    in_user_namespace(caller, namespace::NET, &steps)
 }
 
 /// Tries `newuidmap` or `newgidmap` with the range of /etc/subuid or /etc/subgid.

@@ -145,6 +145,7 @@ impl Layout {
             Source::Registry(reference, _) => {
                 let store = store()?;
                 let blobs = store.root().join("blobs");
+                let _importing = store.importing()?;
                 let digest = match store.named_image(reference, base.platform)? {
                     // `sbx image prune` may have removed the packed layers.
                     Some(digest) if !mend::mend(&store, &digest)? => digest,

@@ -20,8 +20,8 @@ const NAMES: usize = 128 << 20;
 const LINKS: usize = 40;
 
 impl Tree {
-    /// Gives all directories what the archive says they have, seals the list, and returns what was left out and how
-    /// many hard links lead to layers below.
+    /// Gives all directories what the archive says they have, and returns what was left out and how many hard links
+    /// lead to layers below.
     ///
     /// # Errors
     /// A directory that cannot be changed.
@@ -43,10 +43,7 @@ impl Tree {
         for (_, inode, pending) in &closed {
             self.settle(*inode, pending)?;
         }
-        let Self { list, skipped, below, .. } = self;
-        let finished = list.finish(&skipped);
-        finished.map_err(|error| Error::io("cannot write the list of the layer", &error))?;
-        Ok((skipped, below))
+        Ok((self.skipped, self.below))
     }
 
     fn open_again(&self, inode: u64, pending: &Pending) -> Result<OwnedFd> {
@@ -145,7 +142,7 @@ impl Tree {
         }
         let owner = Owner { uid: 0, gid: 0 };
         let directory = Directory { described: Described::No, mode: 0o755, owner, time: None, attributes: Vec::new() };
-        self.note(name.to_vec(), What::Directory(directory))?;
+        self.note(name.to_vec(), What::Directory(directory));
         self.remember(inode, Pending { name: name.to_vec(), mode: 0o755, owner, time: None })
     }
 
@@ -162,7 +159,7 @@ impl Tree {
         let inode = self.inode(&name, place)?;
         let (owner, time) = (member.owner, Some(member.time));
         let directory = Directory { described: Described::Yes, mode, owner, time, attributes };
-        self.note(name.clone(), What::Directory(directory))?;
+        self.note(name.clone(), What::Directory(directory));
         self.remember(inode, Pending { name, mode, owner, time })
     }
 

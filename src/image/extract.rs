@@ -1,26 +1,25 @@
 //! One read of an archive: hashed, decompressed, hashed again, placed. Nothing of it is run, and the tree that
 //! comes out is only kept by the caller, once the digests are known to be right.
 //!
-//! Two threads share the work: one reads, decompresses and hashes both ends of that, the other places what comes out.
+//! Three threads share the work: one reads, hashes what it reads and decompresses it, one places what comes out, and
+//! one hashes that and the files in it and writes the list of them. Each piece of memory goes from one to the next.
 
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::error::{Error, Kind, Result};
 use crate::image::decode::{self, Packed, Stored};
 use crate::image::digest::Digest;
+use crate::image::ledger::Ledger;
 use crate::image::members::{Ending, Members};
+use crate::image::pieces::{Hashed, PIECE, PIECES, Piece, Pieces};
 use crate::image::queue::{Giver, Taker, queue};
+use crate::image::scribe;
 use crate::image::tree::{Target, Tree, Whiteouts};
 use crate::image::{Bounds, Skipped};
 use crate::sys::thread::spawn;
-
-/// Bytes that pass from thread to thread at once, and how many such pieces may lie in between.
-const PIECE: usize = 256 << 10;
-const PIECES: usize = 8;
 
 /// What an archive was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,22 +33,21 @@ pub(super) struct Extracted {
     pub(super) below: u64,
 }
 
-/// Extracts `source` to `target`; `progress` gets the number of bytes that were read of it.
+/// Extracts `source` to `target` and lists what it holds in `list`, an empty file; `progress` gets the number of bytes
+/// that were read of it.
 ///
 /// # Errors
 /// What is wrong with the archive, or why it could not be written.
 pub(super) fn extract(
     source: &Packed<'_>,
-    target: Target,
+    (target, list): (Target, File),
     (whiteouts, bounds): (Whiteouts, &Bounds),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Extracted> {
     let read = Arc::new(AtomicU64::new(0));
     let (giver, taker) = queue(PIECES);
-    // Pieces go round: to clear new memory for each costs as much as to hash the archive.
-    let (emptied, empty) = queue(PIECES + 1);
-    (0..=PIECES).try_for_each(|_| emptied.give(vec![0; PIECE])).ok();
-    let (answer, answered) = queue(1);
+    let (emptied, empty) = queue(PIECES);
+    (0..PIECES).try_for_each(|_| emptied.give(vec![0; PIECE])).ok();
     let ending = match whiteouts {
         Whiteouts::Hide => Ending::Any,
         Whiteouts::AreFiles => Ending::Marked,
@@ -59,25 +57,48 @@ pub(super) fn extract(
         let (file, read) = (source.file.try_clone(), read.clone());
         let file = file.map_err(|error| Error::io("cannot be read", &error))?;
         let (offset, length, bounds) = (source.offset, source.length, *bounds);
-        spawn(Box::new(move || {
+        aside(move || {
             let source = Packed { file: &file, offset, length };
-            // The one who waits for it is there until the thread has ended.
-            answer.give(unpack((&source, ending), (&read, &bounds), (&empty, giver))).ok();
-        }))
+            unpack((&source, ending), (&read, &bounds), (&empty, giver))
+        })?
     };
-    let decoder = decoder.map_err(|errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host))?;
-    let mut pieces = Pieces { taker, emptied, piece: Piece::default(), at: 0, read: &read, progress };
-    let placed = place((&mut pieces, ending), target, whiteouts, bounds);
-    // Where placing failed, a decoder that still has something to say must not wait for anybody to hear it.
-    drop(pieces);
-    decoder.join();
-    let decoded = answered.take().ok_or_else(|| Error::new(Kind::Bug, "the decoder gave no answer"))?;
-    match (placed, decoded) {
-        (Ok((skipped, below)), Ok(Some((digest, diff_id)))) => Ok(Extracted { digest, diff_id, skipped, below }),
-        (_, Err(error)) => Err(error),
-        (Err(error), Ok(_)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
-        (Ok(_), Ok(None)) => Err(Error::new(Kind::Bug, "the decoder was not heard to its end")),
+    let (left, rest) = queue(PIECES);
+    let scribe = aside(move || scribe::write(list, &rest, &emptied))?;
+    let ledger = Ledger::default();
+    let mut pieces =
+        Pieces { taker, rest: left, ledger: ledger.clone(), piece: Piece::default(), at: 0, read: &read, progress };
+    let placed = place((&mut pieces, ending), (target, ledger), whiteouts, bounds);
+    match &placed {
+        Ok((skipped, _)) => pieces.end(*skipped),
+        // Nobody must wait for what will not be heard any more.
+        Err(_) => drop(pieces),
     }
+    let (decoded, listed) = (decoder(), scribe());
+    match (decoded?, listed, placed) {
+        (Some((digest, hashed)), Ok(Some(unpacked)), Ok((skipped, below))) => {
+            let diff_id = if hashed == Hashed::Yes { digest.clone() } else { unpacked };
+            Ok(Extracted { digest, diff_id, skipped, below })
+        }
+        // A disk may be full for both, and this one says where. What is not of the system follows from the other.
+        (_, Err(_), Err(error)) if error.errno.is_some() => Err(error),
+        (_, Err(error), _) => Err(error),
+        (_, _, Err(error)) => Err(near(error, read.load(Ordering::Relaxed), source.length)),
+        (_, _, Ok(_)) => Err(Error::new(Kind::Bug, "the archive was not heard to its end")),
+    }
+}
+
+/// Does `work` in a thread of its own; what is returned waits for it.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<impl FnOnce() -> Result<T>> {
+    let (answer, answered) = queue(1);
+    // The one who waits is there until the thread has ended.
+    let thread = spawn(Box::new(move || {
+        answer.give(work()).ok();
+    }));
+    let thread = thread.map_err(|errno| Error::io("cannot start a thread", &errno.into()).with_kind(Kind::Host))?;
+    Ok(move || {
+        thread.join();
+        answered.take().unwrap_or_else(|| Err(Error::new(Kind::Bug, "a thread gave no answer")))
+    })
 }
 
 /// Returns the digest of `source`.
@@ -94,21 +115,21 @@ pub(super) fn digest(source: &Packed<'_>, progress: &mut dyn FnMut(u64)) -> Resu
     Ok(packed.digest())
 }
 
-/// Sends the bytes of the tar in `source`, or why they end, and returns the digests of all that was read and of all
-/// that was sent: none where that was not all.
+/// Sends the bytes of the tar in `source`, or why they end, and returns the digest of all that was read and whether it
+/// is that of all that was sent as well: none where that was not all.
 fn unpack(
     (source, ending): (&Packed<'_>, Ending),
     (read, bounds): (&AtomicU64, &Bounds),
     (empty, giver): (&Taker<Vec<u8>>, Giver<io::Result<Piece>>),
-) -> Result<Option<(Digest, Digest)>> {
+) -> Result<Option<(Digest, Hashed)>> {
     let mut packed = decode::buffered(source.reader(read));
     if source.length == 0 && ending == Ending::Any {
         // What no tar begins with is no tar, but for a layer that adds nothing: so does GNU tar, and umoci.
-        return all(packed, None).map(Some);
+        return all(packed).map(|digest| Some((digest, Hashed::Yes)));
     }
     let start = packed.fill_buf().map_err(|error| Error::io("cannot be read", &error))?;
     // What is not packed is hashed once, where it is read.
-    let mut hash = decode::is_packed(start)?.then(Sha256::new);
+    let hashed = if decode::is_packed(start)? { Hashed::No } else { Hashed::Yes };
     let mut unpacked = decode::unpacked(&mut packed, read, bounds)?;
     while let Some(mut bytes) = empty.take() {
         let mut filled = 0;
@@ -124,9 +145,8 @@ fn unpack(
             }
         };
         let last = filled < PIECE;
-        hash.iter_mut().for_each(|hash| hash.update(&bytes[..filled]));
         // Nobody listens any more when placing has failed, which is told by those who did it.
-        if giver.give(Ok(Piece { bytes, filled })).is_err() {
+        if giver.give(Ok(Piece { bytes, filled, hashed })).is_err() {
             return Ok(None);
         }
         if let Some(error) = failed {
@@ -135,20 +155,16 @@ fn unpack(
         }
         if last {
             drop(unpacked);
-            return all(packed, hash).map(Some);
+            return all(packed).map(|digest| Some((digest, hashed)));
         }
     }
     Ok(None)
 }
 
-/// Returns the digests of what was read and sent, if the archive has no more.
-fn all(mut packed: BufReader<Stored<'_>>, hash: Option<Sha256>) -> Result<(Digest, Digest)> {
+/// Returns the digest of what was read, if the archive has no more.
+fn all(mut packed: BufReader<Stored<'_>>) -> Result<Digest> {
     match packed.fill_buf() {
-        Ok([]) => {
-            let digest = packed.into_inner().digest();
-            let diff_id = hash.map_or_else(|| digest.clone(), Digest::finish);
-            Ok((digest, diff_id))
-        }
+        Ok([]) => Ok(packed.into_inner().digest()),
         Ok(_) => Err(Error::new(Kind::Image, "there is something after its compressed data")),
         Err(error) => Err(Error::io("cannot be read", &error)),
     }
@@ -156,56 +172,16 @@ fn all(mut packed: BufReader<Stored<'_>>, hash: Option<Sha256>) -> Result<(Diges
 
 fn place(
     (pieces, ending): (&mut Pieces<'_>, Ending),
-    target: Target,
+    (target, ledger): (Target, Ledger),
     whiteouts: Whiteouts,
     bounds: &Bounds,
 ) -> Result<(Skipped, u64)> {
     let mut members = Members::ending(pieces, ending);
-    let mut tree = Tree::new(target, whiteouts, *bounds)?;
+    let mut tree = Tree::new(target, ledger, whiteouts, *bounds)?;
     while let Some(member) = members.next()? {
         tree.place(member, &mut members)?;
     }
     tree.finish()
-}
-
-/// Some bytes of the tar; what lies behind those that are filled means nothing.
-#[derive(Default)]
-struct Piece {
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-/// The bytes of the tar as they come from the other thread.
-struct Pieces<'a> {
-    taker: Taker<io::Result<Piece>>,
-    emptied: Giver<Vec<u8>>,
-    piece: Piece,
-    at: usize,
-    read: &'a AtomicU64,
-    progress: &'a mut dyn FnMut(u64),
-}
-
-impl Read for &mut Pieces<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.filled {
-            match self.taker.take() {
-                Some(piece) => {
-                    let Piece { bytes, .. } = std::mem::replace(&mut self.piece, piece?);
-                    self.at = 0;
-                    if !bytes.is_empty() {
-                        // Who does not take it back has sent all.
-                        self.emptied.give(bytes).ok();
-                    }
-                    (self.progress)(self.read.load(Ordering::Relaxed));
-                }
-                None => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.piece.filled - self.at);
-        buffer[..count].copy_from_slice(&self.piece.bytes[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
-    }
 }
 
 fn near(error: Error, read: u64, total: u64) -> Error {

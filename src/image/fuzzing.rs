@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::image::decode::Packed;
+use crate::image::ledger::Ledger;
 use crate::image::tree::{Ownership, Target, Tree, Whiteouts};
 use crate::image::{Bounds, Skipped, extract};
 use crate::sys::file;
@@ -30,7 +31,9 @@ pub fn unpack(archive: &File, (root, owners): (&Path, Owners), bounds: &Bounds) 
         Owners::Archive => Ownership::Archive,
         Owners::Caller => Ownership::Caller,
     };
-    let target = target(root, ownership)?;
+    // What is listed of a tree is not kept.
+    let list = File::options().write(true).open("/dev/null").map_err(|error| failed(root, &error))?;
+    let target = (target(root, ownership)?, list);
     extract::extract(&packed, target, (Whiteouts::Hide, bounds), &mut |_| {}).map(|extracted| extracted.skipped)
 }
 
@@ -39,13 +42,15 @@ pub fn unpack(archive: &File, (root, owners): (&Path, Owners), bounds: &Bounds) 
 /// # Errors
 /// Links that do not end, or what is in the way.
 pub fn make_parents(root: &Path, parts: &[&[u8]]) -> Result<Rc<OwnedFd>> {
-    Tree::new(target(root, Ownership::Caller)?, Whiteouts::Hide, Bounds::default())?.make_parents(parts)
+    Tree::new(target(root, Ownership::Caller)?, Ledger::default(), Whiteouts::Hide, Bounds::default())?
+        .make_parents(parts)
 }
 
-/// What is listed of a tree is not kept.
 fn target(root: &Path, ownership: Ownership) -> Result<Target> {
-    let failed = |error: &std::io::Error| Error::io(format_args!("cannot open `{}`", root.display()), error);
-    let list = File::options().write(true).open("/dev/null").map_err(|error| failed(&error))?;
-    let opened = file::open(root, file::Access::Directory).map_err(|errno| failed(&errno.into()))?;
-    Ok(Target { root: opened, list, shown: root.to_owned(), ownership })
+    let opened = file::open(root, file::Access::Directory).map_err(|errno| failed(root, &errno.into()))?;
+    Ok(Target { root: opened, shown: root.to_owned(), ownership })
+}
+
+fn failed(root: &Path, error: &std::io::Error) -> Error {
+    Error::io(format_args!("cannot unpack to `{}`", root.display()), error)
 }

@@ -131,13 +131,13 @@ impl Import<'_> {
         })
     }
 
-    fn target(&self, made: &std::path::Path) -> Result<Target> {
+    fn target(&self, made: &std::path::Path) -> Result<(Target, std::fs::File)> {
         let shown = made.join("rootfs");
         let root = file::open(&shown, file::Access::Directory);
         let root = root.map_err(|errno| failed("open", &shown, &errno.into()))?;
         let path = made.join("list");
         let list = std::fs::File::create_new(&path).map_err(|error| failed("create", &path, &error))?;
-        Ok(Target { root, list, shown, ownership: self.ownership })
+        Ok((Target { root, shown, ownership: self.ownership }, list))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The members of a tar stream, one after the other. The headers are read by the tar
 //! crate, the walk is ours: it is bounded, and what two readers could read in two ways is refused.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
@@ -103,16 +103,6 @@ impl<R: Read> Members<R> {
                 _ => return self.member(&header, ahead).map(Some),
             }
         }
-    }
-
-    /// Reads contents of the current member until `buffer` is full.
-    ///
-    /// # Errors
-    /// A stream that ends before.
-    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
-        let count = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-        self.left = self.left.checked_sub(count).ok_or_else(|| Error::new(Kind::Bug, "read past a member"))?;
-        self.exact(buffer)
     }
 
     /// Gives up the rest of the current member: returns how many bytes the caller has to step over in the input.
@@ -276,6 +266,30 @@ impl<R: Read> Members<R> {
 
     fn exact(&mut self, buffer: &mut [u8]) -> Result<()> {
         self.input.read_exact(buffer).map_err(|error| unreadable(&error))
+    }
+}
+
+impl<R: BufRead> Members<R> {
+    /// Returns some of the contents that come next, at least one byte and at most `most`, without taking them.
+    ///
+    /// # Errors
+    /// A stream that ends before.
+    pub(super) fn some(&mut self, most: u64) -> Result<&[u8]> {
+        if most == 0 || most > self.left {
+            return Err(Error::new(Kind::Bug, "read past a member"));
+        }
+        let bytes = self.input.fill_buf().map_err(|error| unreadable(&error))?;
+        match usize::try_from(most).map_or(bytes.len(), |most| most.min(bytes.len())) {
+            0 => Err(unreadable(&std::io::ErrorKind::UnexpectedEof.into())),
+            count => Ok(&bytes[..count]),
+        }
+    }
+
+    /// Takes so many bytes of what [`Self::some`] has returned; returns the input, which stands behind them.
+    pub(super) fn took(&mut self, count: usize) -> &mut R {
+        self.left = self.left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        self.input.consume(count);
+        &mut self.input
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::image::digest::Digest;
 use crate::image::oci::{self, Document};
 use crate::image::store::{Store, failed};
+use crate::sys::watch::asked_to_end;
 
 /// What became of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +63,14 @@ pub(super) fn blob(path: &Path, digest: &Digest) -> Result<Blob> {
 /// Reads a file to its end.
 ///
 /// # Errors
-/// Those of read(2).
+/// Those of read(2), and that sbx was asked to end.
 pub(super) fn hash(mut file: File) -> std::io::Result<Sha256> {
     let mut buffer = vec![0; 128 << 10];
     let mut hash = Sha256::new();
     loop {
+        if asked_to_end().is_some() {
+            return Err(std::io::Error::other("canceled"));
+        }
         match file.read(&mut buffer)? {
             0 => return Ok(hash),
             count => hash.update(&buffer[..count]),

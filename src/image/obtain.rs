@@ -19,6 +19,7 @@ use crate::image::seal::{self, Sealed};
 use crate::image::store::{Kept, Name, Place, Record, RecordLayer, Store, Temporary, failed, now};
 use crate::image::tree::Ownership;
 use crate::image::{Image, Kind, Progress, Pull, mend, registry};
+use crate::sys::watch::asked_to_end;
 use crate::units::visible;
 
 /// Where trees are kept, and whose their files are.
@@ -38,10 +39,12 @@ pub(super) fn stored(
     Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    let stamp = match form {
-        Form::Layout => None,
-        _ => Some(Stamp::of(&oci::open_archive(at)?, at.path)?),
+    // Of a layout, what has no digest: all else follows from it.
+    let open = match form {
+        Form::Layout => oci::open_index(at)?,
+        _ => Some(oci::open_archive(at)?),
     };
+    let stamp = open.map(|file| Stamp::of(&file, at.path)).transpose()?;
     if let Some(stamp) = stamp
         && let Some(memo) = Memo::read(store, &stamp, selection)?
         && let Some(image) = memo.image(at.path, wanted, (store, ownership))?
@@ -138,7 +141,8 @@ pub(super) fn of_registry(
     };
     let image = match run(&digest, progress) {
         // What is damaged in the store is fetched once more.
-        Err(_) if pull != Pull::Never && mend::mend(store, &digest)? => {
+        Err(_) if pull != Pull::Never && asked_to_end().is_none() && mend::mend(store, &digest)? => {
+            let _importing = store.importing()?;
             let digest = store.pull(reference, platform, progress)?;
             run(&digest, progress)
         }
@@ -170,11 +174,11 @@ fn root(
     let layers = u32::try_from(manifest.layers.len()).unwrap_or(u32::MAX);
     let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
     let known = chain.map(|chain| find(store, &chain, (layers, ownership))).transpose()?.flatten();
-    let (kept, _importing) = match known {
-        Some(kept) => (kept, None),
+    let (kept, record, _importing) = match known {
+        Some(kept) => (kept, record.map(|record| compared(store, record)).transpose()?, None),
         None => {
             let importing = store.importing()?;
-            (import((what, manifest), (store, ownership), progress)?, Some(importing))
+            (import((what, manifest), (store, ownership), progress)?, record, Some(importing))
         }
     };
     if let Some(record) = record {
@@ -226,6 +230,25 @@ fn import(
     }
 }
 
+/// Returns the note of an image of which nothing was read, because its root is there: without those digests of packed
+/// layers that only this image claims.
+fn compared(store: &Store, mut record: Record) -> Result<Record> {
+    // What an older note of the same image says was compared then.
+    let known = if store.record_note(&record.digest).exists() { BTreeSet::new() } else { known(store)? };
+    for layer in &mut record.layers {
+        if !is_told((layer.blob.as_ref(), &layer.diff_id), &known) {
+            layer.blob = None;
+        }
+    }
+    Ok(record)
+}
+
+/// Returns whether the packed bytes of a layer are known to be it.
+fn is_told((blob, diff_id): (Option<&Digest>, &Digest), known: &BTreeSet<(Digest, Digest)>) -> bool {
+    // Whoever packs nothing has one digest for both.
+    blob.filter(|blob| *blob != diff_id).is_none_or(|blob| known.contains(&(blob.clone(), diff_id.clone())))
+}
+
 /// Opens the packed bytes of a layer, unless it is in the store and was made of these very bytes: that others are
 /// the same layer is only what this image says.
 fn open(
@@ -233,10 +256,9 @@ fn open(
     known: &BTreeSet<(Digest, Digest)>,
     (store, ownership): (&Store, Ownership),
 ) -> Result<Option<Part>> {
-    // Whoever packs nothing has one digest for both.
-    let told = layer.blob.clone().filter(|blob| *blob != layer.diff_id);
-    let is_known = told.is_none_or(|blob| known.contains(&(blob, layer.diff_id.clone())));
-    if is_known && store.find(Name::Layer(&layer.diff_id), ownership)?.is_some() {
+    if is_told((layer.blob.as_ref(), &layer.diff_id), known)
+        && store.find(Name::Layer(&layer.diff_id), ownership)?.is_some()
+    {
         return Ok(None);
     }
     let name = layer.blob.as_ref().unwrap_or(&layer.diff_id);
@@ -267,8 +289,8 @@ fn compare(what: &str, digest: &Digest, wanted: Option<&Digest>) -> Result<()> {
     }
 }
 
-/// What was found out about an archive, so that the next run of it reads nothing of it: a packed one would have to
-/// be unpacked for its first document.
+/// What was found out about an archive or a layout, so that the next run of it reads nothing of it: a packed archive
+/// would have to be unpacked for its first document, and the documents of 64 layers cost a run half a millisecond.
 #[derive(PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memo {
@@ -297,18 +319,24 @@ impl Memo {
         }
     }
 
-    fn place(store: &Store, stamp: &Stamp) -> PathBuf {
-        store.note(&format!("{}.image", stamp.name()))
+    /// Each choice has a note of its own: runs of two images of one layout do not take turns in writing one.
+    fn place(store: &Store, stamp: &Stamp, (tag, platform): (Option<&str>, Option<&str>)) -> PathBuf {
+        if (tag, platform) == (None, None) {
+            return store.note(&format!("{}.image", stamp.name()));
+        }
+        let choice = format!("{}\0{}", tag.unwrap_or_default(), platform.unwrap_or_default());
+        let choice = Digest::of(choice.as_bytes());
+        store.note(&format!("{}-{}.image", stamp.name(), choice.hex()))
     }
 
-    /// Returns what is known of the archive as it is now; a damaged note is as good as none.
+    /// Returns what is known of the archive or layout as it is now; a damaged note is as good as none.
     fn read(store: &Store, stamp: &Stamp, selection: &Selection) -> Result<Option<Self>> {
-        let path = Self::place(store, stamp);
+        let platform = selection.platform.as_ref().map(ToString::to_string);
+        let path = Self::place(store, stamp, (selection.tag.as_deref(), platform.as_deref()));
         let memo = seal::read::<Self>(&path)?;
         if memo != Sealed::Missing {
             store.check()?;
         }
-        let platform = selection.platform.as_ref().map(ToString::to_string);
         Ok(memo
             .whole()
             .filter(|memo| memo.stamp == stamp.line() && memo.tag == selection.tag && memo.platform == platform))
@@ -323,7 +351,7 @@ impl Memo {
         let (Ok(digest), Ok(chain)) = (Digest::from_hex(&self.digest), Digest::from_hex(&self.chain)) else {
             return Ok(None);
         };
-        let kinds = [Kind::OciArchive, Kind::DockerArchive];
+        let kinds = [Kind::Oci, Kind::OciArchive, Kind::DockerArchive];
         let Some(kind) = kinds.into_iter().find(|kind| kind.as_str() == self.kind) else { return Ok(None) };
         compare(&format!("the image `{}`", path.display()), &digest, wanted)?;
         Ok(find(store, &chain, (self.layers, ownership))?.map(|kept| Image {
@@ -345,6 +373,6 @@ impl Memo {
             return Ok(());
         }
         self.stamp = stamp.line();
-        seal::write(&Self::place(store, stamp), &self)
+        seal::write(&Self::place(store, stamp, (self.tag.as_deref(), self.platform.as_deref())), &self)
     }
 }

@@ -7,37 +7,37 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::error::{Error, Kind, Result};
-use crate::image::layer::{Attributes, Entry, File, FileKind, What, Whiteout, Writer, whiteout};
+use crate::image::layer::{Attributes, DEPTH, Entry, File, FileKind, What, Whiteout, whiteout};
+use crate::image::ledger::{Ledger, Note};
 use crate::image::members::{Member, MemberKind, Members};
+use crate::image::pieces::Pieces;
 use crate::image::tree::{Directories, PATH, Target, Tree, Whiteouts, relative};
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{self, Access, Errno, FileType, Owner};
 
 /// Where one member goes.
-struct Spot<'a> {
-    parent: &'a OwnedFd,
-    name: &'a OsStr,
+pub(super) struct Spot<'a> {
+    pub(super) parent: &'a OwnedFd,
+    pub(super) name: &'a OsStr,
     /// From the root, for messages.
-    full: Vec<u8>,
+    pub(super) full: Vec<u8>,
 }
 
 impl Tree {
-    /// Returns the tree of the empty directory `path`.
+    /// Returns the tree of an empty directory; what is in it is noted in `ledger`.
     ///
     /// # Errors
     /// A directory that cannot be opened.
-    pub(super) fn new(target: Target, whiteouts: Whiteouts, bounds: Bounds) -> Result<Self> {
-        let Target { root, list, shown, ownership } = target;
+    pub(super) fn new(target: Target, ledger: Ledger, whiteouts: Whiteouts, bounds: Bounds) -> Result<Self> {
+        let Target { root, shown, ownership } = target;
         let mut tree = Self {
             path: shown,
             root: Rc::new(root),
             ownership,
             whiteouts,
             below: 0,
-            list: Writer::new(std::io::BufWriter::new(list)),
+            ledger,
             bounds,
             directories: Directories::default(),
             made: 0,
@@ -52,7 +52,7 @@ impl Tree {
     ///
     /// # Errors
     /// What is wrong with the member, or why it could not be written.
-    pub(super) fn place(&mut self, member: Member, members: &mut Members<impl std::io::Read>) -> Result<()> {
+    pub(super) fn place(&mut self, member: Member, members: &mut Members<&mut Pieces<'_>>) -> Result<()> {
         self.count_one()?;
         let parts = parts(&member.name)?;
         self.skipped.attributes += member.other_attributes;
@@ -86,13 +86,13 @@ impl Tree {
             Whiteout::Opaque => (above.join(&b'/'), What::Opaque),
             Whiteout::Hides(name) => ([above, &[name]].concat().join(&b'/'), What::Hidden),
         };
-        self.note(path, what)
+        self.note(path, what);
+        Ok(())
     }
 
     /// Adds to the list of the tree.
-    pub(super) fn note(&mut self, path: Vec<u8>, what: What) -> Result<()> {
-        let written = self.list.add(&Entry { path, what });
-        written.map_err(|error| self.failed_io("cannot write the list of the layer".to_owned(), &error))
+    pub(super) fn note(&mut self, path: Vec<u8>, what: What) {
+        self.ledger.add(Note::Entry(Entry { path, what }));
     }
 
     /// Takes the attributes of the root itself, which can be nothing but a directory (CVE-2021-29136).
@@ -119,69 +119,6 @@ impl Tree {
             .map_err(|errno| self.failed("open", &spot.full, errno))?;
         let kept = self.attributes(&directory, &member.attributes, &spot.full)?;
         self.remember_member(spot.full.clone(), &directory, (member, kept))
-    }
-
-    fn regular(&mut self, spot: &Spot<'_>, member: &Member, members: &mut Members<impl std::io::Read>) -> Result<()> {
-        self.written = self.written.saturating_add(member.size);
-        if self.written > self.bounds.unpacked {
-            return Err(bad(format!("it unpacks to more than {} bytes", self.bounds.unpacked)));
-        }
-        let mode = self.without_set_id(member.mode);
-        let made = match file::create_at(spot.parent, spot.name, mode) {
-            Err(Errno::EEXIST) => {
-                self.clear(spot)?;
-                file::create_at(spot.parent, spot.name, mode)
-            }
-            other => other,
-        };
-        let target = std::fs::File::from(made.map_err(|errno| self.failed("create", &spot.full, errno))?);
-        let sha256 = self.contents(&target, spot, member, members)?;
-        let kind = FileKind::Regular { size: member.size, sha256 };
-        let kept = self.attributes(&target, &member.attributes, &spot.full)?;
-        self.note(spot.full.clone(), of_member(member, kind, kept))?;
-        let failed = |errno| self.failed("change the attributes of", &spot.full, errno);
-        // Most new files have them already, and asking costs a tenth of changing.
-        let now = file::stat(&target).map_err(failed)?;
-        if let Some(owner) = self.ownership.on_disk(member.owner).filter(|owner| now.owner != *owner) {
-            file::set_owner(&target, owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
-        }
-        let moded = if now.mode == mode { Ok(()) } else { file::set_mode(&target, mode) };
-        moded.and_then(|()| file::set_time(&target, member.time)).map_err(failed)
-    }
-
-    fn contents(
-        &self,
-        target: &std::fs::File,
-        spot: &Spot<'_>,
-        member: &Member,
-        members: &mut Members<impl std::io::Read>,
-    ) -> Result<[u8; 32]> {
-        use std::os::unix::fs::FileExt as _;
-        const PIECE: u64 = 128 << 10;
-        let failed =
-            |error: &std::io::Error| self.failed_io(format!("cannot write `{}`", self.shown(&spot.full)), error);
-        let mut buffer = Vec::new();
-        let mut hash = Sha256::new();
-        let mut at = 0;
-        for extent in member.extents.iter().filter(|extent| extent.length > 0) {
-            hash_zeros(&mut hash, extent.offset.saturating_sub(at));
-            let mut left = extent.length;
-            at = extent.offset;
-            while left > 0 {
-                let count = left.min(PIECE);
-                buffer.resize(usize::try_from(count).unwrap_or_default(), 0);
-                members.fill(&mut buffer)?;
-                hash.update(&buffer);
-                target.write_all_at(&buffer, at).map_err(|error| failed(&error))?;
-                (at, left) = (at + count, left - count);
-            }
-        }
-        // A hole at the end is not written by anything; GNU tar marks it with an empty piece.
-        if at != member.size {
-            hash_zeros(&mut hash, member.size.saturating_sub(at));
-            target.set_len(member.size).map_err(|error| failed(&error))?;
-        }
-        Ok(hash.finalize().into())
     }
 
     /// Makes a symbolic link or a FIFO.
@@ -211,7 +148,7 @@ impl Tree {
             MemberKind::Symlink => FileKind::Symlink { target: member.link.clone() },
             _ => FileKind::Fifo,
         };
-        self.note(spot.full.clone(), of_member(member, kind, Vec::new()))?;
+        self.note(spot.full.clone(), of_member(member, kind, Vec::new()));
         let settled = match member.kind {
             MemberKind::Fifo => file::set_mode_at(spot.parent, spot.name, self.without_set_id(member.mode)),
             _ => Ok(()),
@@ -243,14 +180,15 @@ impl Tree {
                     self.clear(spot)?;
                 }
                 self.below += 1;
-                return self.note(spot.full.clone(), target);
+                self.note(spot.full.clone(), target);
+                return Ok(());
             }
             Err(_) => return Err(wrong("which is not in the archive before it")),
         };
         if old.kind == FileType::Directory {
             return Err(wrong("which is a directory"));
         }
-        self.note(spot.full.clone(), target)?;
+        self.note(spot.full.clone(), target);
         match file::stat_at(spot.parent, spot.name) {
             // A link to itself: removing the old name first would lose the file.
             Ok(new) if (new.device, new.inode) == (old.device, old.inode) => return Ok(()),
@@ -263,7 +201,7 @@ impl Tree {
     }
 
     /// Removes what an earlier member left in the way.
-    fn clear(&mut self, spot: &Spot<'_>) -> Result<()> {
+    pub(super) fn clear(&mut self, spot: &Spot<'_>) -> Result<()> {
         self.directories.last = None;
         let old = file::stat_at(spot.parent, spot.name).map_err(|errno| self.failed("look at", &spot.full, errno))?;
         let removed = match old.kind {
@@ -297,7 +235,12 @@ impl Tree {
     }
 
     /// Keeps the attributes on an open file or directory; returns those that were.
-    fn attributes(&mut self, target: impl AsFd, attributes: &[(Vec<u8>, Vec<u8>)], full: &[u8]) -> Result<Attributes> {
+    pub(super) fn attributes(
+        &mut self,
+        target: impl AsFd,
+        attributes: &[(Vec<u8>, Vec<u8>)],
+        full: &[u8],
+    ) -> Result<Attributes> {
         let mut kept = Attributes::new();
         for (name, value) in attributes {
             match file::set_attribute(&target, OsStr::from_bytes(name), value) {
@@ -312,7 +255,7 @@ impl Tree {
 
     /// Returns the error of a step on `full`; whose fault it is follows from `errno`.
     pub(super) fn failed(&self, what: &str, full: &[u8], errno: Errno) -> Error {
-        let error = self.failed_io(format!("cannot {what} `{}`", self.shown(full)), &errno.into());
+        let error = unwritten(format!("cannot {what} `{}`", self.shown(full)), &errno.into());
         match errno {
             Errno::ELOOP | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ENOENT | Errno::EISDIR | Errno::EEXIST => {
                 error.with_kind(Kind::Image)
@@ -333,41 +276,32 @@ impl Tree {
         }
     }
 
-    fn failed_io(&self, what: String, error: &std::io::Error) -> Error {
-        let failed = Error::io(what, error);
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                failed.with_hint("free some space, or set SBX_STORE to a directory that has more")
-            }
-            _ => failed,
-        }
-    }
-
-    fn shown(&self, full: &[u8]) -> String {
+    pub(super) fn shown(&self, full: &[u8]) -> String {
         const ENOUGH: usize = 300;
         let end = if full.len() > ENOUGH { "…" } else { "" };
         let start = OsStr::from_bytes(&full[..full.len().min(ENOUGH)]);
         format!("{}{end}", self.path.join(start).display())
     }
 
-    fn without_set_id(&mut self, mode: u32) -> u32 {
+    pub(super) fn without_set_id(&mut self, mode: u32) -> u32 {
         self.skipped.set_id += u64::from(mode & 0o6000 != 0);
         mode & 0o1777
     }
 }
 
-fn of_member(member: &Member, kind: FileKind, attributes: Attributes) -> What {
+pub(super) fn of_member(member: &Member, kind: FileKind, attributes: Attributes) -> What {
     let Member { mode, owner, time, .. } = *member;
     What::File(File { kind, mode, owner, time, attributes })
 }
 
-/// Hashes a hole, which reads as zeros.
-fn hash_zeros(hash: &mut Sha256, mut count: u64) {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    while count > 0 {
-        let piece = count.min(4096);
-        hash.update(&ZEROS[..usize::try_from(piece).unwrap_or_default()]);
-        count -= piece;
+/// Returns the error of a step that writes.
+pub(super) fn unwritten(what: String, error: &std::io::Error) -> Error {
+    let failed = Error::io(what, error);
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            failed.with_hint("free some space, or set SBX_STORE to a directory that has more")
+        }
+        _ => failed,
     }
 }
 
@@ -386,10 +320,11 @@ fn parts(name: &[u8]) -> Result<Vec<&[u8]>> {
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     match parts.contains(&&b".."[..]) {
         true => Err(refused("holds `..`")),
+        false if parts.len() > DEPTH + 1 => Err(refused(&format!("lies deeper than {DEPTH} directories"))),
         false => Ok(parts),
     }
 }
 
-fn bad(message: impl Into<String>) -> Error {
+pub(super) fn bad(message: impl Into<String>) -> Error {
     Error::new(Kind::Image, message)
 }

@@ -3,15 +3,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::BufWriter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::image::ask::Range;
-use crate::image::layer::Writer;
+use crate::image::ledger::Ledger;
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{Owner, Time};
 
@@ -33,8 +31,6 @@ pub(super) enum Ownership {
 pub(super) struct Target {
     /// An empty directory.
     pub(super) root: OwnedFd,
-    /// An empty file.
-    pub(super) list: File,
     /// The path of `root`, for messages.
     pub(super) shown: PathBuf,
     pub(super) ownership: Ownership,
@@ -54,7 +50,8 @@ pub(super) struct Tree {
     /// Hard links to what is not in the tree.
     pub(super) below: u64,
     pub(super) whiteouts: Whiteouts,
-    pub(super) list: Writer<BufWriter<File>>,
+    /// What becomes the list of the tree.
+    pub(super) ledger: Ledger,
 }
 
 /// What a name that begins with `.wh.` means.

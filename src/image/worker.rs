@@ -147,11 +147,11 @@ fn place_one(request: &Request, layer: &Layer, progress: &mut dyn FnMut(u64)) ->
         (true, None) => Ownership::Archive,
         (false, _) => Ownership::Caller,
     };
-    let target = Target { root, list, shown: layer.shown.join("rootfs"), ownership };
+    let target = Target { root, shown: layer.shown.join("rootfs"), ownership };
     let whiteouts = if request.whiteouts { Whiteouts::Hide } else { Whiteouts::AreFiles };
     let bounds = Bounds { entries: request.entries, unpacked: request.unpacked, ratio: request.ratio };
     let packed = Packed { file: &archive, offset: layer.offset, length: layer.length };
-    extract::extract(&packed, target, (whiteouts, &bounds), progress)
+    extract::extract(&packed, (target, list), (whiteouts, &bounds), progress)
 }
 
 fn done(layer: usize, extracted: &Extracted) -> Answer {

@@ -172,6 +172,27 @@ pub struct SeccompFacts {
     pub missing: Option<i32>,
 }
 
+/// Whether the kernel can lead what goes to any port to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirection {
+    /// nf_tables with TPROXY; taken for granted until a run is told otherwise, because to ask costs a network.
+    There,
+    /// The errno with which the kernel says that it has not.
+    Missing(i32),
+}
+
+impl Redirection {
+    /// Returns what an errno of the kernel says of it: without the protocol, the family, the table or the expression
+    /// there is none, and anything else is another trouble.
+    #[must_use]
+    pub fn of(errno: i32) -> Self {
+        match errno {
+            libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT => Self::Missing(errno),
+            _ => Self::There,
+        }
+    }
+}
+
 /// Whether the kernel has Landlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LandlockFacts {
@@ -210,6 +231,8 @@ pub struct Facts {
     pub landlock: LandlockFacts,
     /// What the kernel speaks, where the command is let out; at least one.
     pub families: Vec<Family>,
+    /// Where the command is let out.
+    pub redirection: Redirection,
     /// `MAJOR:MINOR` of the devices that `limits.io` names, by path.
     pub devices: BTreeMap<PathBuf, (u32, u32)>,
     /// By mount, a directory before what is below it.

@@ -1,14 +1,15 @@
 //! The network of a sandbox that is let out: what is made inside, so that whatever the command asks for arrives at
 //! sbx, and by which rules sbx lets it out. What those rules mean is the gateway's affair.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::Inputs;
-use crate::plan::way::{Deed, Published};
+use crate::plan::facts::{Inputs, Redirection};
+use crate::plan::way::{Deed, Doors, Published};
 use crate::plan::{MapWriter, Op, Step};
-use crate::spec::{HostPattern, Mount, Network, Ports, Rules, Spec};
+use crate::spec::{HostPattern, Mount, Network, Ports, Protocol, RESOLVER, Rules, Spec};
 use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -18,9 +19,6 @@ pub const PORT: u16 = 1;
 /// What sbx marks its own packets with, so that they are not led to sbx again.
 pub const MARK: u32 = 0x0073_6278;
 
-/// Which address inside is named as that of the resolver: one that no host has (RFC 7600).
-pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
-
 /// The way out of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
@@ -29,6 +27,7 @@ pub struct Way {
     pub rules: Rules,
     /// What the inlets were opened for.
     pub families: Vec<Family>,
+    pub doors: Doors,
     pub published: Published,
     pub bridge: Option<Bridge>,
 }
@@ -49,16 +48,17 @@ pub struct Bridge {
 pub fn way(inputs: Inputs<'_>) -> Option<Way> {
     let network = &inputs.spec.network.as_ref()?.value;
     let rules = network.rules()?;
-    let published = match rules.publish.iter().map(|it| it.value.protocol).max() {
-        None => Published::Nothing,
-        Some(crate::spec::Protocol::Tcp) => Published::Tcp,
-        Some(crate::spec::Protocol::Udp) => Published::Udp,
-    };
+    let connections = rules.publish.iter().any(|it| it.value.protocol == Protocol::Tcp);
+    let published = if connections { Published::Tcp } else { Published::Nothing };
     let bridge = bridge(inputs.spec);
     Some(Way {
         mode: network.as_str(),
         rules: rules.clone(),
         families: inputs.facts.families.clone(),
+        doors: match inputs.facts.redirection {
+            Redirection::There => Doors::One,
+            Redirection::Missing(_) => Doors::Each(listed(rules)),
+        },
         published,
         bridge,
     })
@@ -68,15 +68,70 @@ pub fn way(inputs: Inputs<'_>) -> Option<Way> {
 #[must_use]
 pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
     let (Some(way), Some(network)) = (way(inputs), &inputs.spec.network) else { return Vec::new() };
-    let step = |deed| Step { op: Op::Way(deed), origin: network.origin };
-    vec![
-        step(Deed::AnyAddress { families: way.families.clone() }),
-        step(Deed::Intercept {
+    let Way { families, doors, published, .. } = way;
+    let led = match doors {
+        Doors::One => Deed::Intercept {
             host: host_loopback(&way.rules),
             besides: way.bridge.iter().filter_map(|bridge| bridge.address).collect(),
-        }),
-        step(Deed::OpenInlets { families: way.families, published: way.published }),
-    ]
+        },
+        Doors::Each(_) => Deed::SilencePings { families: families.clone() },
+    };
+    let deeds = [Deed::AnyAddress { families: families.clone() }, led, Deed::OpenInlets { families, doors, published }];
+    deeds.into_iter().map(|deed| Step { op: Op::Way(deed), origin: network.origin }).collect()
+}
+
+/// How many ports can be listened at where all of them cannot be led to one: four sockets for each have to fit into
+/// the 1024 files that a process may have open, and be under way at once.
+const MOST_DOORS: usize = 128;
+
+/// Returns the ports that rules name, and that of names.
+fn listed(rules: &Rules) -> Vec<u16> {
+    let ranges = rules.allow.iter().filter_map(|rule| match &rule.value.ports {
+        Ports::All => None,
+        Ports::Some(ranges) => Some(ranges.iter().cloned()),
+    });
+    let ports: BTreeSet<u16> = ranges.flatten().flatten().chain([53]).collect();
+    ports.into_iter().collect()
+}
+
+/// Checks that the rules can be had of this kernel, and with what else the spec says.
+///
+/// # Errors
+/// A rule, or another thing of the spec, for which the kernel would have to lead all ports to one.
+pub fn check(inputs: Inputs<'_>) -> Result<()> {
+    let (Redirection::Missing(errno), Some(way)) = (inputs.facts.redirection, way(inputs)) else { return Ok(()) };
+    let refused = |origin, what: String, instead: &str| {
+        let message = format!("{what} needs nf_tables with TPROXY, which this kernel does not have");
+        let hint = format!("as root: `modprobe -a nf_tables nft_tproxy`{instead}");
+        Err(Error::new(Kind::Host, message).with_errno(errno).with_hint(hint).at(origin))
+    };
+    if let Some(bridge) = &way.bridge {
+        return refused(bridge.origin, format!("the bridge `{}`", bridge.name), "");
+    }
+    if let Some(capability) = inputs.over_mounts() {
+        let what = "a way out with the capability `SYS_ADMIN`".to_owned();
+        return refused(capability.origin, what, ", or remove the capability");
+    }
+    if let Some(rule) = way.rules.allow.iter().find(|rule| rule.value.ports == Ports::All) {
+        return refused(rule.origin, format!("`{}`, with all ports,", rule.value), ", or write the ports: `:80,443`");
+    }
+    let count = way.doors.count();
+    if count > MOST_DOORS {
+        let origin = way.rules.allow.first().map_or(Origin::Default, |rule| rule.origin);
+        return refused(origin, format!("a way out to {count} ports"), &format!(", or write {MOST_DOORS} at most"));
+    }
+    Ok(())
+}
+
+/// Returns what is not as it would be with a newer kernel.
+#[must_use]
+pub fn caution(inputs: Inputs<'_>) -> Option<String> {
+    let Doors::Each(_) = way(inputs)?.doors else { return None };
+    Some(
+        "this kernel has no nf_tables with TPROXY: what goes to ports that no rule names is refused without a line in \
+         the report, and the command cannot listen at ports that a rule names"
+            .to_owned(),
+    )
 }
 
 /// Returns what of the loopback's addresses the rules write out.
@@ -121,7 +176,9 @@ pub fn bridge_steps(inputs: Inputs<'_>) -> Result<Vec<Step>> {
     }
     if inputs.over_mounts().is_some() {
         let hint = "remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`";
-        return refused("a sandbox whose mounts are locked has a network that sbx cannot reach", hint);
+        let message =
+            "with the capability `SYS_ADMIN` a sandbox makes its network when sbx can no longer connect it to a bridge";
+        return refused(message, hint);
     }
     Ok(vec![Step {
         op: Op::Way(Deed::JoinBridge { name: bridge.name, address: bridge.address }),
@@ -141,19 +198,38 @@ fn bridge(spec: &Spec) -> Option<Bridge> {
 }
 
 /// Adds the files by which the command finds the resolver, before the mounts that the spec names: one of these may
-/// lie over them. `resolv_conf` is where the system looks for the first, without a link on the way.
-pub fn add_files(spec: &mut Spec, resolv_conf: AbsPath) -> Result<()> {
+/// lie over them.
+///
+/// # Errors
+/// None: the paths are such.
+pub fn add_files(spec: &mut Spec) -> Result<()> {
     let Some(network) = spec.network.as_ref().filter(|network| network.value.rules().is_some()) else { return Ok(()) };
     let origin = network.origin;
-    let hosts = AbsPath::new("/etc/hosts").map_err(|_| Error::new(Kind::Bug, "a path that is none"))?;
     let name = spec.hostname.as_ref().map_or("sbx", |name| name.value.as_str());
-    let files = [
-        (resolv_conf, format!("nameserver {RESOLVER}\n")),
-        (hosts, format!("127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback\n")),
+    let texts = [
+        format!("nameserver {RESOLVER}\n"),
+        format!("127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback\n"),
     ];
-    let own = |path: &AbsPath| spec.mounts.iter().any(|mount| mount.value.destination() == path);
-    let files: Vec<_> = files.into_iter().filter(|(path, _)| !own(path)).collect();
-    let file = |(destination, text)| Spanned::new(Mount::File { destination, text, mode: Some(0o644) }, origin);
-    spec.mounts.splice(0..0, files.into_iter().map(file));
+    let mut files = Vec::with_capacity(2);
+    for (path, text) in FILES.into_iter().zip(texts) {
+        let destination = AbsPath::new(path).map_err(|_| Error::new(Kind::Bug, "a path that is none"))?;
+        if !spec.mounts.iter().any(|mount| *mount.value.destination() == destination) {
+            files.push(Spanned::new(Mount::File { destination, text, mode: Some(0o644) }, origin));
+        }
+    }
+    spec.mounts.splice(0..0, files);
     Ok(())
 }
+
+/// Returns which of the mounts [`add_files`] has added.
+#[must_use]
+pub fn files(spec: &Spec) -> Vec<usize> {
+    let Some(network) = spec.network.as_ref().filter(|network| network.value.rules().is_some()) else {
+        return Vec::new();
+    };
+    let added =
+        |mount: &Spanned<Mount>| mount.origin == network.origin && FILES.contains(&mount.value.destination().as_str());
+    (0..spec.mounts.len()).take(FILES.len()).filter(|number| added(&spec.mounts[*number])).collect()
+}
+
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];

@@ -28,6 +28,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     let mut steps = Steps::new(privilege);
 
     let (root, mut grounds) = (Grounds::new(&facts.base), Grounds::new(&facts.base));
+    network::check(inputs)?;
     let opening = opening(inputs, &identity, network::bridge_steps(inputs)?);
     let terminal = terminal::resolve(inputs)?;
     let (mut exec_plan, mut uppers) = (None, Vec::new());
@@ -67,6 +68,8 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
     }));
     let unfiltered = seccomp::resolve::weakened(spec, facts);
     let way = network::way(inputs);
+    let cautions = caution::cautions(spec).into_iter().map(|caution| caution.value);
+    let warnings = cautions.chain(network::caution(inputs)).collect();
     Ok(Plan {
         steps: arrange(opening, steps, closing),
         identity,
@@ -82,7 +85,7 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation) -> Result<Pl
         landlock: rules.in_force,
         limits: [decided.limits, own_limits(spec, &decided.weakened)].concat(),
         weakened: decided.weakened.into_iter().chain(unfiltered).chain(rules.weakened).collect(),
-        warnings: caution::cautions(spec).into_iter().map(|caution| caution.value).collect(),
+        warnings,
         namespaces,
     })
 }

@@ -6,13 +6,32 @@ use std::ops::RangeInclusive;
 
 use crate::sys::net::Family;
 
-/// Whether something of the host leads into the sandbox.
+/// What the inlets need for what of the host leads into the sandbox. Datagrams need nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     Nothing,
+    /// A pair of sockets that makes more of them.
     Tcp,
-    /// With sockets for datagrams.
-    Udp,
+}
+
+/// At which ports the inlets listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doors {
+    /// At one, to which all others are led ([`Deed::Intercept`]).
+    One,
+    /// At these, each by itself. What goes to others is refused by the kernel, and nobody hears of it.
+    Each(Vec<u16>),
+}
+
+impl Doors {
+    /// Returns how many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Each(ports) => ports.len(),
+        }
+    }
 }
 
 /// One thing that is done for the way out; with all capabilities, before the command starts.
@@ -23,12 +42,15 @@ pub enum Deed {
     /// Leads connections and datagrams to the inlets, but for those to the loopback's own addresses and to these
     /// `besides`. What of the loopback a rule writes out is the host's.
     Intercept { host: Vec<(IpAddr, u8, RangeInclusive<u16>)>, besides: Vec<(IpAddr, u8)> },
+    /// Keeps the kernel from answering pings of addresses that are `lo`'s only by route, and of its own besides; where
+    /// [`Deed::Intercept`] cannot.
+    SilencePings { families: Vec<Family> },
     /// Lets the command ping (`ping_group_range` of icmp(7)), where the kernel's files can be written to.
     AllowPings,
     /// Makes ready the interface by which the sandbox is on a bridge, which sbx has made.
     JoinBridge { name: String, address: Option<(IpAddr, u8)> },
     /// Opens the inlets, and what sbx needs to reach the command, and hands them to sbx.
-    OpenInlets { families: Vec<Family>, published: Published },
+    OpenInlets { families: Vec<Family>, doors: Doors, published: Published },
 }
 
 impl Deed {
@@ -38,6 +60,7 @@ impl Deed {
         match self {
             Self::AnyAddress { .. } => "any-address",
             Self::Intercept { .. } => "intercept",
+            Self::SilencePings { .. } => "silence-pings",
             Self::AllowPings => "allow-pings",
             Self::JoinBridge { .. } => "join-bridge",
             Self::OpenInlets { .. } => "open-inlets",
@@ -56,13 +79,17 @@ impl fmt::Display for Deed {
                 host.iter().try_for_each(|it| write!(f, " host={}", ports(it)))?;
                 besides.iter().try_for_each(|it| write!(f, " besides={}", block(it)))
             }
+            Self::SilencePings { families } => families.iter().try_for_each(|family| write!(f, " {}", word(*family))),
             Self::AllowPings => Ok(()),
             Self::JoinBridge { name, address } => {
                 write!(f, " {name}")?;
                 address.as_ref().map_or(Ok(()), |address| write!(f, " {}", block(address)))
             }
-            Self::OpenInlets { families, published } => {
+            Self::OpenInlets { families, doors, published } => {
                 families.iter().try_for_each(|family| write!(f, " {}", word(*family)))?;
+                if let Doors::Each(ports) = doors {
+                    ports.iter().try_for_each(|port| write!(f, " port={port}"))?;
+                }
                 published.as_str().map_or(Ok(()), |published| write!(f, " published={published}"))
             }
         }
@@ -76,7 +103,6 @@ impl Published {
         match self {
             Self::Nothing => None,
             Self::Tcp => Some("tcp"),
-            Self::Udp => Some("udp"),
         }
     }
 }

@@ -162,6 +162,7 @@ fn cannot(op: &Op) -> String {
         Op::LoopbackUp => "cannot bring up `lo`".to_owned(),
         Op::Way(way::Deed::AnyAddress { .. }) => "cannot route every address to `lo`".to_owned(),
         Op::Way(way::Deed::Intercept { .. }) => "cannot lead what the command sends to sbx".to_owned(),
+        Op::Way(way::Deed::SilencePings { .. }) => "cannot keep the kernel from answering pings".to_owned(),
         Op::Way(way::Deed::AllowPings) => "cannot allow pings".to_owned(),
         Op::Way(way::Deed::JoinBridge { name, .. }) => format!("cannot connect to the bridge `{name}`"),
         Op::Way(way::Deed::OpenInlets { .. }) => "cannot open the inlets of the sandbox's network".to_owned(),

@@ -17,6 +17,7 @@ use crate::plan::{
 use crate::plan::{show_network, way};
 use crate::report::line;
 use crate::spec;
+use crate::sys::net::Family;
 use crate::units::{Origin, SpecText};
 
 /// The name and the version of the format, the value of `schema`.
@@ -205,15 +206,20 @@ fn fields(op: &Op) -> Value {
 }
 
 fn out(deed: &way::Deed) -> Value {
+    let words = |families: &[Family]| families.iter().map(|it| way::word(*it)).collect::<Vec<_>>();
     match deed {
         way::Deed::AnyAddress { families } => {
             json!({"routes": families.iter().map(|it| way::everything(*it)).collect::<Vec<_>>()})
         }
         way::Deed::Intercept { host, besides } => json!({
             "host": host.iter().map(way::ports).collect::<Vec<_>>(), "besides": besides.iter().map(way::block).collect::<Vec<_>>()}),
-        way::Deed::OpenInlets { families, published } => json!({
-            "families": families.iter().map(|it| way::word(*it)).collect::<Vec<_>>(), "published": published.as_str(),
+        way::Deed::OpenInlets { families, doors, published } => json!({
+            "families": words(families), "published": published.as_str(), "ports": match doors {
+                way::Doors::One => Value::Null,
+                way::Doors::Each(ports) => json!(ports),
+            },
         }),
+        way::Deed::SilencePings { families } => json!({"families": words(families)}),
         way::Deed::JoinBridge { name, address } => json!({"name": name, "address": address.as_ref().map(way::block)}),
         way::Deed::AllowPings => Value::Null,
     }

@@ -283,7 +283,11 @@ fn prepare(plan: &Plan, side: &Side<'_>) -> std::result::Result<Prepared, Refuse
     let mut spent = idmap::write(plan, side.child).map_err(Refused::Error)?;
     if let Some(uplink) = &side.uplink {
         let step = plan.steps.iter().position(|step| matches!(step.op, Op::Way(Deed::JoinBridge { .. })));
-        uplink.connect(side.child).map_err(|errno| Refused::Step((step.unwrap_or(0), errno)))?;
+        match uplink.connect(side.child) {
+            // A child that is gone has said why; one that is not will miss its interface.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(Refused::Step((step.unwrap_or(0), errno))),
+        }
     }
     let first = side.sources.first().map_or(0, |source| source.step);
     let maps = idmap::maps(plan, side.child, &side.sources).map_err(|errno| Refused::Step((first, errno)))?;

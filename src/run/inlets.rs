@@ -2,7 +2,7 @@
 //! capabilities, handed to sbx, and closed here with all else before the command starts.
 
 use crate::plan::network::{MARK, PORT};
-use crate::plan::way::Published;
+use crate::plan::way::{Doors, Published};
 use crate::run::verdict;
 use crate::sys::net::Family;
 use crate::sys::{Errno, Fd, Sys, net, rights};
@@ -10,65 +10,115 @@ use crate::sys::{Errno, Fd, Sys, net, rights};
 /// How many connections may wait to be taken: what the kernel's own bound is by default (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How many sockets there are for datagrams from outside, each for one who sends.
-pub const POOL: usize = rights::MOST;
-
 const ON: [u8; 4] = 1i32.to_ne_bytes();
 
-/// Opens what is wanted and hands it over: for each family those of [`of_family`], then the two of [`factory`].
+/// Opens what is wanted and hands it over: for each family two sockets a door, those of [`besides`], then the two of
+/// [`factory`].
 ///
 /// # Errors
 /// The errno of the first call that failed.
-pub fn open(families: &[Family], published: Published, status: Fd) -> Sys<()> {
-    let mut handed = [Fd(-1); rights::MOST];
-    let mut count = 0;
-    let mut add = |sockets: &[Fd]| {
-        let room = handed.get_mut(count..count + sockets.len()).ok_or(Errno::E2BIG)?;
-        room.copy_from_slice(sockets);
-        count += sockets.len();
-        Ok(())
-    };
+pub fn open(families: &[Family], (doors, published): (&Doors, Published), status: Fd) -> Sys<()> {
+    let mut hand = Hand { sockets: [Fd(-1); rights::MOST], count: 0, status };
     for family in families {
-        add(&of_family(*family)?)?;
-    }
-    if published != Published::Nothing {
-        add(&factory()?)?;
-    }
-    rights::send(status, &mut { verdict::INLETS }, handed.get(..count).unwrap_or_default())?;
-    if published == Published::Udp {
-        let mut pool = [Fd(-1); POOL];
-        for place in &mut pool {
-            *place = own(net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?)?;
+        let words = Words::of(*family);
+        match doors {
+            Doors::One => led(&words)?.into_iter().try_for_each(|socket| hand.add(socket))?,
+            Doors::Each(ports) => {
+                for port in ports {
+                    door(&words, *port)?.into_iter().try_for_each(|socket| hand.add(socket))?;
+                }
+            }
         }
-        rights::send(status, &mut { verdict::INLETS }, &pool)?;
+        besides(&words)?.into_iter().try_for_each(|socket| hand.add(socket))?;
     }
-    Ok(())
+    if published == Published::Tcp {
+        factory()?.into_iter().try_for_each(|socket| hand.add(socket))?;
+    }
+    hand.over()
 }
 
-/// One for connections, one for datagrams, one to answer with, and one for pings.
-fn of_family(family: Family) -> Sys<[Fd; 4]> {
-    let words = Words::of(family);
-    let connections = transparent(&words, libc::SOCK_STREAM)?;
+/// Returns how many sockets [`open`] hands over.
+#[must_use]
+pub fn count(families: usize, doors: &Doors, published: Published) -> usize {
+    let inside = match published {
+        Published::Nothing => 0,
+        Published::Tcp => 2,
+    };
+    families * (2 * doors.count() + 2) + inside
+}
+
+/// Sockets that are handed over as many at once as a message takes.
+struct Hand {
+    sockets: [Fd; rights::MOST],
+    count: usize,
+    status: Fd,
+}
+
+impl Hand {
+    fn add(&mut self, socket: Fd) -> Sys<()> {
+        if self.count == self.sockets.len() {
+            self.over()?;
+        }
+        *self.sockets.get_mut(self.count).ok_or(Errno::E2BIG)? = socket;
+        self.count += 1;
+        Ok(())
+    }
+
+    fn over(&mut self) -> Sys<()> {
+        let all = self.sockets.get(..self.count).unwrap_or_default();
+        self.count = 0;
+        rights::send(self.status, &mut { verdict::INLETS }, all)
+    }
+}
+
+/// One for connections and one for datagrams, to which everything is led.
+fn led(words: &Words) -> Sys<[Fd; 2]> {
+    let connections = transparent(words, libc::SOCK_STREAM)?;
     net::listen(connections, BACKLOG)?;
-    let datagrams = transparent(&words, libc::SOCK_DGRAM)?;
+    let datagrams = transparent(words, libc::SOCK_DGRAM)?;
     net::set_option(datagrams, words.destination, &ON)?;
+    Ok([connections, datagrams])
+}
+
+/// The same two for one port of every address.
+fn door(words: &Words, port: u16) -> Sys<[Fd; 2]> {
+    let open = |kind| {
+        let socket = only_own(words, kind)?;
+        net::bind_any(socket, words.family, port)?;
+        Ok(socket)
+    };
+    let connections = open(libc::SOCK_STREAM)?;
+    net::listen(connections, BACKLOG)?;
+    let datagrams = open(libc::SOCK_DGRAM)?;
+    net::set_option(datagrams, words.destination, &ON)?;
+    Ok([connections, datagrams])
+}
+
+/// One to answer datagrams with, and one for pings.
+fn besides(words: &Words) -> Sys<[Fd; 2]> {
     let answers = own(net::socket(words.family.number(), libc::SOCK_RAW, libc::IPPROTO_RAW)?)?;
     let pings = of_this_one(net::socket(words.family.number(), libc::SOCK_RAW, words.echo)?)?;
     net::set_option(pings, words.filter.0, words.filter.1)?;
-    if let Family::V6 = family {
+    if let Family::V6 = words.family {
         net::set_option(pings, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), &ON)?;
     }
-    Ok([connections, datagrams, answers, pings])
+    Ok([answers, pings])
 }
 
 /// Takes what is addressed to others (IP_TRANSPARENT of ip(7)).
 fn transparent(words: &Words, kind: i32) -> Sys<Fd> {
+    let socket = only_own(words, kind)?;
+    net::set_option(socket, words.transparent, &ON)?;
+    net::bind_any(socket, words.family, PORT)?;
+    Ok(socket)
+}
+
+/// A socket of one family that leaves the other alone.
+fn only_own(words: &Words, kind: i32) -> Sys<Fd> {
     let socket = of_this_one(net::socket(words.family.number(), kind, 0)?)?;
     if let Family::V6 = words.family {
         net::set_option(socket, (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY), &ON)?;
     }
-    net::set_option(socket, words.transparent, &ON)?;
-    net::bind_any(socket, words.family, PORT)?;
     Ok(socket)
 }
 

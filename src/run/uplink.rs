@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use crate::domain::DomainName;
 use crate::error::Result;
-use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
+use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
 use crate::plan::network::Way;
-use crate::plan::way::Published;
 use crate::run::bridge::{self, Member};
-use crate::spec::{Protocol, Rules};
+use crate::run::{inlets, links};
+use crate::spec::{Publish, Rules};
 use crate::sys::net::Family;
 use crate::sys::process::Pid;
 use crate::sys::rights::MOST;
@@ -39,10 +39,8 @@ impl std::fmt::Debug for Said {
 
 #[derive(Debug)]
 enum State {
-    /// The child opens the inlets.
-    Awaited(Inlets),
-    /// The child has still a pool to hand over.
-    Pool(Inlets),
+    /// The child opens the inlets; these sockets have come.
+    Awaited(Inlets, Vec<OwnedFd>),
     Open(Gateway),
     /// There was no sandbox.
     Never,
@@ -57,7 +55,7 @@ impl<'a> Uplink<'a> {
         let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
         let inlets = Inlets { published, ..Inlets::default() };
         let member = way.bridge.as_ref().map(Member::join).transpose()?;
-        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets), member })
+        Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets, Vec::new()), member })
     }
 
     /// Returns the address of the sandbox on its bridge.
@@ -77,7 +75,7 @@ impl<'a> Uplink<'a> {
     /// Returns whether the child has still something to hand over.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Awaited(_) | State::Pool(_))
+        matches!(self.state, State::Awaited(..))
     }
 
     /// Gives up: there is no sandbox.
@@ -92,24 +90,21 @@ impl<'a> Uplink<'a> {
     /// # Errors
     /// Those of the gateway.
     fn take(&mut self, handed: [Option<Fd>; MOST]) -> Result<()> {
+        let State::Awaited(_, came) = &mut self.state else {
+            discard(handed);
+            return Ok(());
+        };
+        came.extend(handed.into_iter().flatten().map(own));
+        let Way { families, doors, published, .. } = self.way;
+        if came.len() < inlets::count(families.len(), doors, *published) {
+            return Ok(());
+        }
         match std::mem::replace(&mut self.state, State::Never) {
-            State::Awaited(mut inlets) => {
-                fill(&mut inlets, &self.way.families, handed);
-                if self.way.published == Published::Udp {
-                    self.state = State::Pool(inlets);
-                    return Ok(());
-                }
+            State::Awaited(mut inlets, came) => {
+                fill(&mut inlets, self.way, came);
                 self.open(inlets)
             }
-            State::Pool(mut inlets) => {
-                inlets.udp_pool = handed.into_iter().flatten().map(own).collect();
-                self.open(inlets)
-            }
-            other => {
-                self.state = other;
-                discard(handed);
-                Ok(())
-            }
+            State::Open(_) | State::Never => Ok(()),
         }
     }
 
@@ -120,7 +115,10 @@ impl<'a> Uplink<'a> {
     }
 
     fn policy(&self) -> Policy {
-        let neighbours = self.member.as_ref().map(|member| Neighbourhood(member.directory().to_owned()));
+        let neighbours = self.member.as_ref().map(|member| Neighbourhood {
+            directory: member.directory().to_owned(),
+            families: self.way.families.clone(),
+        });
         let neighbours = neighbours.map(|it| -> Box<dyn gateway::Neighbours> { Box::new(it) });
         Policy { neighbours, ..policy(&self.way.rules) }
     }
@@ -131,7 +129,7 @@ impl<'a> Uplink<'a> {
         let Self { state, member, .. } = self;
         let ledger = match state {
             State::Open(gateway) => Some(gateway.finish()),
-            State::Awaited(_) | State::Pool(_) | State::Never => None,
+            State::Awaited(..) | State::Never => None,
         };
         member.into_iter().for_each(Member::leave);
         ledger
@@ -156,40 +154,47 @@ fn discard(handed: [Option<Fd>; MOST]) {
     handed.into_iter().flatten().for_each(|handed| drop(own(handed)));
 }
 
-/// The directory of the bridge, in which the others are listed.
+/// Who is on the bridge.
 #[derive(Debug)]
-struct Neighbourhood(PathBuf);
+struct Neighbourhood {
+    /// That of the bridge, in which the others are listed.
+    directory: PathBuf,
+    families: Vec<Family>,
+}
 
 impl gateway::Neighbours for Neighbourhood {
     fn addresses(&mut self, name: &DomainName) -> Vec<IpAddr> {
-        let all = bridge::neighbours(&self.0).into_iter();
-        all.filter(|it| it.name == name.as_str()).map(|it| IpAddr::V4(it.address.0)).collect()
+        let all = bridge::neighbours(&self.directory).into_iter().filter(|it| it.name == name.as_str());
+        let of = |it: bridge::Neighbour| {
+            self.families.iter().map(move |family| match family {
+                Family::V4 => IpAddr::V4(it.address.0),
+                Family::V6 => IpAddr::V6(links::twin(it.address)),
+            })
+        };
+        all.flat_map(of).collect()
     }
 }
 
-fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {
-    let transport = match publish.value.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-    };
-    let wanted = gateway::Publish { outside: publish.value.outside, inside: publish.value.inside, transport };
-    gateway::publish::bind(wanted).map_err(|error| error.at(publish.origin))
+fn bind(publish: &Spanned<Publish>) -> Result<Bound> {
+    gateway::publish::bind(publish.value).map_err(|error| error.at(publish.origin))
 }
 
-fn fill(inlets: &mut Inlets, families: &[Family], handed: [Option<Fd>; MOST]) {
-    let mut handed = handed.into_iter().flatten().map(own);
-    let mut next = || -> Option<OwnedFd> { handed.next() };
-    for family in families {
-        inlets.tcp.extend(next());
-        inlets.udp.extend(next());
+/// Takes the sockets in the order in which `inlets::open` hands them over.
+fn fill(inlets: &mut Inlets, way: &Way, came: Vec<OwnedFd>) {
+    let mut came = came.into_iter();
+    for family in &way.families {
+        for _ in 0..way.doors.count() {
+            inlets.tcp.extend(came.next());
+            inlets.udp.extend(came.next());
+        }
         let place = match family {
             Family::V4 => 0,
             Family::V6 => 1,
         };
-        inlets.raw[place] = next();
-        inlets.icmp[place] = next();
+        inlets.raw[place] = came.next();
+        inlets.icmp[place] = came.next();
     }
-    inlets.factory = next().zip(next()).map(|(listener, spare)| Factory { listener, spare });
+    inlets.factory = came.next().zip(came.next()).map(|(listener, spare)| Factory { listener, spare });
 }
 
 fn policy(rules: &Rules) -> Policy {

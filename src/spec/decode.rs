@@ -66,7 +66,7 @@ fn section(nodes: &[&Node<'_>], (owner, words): (&str, &[&'static str]), out: &m
             };
             let mut finding = unknown(node.name_span, message, name, words.iter().copied());
             if let Some((parent, example)) = misplaced(name) {
-                finding = finding.help(format!("`{name}` belongs into `{parent}`: `{parent} {{ {example} }}`"));
+                finding = finding.help(format!("`{name}` belongs into `{parent}`: `{parent} {example}`"));
             }
             out.push(finding);
             continue;
@@ -81,18 +81,26 @@ fn section(nodes: &[&Node<'_>], (owner, words): (&str, &[&'static str]), out: &m
     spec
 }
 
-/// Children that are easily written at the top: the block that they belong into.
+/// Children and properties that are easily written as nodes at the top: where they belong, and an example of it.
 fn misplaced(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "bind" => ("mounts", "bind \"SRC\" \"DST\""),
-        "tmpfs" => ("mounts", "tmpfs \"DST\""),
-        "overlay" => ("mounts", "overlay \"DST\" lower=\"SRC\""),
-        "volume" => ("mounts", "volume \"NAME\" \"DST\""),
-        "memory" => ("limits", "memory \"512M\""),
-        "cpu" => ("limits", "cpu 1.5"),
-        "pids" => ("limits", "pids 256"),
-        "wall" => ("limits", "wall \"5m\""),
-        "expect" => ("test", "expect { exit 0; }"),
+        "bind" => ("mounts", "{ bind \"SRC\" \"DST\" }"),
+        "tmpfs" => ("mounts", "{ tmpfs \"DST\" }"),
+        "overlay" => ("mounts", "{ overlay \"DST\" lower=\"SRC\" }"),
+        "volume" => ("mounts", "{ volume \"NAME\" \"DST\" }"),
+        "memory" => ("limits", "{ memory \"512M\" }"),
+        "cpu" => ("limits", "{ cpu 1.5 }"),
+        "pids" => ("limits", "{ pids 256 }"),
+        "wall" => ("limits", "{ wall \"5m\" }"),
+        "allow" | "deny" => ("network", "egress { allow \"crates.example:443\"; deny \"secret.example\" }"),
+        "publish" => ("network", "egress { publish 8080 80 }"),
+        "dns" => ("network", "egress { dns \"10.0.0.2\" }"),
+        "bandwidth" | "latency" | "loss" => {
+            ("network", "egress { bandwidth \"10mbit\"; latency \"50ms\"; loss \"0.5%\" }")
+        }
+        "writable" | "digest" => ("rootfs", "\"IMAGE\" writable=\"ephemeral\" digest=\"sha256:…\""),
+        "ids" => ("user", "\"root\" ids=\"range\""),
+        "expect" => ("test", "\"NAME\" { expect { exit 0 } }"),
         _ => return None,
     })
 }

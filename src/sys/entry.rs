@@ -33,6 +33,8 @@ pub struct Details {
     pub inode: u64,
     /// Bytes.
     pub size: u64,
+    /// Bytes that are there: less than `size` where the file has holes.
+    pub stored: u64,
     /// Seconds since 1970; may be negative.
     pub modified: i64,
     /// Nanoseconds on top of them.
@@ -67,6 +69,7 @@ fn reduced(found: &nix::sys::stat::FileStat) -> Details {
         device: found.st_dev,
         inode: found.st_ino,
         size: u64::try_from(found.st_size).unwrap_or(0),
+        stored: u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512),
         modified: found.st_mtime,
         fraction: u32::try_from(found.st_mtime_nsec).unwrap_or(0),
     }

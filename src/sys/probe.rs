@@ -22,6 +22,8 @@ pub const ENODEV: i32 = libc::ENODEV;
 pub const ENOSPC: i32 = libc::ENOSPC;
 pub const ENOSYS: i32 = libc::ENOSYS;
 pub const EOPNOTSUPP: i32 = libc::EOPNOTSUPP;
+pub const EPROTONOSUPPORT: i32 = libc::EPROTONOSUPPORT;
+pub const EAFNOSUPPORT: i32 = libc::EAFNOSUPPORT;
 
 /// Returns an errno as people write it: `EPERM, Operation not permitted`.
 #[must_use]

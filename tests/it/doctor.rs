@@ -5,16 +5,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sbx::app::machine::examine;
 use sbx::host::advice::{self, Switches};
-use sbx::host::doctor::{Check, Status, examine, parse_release};
+use sbx::host::doctor::{Check, Status, parse_release};
 use sbx::host::doctor_text::render;
 use sbx::host::probe::caller;
 use sbx::host::subordinate::{Range, ranges, user_name};
 use sbx::sys::attempt::{Failure, attempt};
 
 const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
 const ENODEV: i32 = 19;
 const ENOSPC: i32 = 28;
+const EPROTONOSUPPORT: i32 = 93;
+const EOPNOTSUPP: i32 = 95;
 
 #[test]
 fn releases() {
@@ -74,6 +78,16 @@ fn each_mount_that_fails_names_its_switch() {
     assert!(says("overlay", EPERM).contains("5.11"));
     assert!(advice::namespace("mount", ENOSPC).contains("user.max_mnt_namespaces"));
     assert!(advice::apparmor_profile(Path::new("/usr/bin/sbx")).contains("\n  userns,\n"));
+}
+
+#[test]
+fn each_part_of_a_network_that_is_missing_names_its_module() {
+    let says = |step, errno| advice::network(Failure { step, errno });
+    assert!(says("nftables", EPROTONOSUPPORT).contains("modprobe -a nf_tables nft_tproxy"));
+    assert!(says("nftables", ENOENT).contains("CONFIG_NFT_TPROXY"));
+    assert!(says("links", EOPNOTSUPP).contains("modprobe -a bridge veth"));
+    assert!(says("uid_map", EPERM).contains("namespace: user"));
+    assert!(says("nftables", EPERM).contains("seccomp=unconfined"));
 }
 
 #[test]
@@ -155,6 +169,21 @@ fn a_forbidden_network_namespace_is_found() {
     let (line, fix) = finding(&text, "namespace: net");
     assert!(line.contains("missing") && line.contains("ENOSPC"), "{line}");
     assert!(fix.contains("user.max_net_namespaces"), "{fix}");
+}
+
+/// Ubuntu's, Debian's and this machine's kernels have all of it.
+#[test]
+fn what_can_be_built_of_a_network_is_said() {
+    let Some(text) = examine_after("--mount", "true") else { return };
+    assert!(finding(&text, "network: egress").0.starts_with("ok"), "{text}");
+    assert!(finding(&text, "network: bridge").0.starts_with("ok"), "{text}");
+    let Some(text) = examine_after("--user --map-root-user", "echo 0 > /proc/sys/user/max_net_namespaces") else {
+        return;
+    };
+    let (line, fix) = finding(&text, "network: egress");
+    assert!(line.contains("limited") && line.contains("clone"), "{line}");
+    assert!(fix.contains("namespace: net"), "{fix}");
+    assert!(finding(&text, "network: bridge").1.contains("run sbx as root"), "{text}");
 }
 
 #[test]

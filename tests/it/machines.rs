@@ -147,6 +147,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         }),
         seccomp: SeccompFacts::default(),
         families: vec![sbx::sys::net::Family::V4],
+        redirection: sbx::plan::facts::Redirection::There,
         landlock: LandlockFacts::Version(7),
         subordinate: Some(Subordinate { first_uid: 100_000, uids: 65_536, first_gid: 100_000, gids: 65_536 }),
         devices: spec.limits.io.iter().map(|io| (invocation.absolute(&io.value.device), (8, 0))).collect(),

@@ -32,7 +32,7 @@ pub use detect::detect;
 pub use document::{Descriptor, Document, ImageManifest, Index};
 pub use json::SIZE as DOCUMENT;
 pub use media::MediaType;
-pub(super) use open::file as open_archive;
+pub(super) use open::{file as open_archive, index as open_index};
 pub use open::{from_blobs, open};
 pub use place::{Part, Place};
 

@@ -1,6 +1,7 @@
 //! Ties the verbs together: from a place and a choice to one image, whose documents are all verified and whose
 //! layers are found. No layer is read.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -74,6 +75,15 @@ pub(in crate::image) fn file(at: At<'_>) -> Result<File> {
         FileType::Directory => Err(bad("is a directory, not an archive").with_hint("write `oci:` before its path")),
         _ => Err(bad("is not a regular file")),
     }
+}
+
+/// Opens the place of a layout's `index.json`; returns none where there is none that could be read.
+///
+/// # Errors
+/// What is no directory.
+pub(in crate::image) fn index(at: At<'_>) -> Result<Option<File>> {
+    let place = file::open_beneath(&*directory(at)?, OsStr::new("index.json"), Access::Place);
+    Ok(place.ok().map(File::from))
 }
 
 fn directory(at: At<'_>) -> Result<Arc<OwnedFd>> {

@@ -117,7 +117,7 @@ fn bearer(gate: Gate<'_>, challenge: &ChallengeRef<'_>, found: &Found) -> std::r
         let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.to_unescaped())
     };
-    let realm = realm(gate, parameter("realm").as_deref())?;
+    let realm = realm(gate.reference, parameter("realm").as_deref())?;
     let service = parameter("service").unwrap_or_default();
     let scope = format!("repository:{}:pull", gate.reference.repository());
     let query = [("service", service.as_str()), ("scope", &scope)];
@@ -136,12 +136,14 @@ fn bearer(gate: Gate<'_>, challenge: &ChallengeRef<'_>, found: &Found) -> std::r
     token(gate, (&realm, found), answer)
 }
 
-/// A registry can name any token server; the caller's password is only sent to one that can keep it.
-fn realm(gate: Gate<'_>, text: Option<&str>) -> Result<Uri> {
-    let host = visible(gate.reference.host());
+/// A registry can name any token server; the caller's password is only sent to one that can keep it. What listens on
+/// the loopback of the caller is no concern of a registry elsewhere.
+fn realm(reference: &Reference, text: Option<&str>) -> Result<Uri> {
+    let host = visible(reference.host());
     let text = text.ok_or_else(|| Error::new(Kind::Image, format!("`{host}` asks for a token but not from whom")))?;
     let realm = url(text)?;
-    let plain = realm.scheme_str() == Some("http") && is_loopback(host_of(&realm));
+    let is_here = is_loopback(reference.host()) && is_loopback(host_of(&realm));
+    let plain = realm.scheme_str() == Some("http") && is_here;
     match plain || realm.scheme_str() == Some("https") {
         true => Ok(realm),
         false => {
@@ -179,4 +181,21 @@ fn token(
         token.filter(|token| !token.reveal().is_empty() && token.reveal().bytes().all(|byte| byte.is_ascii_graphic()));
     let token = token.ok_or_else(|| new(format!("the token server `{server}` answered without a token")))?;
     Ok(Secret::new(format!("Bearer {}", token.reveal())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::realm;
+    use crate::image::registry::Reference;
+
+    #[test]
+    fn a_token_server_on_the_callers_loopback_is_one_of_a_registry_there() {
+        let goes = |registry: &str, text: &str| realm(&Reference::parse(registry).unwrap(), Some(text)).is_ok();
+        assert!(goes("docker://127.0.0.1:5000/a", "http://localhost:5001/token"));
+        assert!(goes("docker://r.example/a", "https://auth.example/token"));
+        for text in ["http://127.0.0.1:631/", "http://localhost/", "http://[::1]:1/x", "http://auth.example/token"] {
+            assert!(!goes("docker://r.example/a", text), "{text}");
+        }
+        assert!(!goes("docker://localhost:5000/a", "http://auth.example/token"));
+    }
 }

@@ -63,6 +63,9 @@ impl Resolver for Names {
         let place = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
         let found = place.and_then(|place| place.to_socket_addrs().ok()).into_iter().flatten();
         let mut addresses = self.empty();
+        // What is spelled as this machine may be asked without TLS, so a resolver must not lead it elsewhere (RFC 6761 6.3).
+        let is_here = uri.host().is_some_and(is_loopback);
+        let found = found.filter(|address| !is_here || address.ip().is_loopback());
         // As many as it holds.
         found.take(16).for_each(|address| addresses.push(address));
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }

@@ -84,10 +84,11 @@ fn size(store: &Store, diff_id: &Digest) -> Result<Option<LayerSize>> {
 /// # Errors
 /// A word that means no image or several.
 pub fn find(all: &[Known], word: &str, here: &Path) -> Result<Match> {
-    for image in all {
-        if let Some(name) = image.names.iter().rev().find(|name| is_named(&name.name, word, here)) {
-            return Ok(Match { image: image.clone(), name: Some(name.name.clone()) });
-        }
+    let names = all.iter().flat_map(|image| image.names.iter().map(move |name| (image, name)));
+    let named = names.filter(|(_, name)| is_named(&name.name, word, here));
+    // A file that was built anew is another image of the same name.
+    if let Some((image, name)) = named.max_by_key(|(_, name)| &name.pulled_at) {
+        return Ok(Match { image: image.clone(), name: Some(name.name.clone()) });
     }
     let digits = word.strip_prefix("sha256:").unwrap_or(word);
     let is_digest = digits.len() >= DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

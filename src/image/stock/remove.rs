@@ -72,12 +72,17 @@ pub(super) fn forget(store: &Store, digest: &Digest) -> Result<()> {
             unlink(&path)?;
         }
     }
+    forget_memos(store, digest)?;
+    unlink(&store.record_note(digest))
+}
+
+fn forget_memos(store: &Store, digest: &Digest) -> Result<()> {
     for (path, memo) in store.notes::<serde_json::Value>("seen", ".image")? {
         if memo.whole().is_some_and(|memo| memo.get("digest").is_some_and(|own| own.as_str() == Some(digest.hex()))) {
             unlink(&path)?;
         }
     }
-    unlink(&store.record_note(digest))
+    Ok(())
 }
 
 fn forget_name(store: &Store, image: &Known, name: &str) -> Result<()> {
@@ -91,7 +96,8 @@ fn forget_name(store: &Store, image: &Known, name: &str) -> Result<()> {
         record.places.retain(|place| place.source != name);
         seal::write(&path, &record)?;
     }
-    Ok(())
+    // A run of that place notes it again, unless it finds all that it needs in a memo.
+    forget_memos(store, &image.digest)
 }
 
 /// Returns an error if a sandbox runs in the image.

@@ -16,6 +16,7 @@ use crate::image::seal::{self, Sealed};
 use crate::image::stock::{Known, Problem, Remedy, check};
 use crate::image::store::{Name, Store, failed, numbers};
 use crate::image::tree::Ownership;
+use crate::sys::entry::raise_open_files;
 use crate::sys::file::{self, Access};
 use crate::sys::thread;
 
@@ -27,6 +28,8 @@ pub fn verify(store: &Store, images: &[Known]) -> Result<Vec<Problem>> {
     if !store.root().exists() {
         return Ok(Vec::new());
     }
+    // Each thread holds open what it is in, level by level.
+    raise_open_files();
     // What is read is not taken away meanwhile.
     let _importing = store.importing()?;
     let mut problems = notes(store, images)?;
@@ -122,8 +125,13 @@ impl About {
         Problem { kind: self.kind, name: self.name.clone(), path, reason: reason.into(), remedy }
     }
 
-    fn all(&self, faults: Vec<check::Fault>) -> Vec<Problem> {
-        faults.into_iter().map(|(path, reason)| self.problem(Some(path), reason)).collect()
+    /// What was found, or why it could not be looked at: what is wrong with one image must not hide the others.
+    fn found(&self, faults: Result<Vec<check::Fault>>) -> Result<Vec<Problem>> {
+        match faults {
+            Ok(faults) => Ok(faults.into_iter().map(|(path, reason)| self.problem(Some(path), reason)).collect()),
+            Err(error) if error.kind == Kind::Image => Ok(Vec::from([self.problem(None, error.message)])),
+            Err(error) => Err(Error { message: format!("{} {}: {}", self.kind, self.name, error.message), ..error }),
+        }
     }
 
     /// The note without which a tree counts as missing.
@@ -145,10 +153,7 @@ fn layer(store: &Store, diff_id: &Digest, ownership: Ownership) -> Result<Vec<Pr
     let about = About { kind: "layer", name: diff_id.to_string(), place };
     let mut problems: Vec<Problem> = about.note()?.into_iter().collect();
     match list(&about.place)? {
-        Ok(entries) => {
-            let faults = check::layer(&about.place.join("rootfs"), &entries, ownership);
-            problems.extend(about.all(faults.map_err(|error| within(&about, error))?));
-        }
+        Ok(entries) => problems.extend(about.found(check::layer(&about.place.join("rootfs"), &entries, ownership))?),
         Err(reason) => problems.push(about.problem(None, reason)),
     }
     Ok(problems)
@@ -188,8 +193,7 @@ fn root(store: &Store, chain: &Digest, ownership: Ownership) -> Result<Vec<Probl
             }
         }
     }
-    let faults = check::root(&about.place.join("rootfs"), ownership, layers);
-    problems.extend(about.all(faults.map_err(|error| within(&about, error))?));
+    problems.extend(about.found(check::root(&about.place.join("rootfs"), ownership, layers))?);
     Ok(problems)
 }
 
@@ -259,8 +263,10 @@ fn names(store: &Store, known: &BTreeSet<Digest>, problems: &mut Vec<Problem>) -
     for (path, named) in store.names()? {
         match named.whole() {
             Some(named) if path == store.name_note(&named.reference, named.platform.as_deref()) => {
-                if !Digest::from_hex(&named.manifest).is_ok_and(|digest| known.contains(&digest)) {
-                    problem("name", path, "its image is not noted");
+                // What was pulled and not unpacked yet is noted by the first run of it.
+                let is_there = |digest: &Digest| store.root().join("blobs").join(digest.hex()).is_file();
+                if !Digest::from_hex(&named.manifest).is_ok_and(|it| known.contains(&it) || is_there(&it)) {
+                    problem("name", path, "its image is not there");
                 }
             }
             _ => problem("name", path, "it is damaged"),
@@ -282,8 +288,4 @@ fn names(store: &Store, known: &BTreeSet<Digest>, problems: &mut Vec<Problem>) -
         }
     }
     Ok(())
-}
-
-fn within(about: &About, error: Error) -> Error {
-    Error { message: format!("{} {}: {}", about.kind, about.name, error.message), ..error }
 }

@@ -2,7 +2,8 @@
 //! one holds a shared lock on it, so that none is removed below a running sandbox.
 
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -97,44 +98,47 @@ impl Store {
         (name, ownership): (Name<'_>, Ownership),
         (skipped, below): (&Skipped, u64),
     ) -> Result<()> {
+        plain(made)?;
         let note = made.join("skipped");
         let Skipped { devices, set_id, attributes } = skipped;
         let made_in = boot::boot();
         let text = seal::seal(&format!("{devices} {set_id} {attributes} {below} {made_in}\n"));
-        std::fs::write(&note, text).map_err(|error| failed("write", &note, &error))?;
+        let written = File::create_new(&note).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| failed("write", &note, &error))?;
         let place = self.place_of(name, ownership);
-        match std::fs::rename(made, &place) {
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
-                if self.find(name, ownership)?.is_none() {
-                    self.set_aside(&place)?;
-                    std::fs::rename(made, &place).map_err(|error| failed("rename to", &place, &error))?;
-                }
+        while let Err(error) = std::fs::rename(made, &place) {
+            if !matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) {
+                return Err(failed("rename to", &place, &error));
             }
-            other => other.map_err(|error| failed("rename to", &place, &error))?,
+            if self.find(name, ownership)?.is_some() {
+                break;
+            }
+            self.set_aside(&place)?;
         }
         // Where boots cannot be told apart, nothing counts that is not on the disk.
         if made_in == boot::UNKNOWN { self.settle() } else { Ok(()) }
     }
 
-    /// Takes a tree away, unless a sandbox runs in it.
+    /// Takes a tree away, unless a sandbox runs in it. One that another put there meanwhile stays.
     ///
     /// # Errors
     /// A tree that is in use, or cannot be removed.
     pub(in crate::image) fn set_aside(&self, place: &Path) -> Result<()> {
         let note = place.join("skipped");
-        match File::options().write(true).open(&note) {
-            Ok(file) => match file.try_lock() {
-                // Whoever has opened it and waits for the lock finds nothing.
-                Ok(()) => file.set_len(0).map_err(|error| failed("write", &note, &error))?,
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::new(Kind::Host, format!("`{}` is in use by a running sbx", place.display()))
-                        .with_hint("wait for its end"));
+        let _lock = match File::options().write(true).open(&note) {
+            Ok(file) => {
+                lock_alone(&file, place)?;
+                if !is_named(&file, &note)? {
+                    return Ok(());
                 }
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &note, &error)),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // Whoever has opened it and waits for the lock, which is held until the tree has lost its name, finds
+                // nothing.
+                file.set_len(0).map_err(|error| failed("write", &note, &error))?;
+                Some(file)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(failed("open", &note, &error)),
-        }
+        };
         let temporary = self.temporary()?;
         let aside = temporary.path().join("aside");
         match std::fs::rename(place, &aside) {
@@ -172,6 +176,57 @@ impl Store {
     }
 }
 
+/// Refuses a directory in which there is anything but what was asked for: the worker that made it has read what a
+/// stranger packed, and sbx follows these names outside of any sandbox.
+fn plain(made: &Path) -> Result<()> {
+    let unread = |error: std::io::Error| failed("list", made, &error);
+    for entry in std::fs::read_dir(made).map_err(unread)? {
+        let entry = entry.map_err(unread)?;
+        let found = entry.metadata().map_err(unread)?;
+        let is_plain = match entry.file_name().to_str() {
+            Some("rootfs") => found.is_dir(),
+            Some("list" | "layers") => found.is_file() && found.nlink() == 1,
+            _ => false,
+        };
+        if !is_plain {
+            let message = format!("the extraction left `{}`, which nobody asked it for", entry.path().display());
+            return Err(Error::new(Kind::Image, message).with_hint("do not trust where this image comes from"));
+        }
+    }
+    Ok(())
+}
+
+/// Locks the note of the tree at `place` against everybody. Who takes it away at the same time is soon done, so that
+/// is waited for; a sandbox is not.
+fn lock_alone(note: &File, place: &Path) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut left = 20;
+    loop {
+        match note.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if left > 0 => {
+                left -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(Kind::Host, format!("`{}` is in use by a running sbx", place.display()))
+                    .with_hint("wait for its end"));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", place, &error)),
+        }
+    }
+}
+
+/// Returns whether an open file still is what `path` names.
+fn is_named(file: &File, path: &Path) -> Result<bool> {
+    let own = file.metadata().map_err(|error| failed("look at", path, &error))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look at", path, &error)),
+    }
+}
+
 /// Reads the note of a tree.
 pub(in crate::image) fn numbers(bytes: &[u8]) -> Option<(Skipped, u64)> {
     let text = seal::unseal(std::str::from_utf8(bytes).ok()?)?;
@@ -184,4 +239,38 @@ pub(in crate::image) fn numbers(bytes: &[u8]) -> Option<(Skipped, u64)> {
 /// Returns the boot in which the tree of a note was made.
 pub(super) fn boot_of(bytes: &[u8]) -> Option<&str> {
     seal::unseal(std::str::from_utf8(bytes).ok()?)?.split_whitespace().nth(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::plain;
+
+    fn fault(make: impl FnOnce(&Path)) -> bool {
+        let made = tempfile::tempdir().unwrap();
+        std::fs::create_dir(made.path().join("rootfs")).unwrap();
+        std::fs::write(made.path().join("list"), "").unwrap();
+        make(made.path());
+        plain(made.path()).is_err()
+    }
+
+    #[test]
+    fn names_that_sbx_follows_are_what_they_were_made_as() {
+        assert!(!fault(|_| ()));
+        assert!(fault(|made| symlink("/etc/passwd", made.join("skipped")).unwrap()));
+        assert!(fault(|made| std::fs::write(made.join("settled"), "").unwrap()));
+        assert!(fault(|made| std::fs::hard_link(made.join("list"), made.join("rootfs/list")).unwrap()));
+        for name in ["rootfs", "list"] {
+            let swap = |made: &Path| {
+                std::fs::rename(made.join(name), made.join("rootfs.old")).ok();
+                std::fs::remove_dir(made.join("rootfs.old"))
+                    .or_else(|_| std::fs::remove_file(made.join("rootfs.old")))
+                    .unwrap();
+                symlink("/", made.join(name)).unwrap();
+            };
+            assert!(fault(swap), "{name}");
+        }
+    }
 }

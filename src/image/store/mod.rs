@@ -154,23 +154,9 @@ impl Store {
             .with_hint(format!("chown it to you and `chmod 0700 {}`", self.root.display())))
     }
 
-    /// Waits for whoever else reads the same file, or until sbx is asked to end: signals are blocked, so they
-    /// do not end the waiting by themselves.
+    /// Waits for whoever else reads the same file.
     pub(super) fn lock(&self, file: &str) -> Result<File> {
-        const PAUSE: Duration = Duration::from_millis(20);
-        let path = self.root.join("seen").join(format!("{file}.lock"));
-        let lock = open_lock(&path)?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) if asked_to_end().is_none() => std::thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    let message = format!("the waiting for the lock `{}` was canceled", path.display());
-                    return Err(Error::new(Kind::Io, message));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &path, &error)),
-            }
-        }
+        locked(&self.root.join("seen").join(format!("{file}.lock")), File::try_lock)
     }
 
     /// Returns the path of the note on a file.
@@ -179,8 +165,30 @@ impl Store {
     }
 }
 
+/// Waits for a lock, or until sbx is asked to end: signals are blocked, so they do not end the waiting by themselves.
+fn locked(path: &Path, lock: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<File> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let file = open_lock(path)?;
+    loop {
+        match lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if asked_to_end().is_none() => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("the waiting for the lock `{}` was canceled", path.display());
+                return Err(Error::new(Kind::Io, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
+        }
+    }
+}
+
 fn open_lock(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    // To lock a file it need not be written: a store that is mounted read-only can be verified, too.
+    let opened = match opened {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path),
+        other => other,
+    };
     opened.map_err(|error| failed("open", path, &error))
 }
 

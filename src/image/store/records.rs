@@ -11,7 +11,7 @@ use crate::image::digest::Digest;
 use crate::image::oci::Config;
 use crate::image::seal::{self, Sealed};
 use crate::image::store::names::Named;
-use crate::image::store::{Store, failed, open_lock};
+use crate::image::store::{Store, failed, locked};
 
 /// One image, as it is noted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,10 +106,7 @@ impl Store {
     /// A lock that cannot be had.
     pub(in crate::image) fn importing(&self) -> Result<File> {
         self.prepare()?;
-        let path = self.root().join("imports.lock");
-        let lock = open_lock(&path)?;
-        lock.lock_shared().map_err(|error| failed("lock", &path, &error))?;
-        Ok(lock)
+        locked(&self.root().join("imports.lock"), File::try_lock_shared)
     }
 
     /// Waits until nobody imports, and keeps everybody from it.
@@ -118,10 +115,7 @@ impl Store {
     /// A lock that cannot be had.
     pub(in crate::image) fn alone(&self) -> Result<File> {
         self.prepare()?;
-        let path = self.root().join("imports.lock");
-        let lock = open_lock(&path)?;
-        lock.lock().map_err(|error| failed("lock", &path, &error))?;
-        Ok(lock)
+        locked(&self.root().join("imports.lock"), File::try_lock)
     }
 
     pub(in crate::image) fn notes<T: serde::de::DeserializeOwned>(

@@ -20,6 +20,10 @@ use crate::sys::{Errno, Sys};
 /// As long as a name or a target may be in the plain header (`struct posix_header` of tar(5)).
 const NAME: usize = 100;
 
+/// What is kept of a run is as large as the limits of the run let it be, but for holes: a tar has none, and one file of
+/// nothing else would fill the host's disk.
+const HOLES: u64 = 1 << 30;
+
 /// A tar that is being written.
 pub struct Archive<W: Write> {
     builder: Builder<W>,
@@ -27,6 +31,8 @@ pub struct Archive<W: Write> {
     links: BTreeMap<(u64, u64), Vec<u8>>,
     /// Attributes that PAX has no name for.
     pub unnamed: u64,
+    /// Bytes of holes that were written out.
+    holes: u64,
 }
 
 impl<W: Write> fmt::Debug for Archive<W> {
@@ -38,7 +44,7 @@ impl<W: Write> fmt::Debug for Archive<W> {
 impl<W: Write> Archive<W> {
     /// Starts an archive.
     pub fn new(sink: W) -> Self {
-        Self { builder: Builder::new(sink), links: BTreeMap::new(), unnamed: 0 }
+        Self { builder: Builder::new(sink), links: BTreeMap::new(), unnamed: 0, holes: 0 }
     }
 
     /// Adds a directory; `path` has no slash at its end.
@@ -65,6 +71,7 @@ impl<W: Write> Archive<W> {
             device: 0,
             inode: 0,
             size: 0,
+            stored: 0,
             modified: 0,
             fraction: 0,
         };
@@ -112,6 +119,13 @@ impl<W: Write> Archive<W> {
             return Err(Failure::Refused {
                 path: format!("/{}", shown(path)),
                 why: "it changed while it was read".to_owned(),
+            });
+        }
+        self.holes = self.holes.saturating_add(details.size.saturating_sub(details.stored));
+        if self.holes > HOLES {
+            return Err(Failure::Refused {
+                path: format!("/{}", shown(path)),
+                why: "with those before it, it has more than 1 GiB of holes".to_owned(),
             });
         }
         let attributes = self.attributes(&opened).map_err(|errno| unread(path, errno))?;

@@ -38,7 +38,10 @@ pub fn pack<W: Write>(
     }
     let details = entry::details(&place).map_err(failed)?;
     match details.kind {
-        Kind::Regular => archive.regular(TOP, open(Access::Read).map_err(failed)?),
+        Kind::Regular => {
+            let opened = open(Access::Read).map_err(failed)?;
+            archive.regular(TOP, opened).map_err(|failure| renamed(failure, source.to_owned()))
+        }
         Kind::Directory => {
             let handle = open(Access::Directory).map_err(failed)?;
             archive.directory(TOP, details, &handle)?;
@@ -46,6 +49,15 @@ pub fn pack<W: Write>(
             walk.directory(&handle)
         }
         _ => Err(refused("it is neither a file nor a directory")),
+    }
+}
+
+/// The same failure by the path that the sandbox knows.
+fn renamed(failure: Failure, path: String) -> Failure {
+    match failure {
+        Failure::Refused { why, .. } => Failure::Refused { path, why },
+        Failure::Read { errno, .. } => Failure::Read { path, errno },
+        other => other,
     }
 }
 
@@ -99,10 +111,15 @@ impl<W: Write> Walk<'_, W> {
         match details.kind {
             Kind::Directory => {
                 let handle = file::open_at(parent, name, Access::Directory).map_err(|errno| failed(self, errno))?;
-                self.archive.directory(&self.path, details, &handle)?;
+                self.archive
+                    .directory(&self.path, details, &handle)
+                    .map_err(|failure| renamed(failure, self.inside()))?;
                 self.directory(&handle)
             }
-            Kind::Regular | Kind::Symlink => self.archive.other(&self.path, details, (parent, name)),
+            Kind::Regular | Kind::Symlink => self
+                .archive
+                .other(&self.path, details, (parent, name))
+                .map_err(|failure| renamed(failure, self.inside())),
             Kind::Fifo | Kind::Socket | Kind::Device(_) => {
                 self.record
                     .warn(format!("`{}` is left out: it is neither a file, a directory nor a link", self.inside()));

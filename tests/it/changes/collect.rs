@@ -118,6 +118,24 @@ fn what_is_not_there_is_said_once_the_command_did_its_part() {
     }
 }
 
+/// What costs the sandbox nothing must not fill the host's disk: a tar has no holes.
+#[test]
+fn a_file_of_holes_is_refused() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        for nodes in ["collect \"/out\" to=\"@/out\"", "changes \"@/out\""] {
+            let sbx = sbx(who, nodes).sh("mkdir /out; for n in 1 2 3; do dd if=/dev/zero of=/out/$n bs=1 count=1 seek=500000000 2>/dev/null; done");
+            let ran = sbx.run();
+            assert_eq!(ran.code(), 125, "{who:?} {nodes} {ran:?}");
+            assert!(ran.stderr.contains("1 GiB of holes") && ran.stderr.contains("/out/3"), "{nodes} {ran:?}");
+            assert!(!sbx.path("out").exists(), "{nodes}");
+            assert_eq!(leftovers(&sbx), Vec::<String>::new());
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_is_sbx_s_failure_and_leaves_what_was_there() {
     let (true, Some(who)) = (has_rootfs(), Who::root()) else { return };

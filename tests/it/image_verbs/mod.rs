@@ -73,6 +73,62 @@ fn inspect_shows_an_image_by_whatever_means_it() {
 }
 
 #[test]
+fn a_store_that_is_mounted_read_only_is_enough() {
+    let Some(who) = Who::root() else { return };
+    let Some(shop) = Shop::new(who) else { return };
+    shop.image_verb(&["pull", "oci:lay:a"]);
+    let spec = shop.text("image.kdl");
+    std::fs::write(&spec, "rootfs \"oci:lay:a\"\n").unwrap();
+    let script = "set -e; mount --bind \"$2\" \"$2\"; mount -o remount,ro,bind \"$2\"; export SBX_STORE=\"$2\"; cd \"$(dirname \"$3\")\"
+        ! touch \"$2\"/x 2>/dev/null; \"$1\" image verify; \"$1\" image du >/dev/null; \"$1\" image list >/dev/null; \"$1\" run --report none \"$3\"";
+    let program = crate::fixture::binary().display().to_string();
+    let store = shop.store("").display().to_string();
+    let mut done = std::process::Command::new("unshare");
+    done.args(["-m", "sh", "-c", script, "sh"]);
+    let done = done.args([&program, &store, &spec]).output().unwrap();
+    let said = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && said.0 == SAID && said.1.is_empty(), "{said:?}");
+}
+
+#[test]
+fn a_name_means_what_it_meant_last() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        let first = shop.image_verb(&["pull", "root.tar"]);
+        let one = shop.json(&["inspect", "root.tar"]);
+        // Names are noted by the second; the digests come in one order or the other.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        shop.script("cd \"$1\"; cp 2.tar root.tar; chmod a+r root.tar", &[&shop.text("")]);
+        let second = shop.image_verb(&["pull", "root.tar"]);
+        let other = shop.json(&["inspect", "root.tar"]);
+        assert!(first != second && one != other);
+        assert_eq!(format!("{}\n", other[0]["digest"].as_str().unwrap()), second);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        shop.script("cd \"$1\"; cp 3.tar root.tar; chmod a+r root.tar", &[&shop.text("")]);
+        let third = shop.image_verb(&["pull", "root.tar"]);
+        assert_eq!(format!("{}\n", shop.json(&["inspect", "root.tar"])[0]["digest"].as_str().unwrap()), third);
+    }
+}
+
+/// As deep as an image may be, and deeper.
+#[test]
+fn a_deep_tree_is_verified_and_removed() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        let script = "cd \"$1\"; mkdir deep; (cd deep; cp -a ../1/bin .; n=0; \
+            while [ $n -lt 510 ]; do mkdir d; cd -P d; n=$((n+1)); done; echo x > f; tar -C \"$1\"/deep -cf \"$1\"/deep.tar .; \
+            mkdir -p d/d/d/d/d; tar -C \"$1\"/deep -cf \"$1\"/deeper.tar .); chmod a+r deep*.tar";
+        shop.script(script, &[&shop.text("")]);
+        let said = shop.sbx(&["image", "pull", "deeper.tar"]);
+        assert!(said.status == 125 && said.err.contains("deeper than 512 directories"), "{said:?}");
+        shop.image_verb(&["pull", "deep.tar"]);
+        assert_eq!(shop.image_verb(&["verify"]), "");
+        shop.image_verb(&["remove", "deep.tar"]);
+        assert_eq!(shop.json(&["list"]), json!([]));
+    }
+}
+
+#[test]
 fn removal_takes_what_no_other_image_needs() {
     for who in Who::all() {
         let Some(shop) = Shop::new(who) else { return };
@@ -91,6 +147,45 @@ fn removal_takes_what_no_other_image_needs() {
         assert_eq!(trees(&shop), 0);
         let ran = shop.run("oci-archive:oci.tar");
         assert_eq!((ran.out.as_str(), ran.status), (SAID, 0), "{ran:?}");
+    }
+}
+
+/// A run of an image that is in the store costs the same however many layers it has.
+#[test]
+fn a_layout_that_did_not_change_is_not_read_again() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        // Younger, its change could go unseen.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let runs = |source: &str, said: &str| {
+            let ran = shop.run(source);
+            assert_eq!((ran.out.as_str(), ran.status), (said, 0), "{source}: {ran:?}");
+        };
+        runs("oci:lay:a", SAID);
+        shop.script("mv \"$1/lay/blobs\" \"$1/away\"", &[&shop.text("")]);
+        runs("oci:lay:a", SAID);
+        let other = shop.run("oci:lay");
+        assert!(other.status == 125 && other.err.contains("is missing"), "another choice is not known: {other:?}");
+        shop.script("echo >> \"$1/lay/index.json\"", &[&shop.text("")]);
+        let changed = shop.run("oci:lay:a");
+        assert!(changed.status == 125 && changed.err.contains("is missing"), "{changed:?}");
+        shop.script("mv \"$1/away\" \"$1/lay/blobs\"", &[&shop.text("")]);
+        runs("oci:lay:a", SAID);
+        assert_eq!(shop.image_verb(&["verify"]), "");
+
+        // What was removed of an image that stays is there again with the next run.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        runs("oci:lay:a", SAID);
+        shop.image_verb(&["pull", "oci-archive:oci.tar"]);
+        let names = || shop.json(&["list"]).as_array().unwrap().len();
+        assert_eq!(names(), 2);
+        shop.image_verb(&["remove", "oci:lay:a"]);
+        assert_eq!(names(), 1);
+        runs("oci:lay:a", SAID);
+        assert_eq!(names(), 2);
+        shop.image_verb(&["remove", "oci:lay:a", "oci-archive:oci.tar"]);
+        assert!(!shop.files().iter().any(|file| file.ends_with(".image")), "{:?}", shop.files());
+        runs("oci:lay:a", SAID);
     }
 }
 

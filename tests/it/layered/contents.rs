@@ -313,5 +313,12 @@ fn every_layer_is_read_before_it_counts() {
         let (ran, sbx) = shell(sbx, "cat /b");
         ran.refused("layer 1 of 2");
         assert_eq!(kept(&sbx, "layers").len(), 1, "{who:?}");
+        // An image of which nothing has to be read makes no other believed.
+        write_layout(&sbx.path("image"), &[lie(b"no tar at all")]);
+        let (ran, sbx) = shell(sbx, "cat /b");
+        assert_eq!(ran.ok(), "2", "{who:?}");
+        write_layout(&sbx.path("image"), &[lie(b"no tar at all"), Layer::plain(&tar(&[file("c", "3")]))]);
+        let (ran, _) = shell(sbx, "cat /b");
+        ran.refused("layer 1 of 2");
     }
 }

@@ -75,6 +75,9 @@ fn of_two_hundred_first_runs_half_are_killed() {
         let collected = command(&sbx, &["gc"]).output().unwrap();
         assert!(collected.status.success(), "{who:?}: {}", String::from_utf8_lossy(&collected.stderr));
         assert_eq!(kept(&sbx, "tmp"), Vec::<String>::new(), "{who:?}: the store has unfinished files");
+        let verified = command(&sbx, &["image", "verify"]).output().unwrap();
+        let said = String::from_utf8_lossy(&verified.stdout);
+        assert!(verified.status.success() && said.is_empty(), "{who:?}: {said}");
         assert_eq!(shell(sbx, SCRIPT).0.ok(), "123400", "{who:?}");
     }
 }

@@ -5,7 +5,7 @@ use super::maker::{Listing, SPEC, assert_same, has, image, inside, readable, run
 use crate::harness::{Sbx, Who};
 use crate::image::arena::{dir, file, hardlink, symlink, tar};
 use crate::registry::trust::certificate;
-use crate::registry::yard::{Door, Server, Yard};
+use crate::registry::yard::{self, Door, Server, Yard};
 
 fn layers() -> Vec<Vec<u8>> {
     let noise = "0123456789abcdef".repeat(20_000);
@@ -117,6 +117,45 @@ fn registries() {
         let sbx = sbx.file("ca.crt", &authority);
         let known = sbx.path("ca.crt").display().to_string();
         assert_same(&inside(sbx.env("SSL_CERT_FILE", &known)).0, &theirs, &format!("{who:?} TLS"));
+    }
+}
+
+/// Made by umoci, pushed by skopeo, pulled and run by sbx, changed by that run; the change is put on top of it, run
+/// again, and read back by skopeo.
+#[test]
+fn an_image_goes_all_the_way_round() {
+    let Some(yard) = Yard::new().filter(|_| has(&["umoci", "skopeo"])) else { return };
+    for who in Who::all() {
+        let server = yard.registry(&Door::Open);
+        let name = server.name("b/c:a");
+        let sbx = image(who, &layers());
+        push(&sbx, &server);
+        let verb = |sbx: Sbx, words: &[&str]| {
+            let sbx = sbx.verb(&[&["image"], words].concat()).cmd(&[]).report(None);
+            let ran = sbx.run();
+            assert_eq!(ran.code(), 0, "{who:?} {words:?}: {ran:?}");
+            let report = sbx.path("report.json").display().to_string();
+            (sbx.verb(&["run"]).report(Some(&report)), ran.stdout)
+        };
+        // What is pulled and not unpacked yet is no damage.
+        let sbx = sbx.file("empty.tar", &tar(&[file("none", "")]));
+        let (sbx, _) = verb(sbx, &["append", &name, "empty.tar", "oci:unused:t"]);
+        assert_eq!(super::maker::kept(&sbx, "layers"), Vec::<String>::new(), "{who:?}");
+        let (sbx, said) = verb(sbx, &["verify"]);
+        assert_eq!(said, "", "{who:?}");
+
+        let spec = of(&name).replace("\nmounts", "\nchanges \"@/change.tar\"\nmounts");
+        let (ran, sbx) = shell(sbx.spec(&spec), "echo new >/new");
+        ran.ok();
+        let (sbx, digest) = verb(sbx, &["append", &name, "change.tar", "oci:out:a", "--label", "made=here"]);
+        readable(&sbx.path("out"));
+        let seen = yard::run("skopeo", &["inspect", &format!("oci:{}:a", sbx.path("out").display())]);
+        let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        assert_eq!((&seen["Digest"], &seen["Labels"]["made"]), (&digest.trim().into(), &"here".into()));
+        let (ran, sbx) = shell(sbx.spec(&of("oci:@/out:a")), "cat /new; test -e /none || echo none");
+        assert_eq!(ran.ok(), "new\nnone", "{who:?}");
+        let theirs = unpacked(&sbx.path("out"));
+        assert!(theirs.contains_key("./new") && theirs.contains_key("./opt/own"), "{who:?}");
     }
 }
 

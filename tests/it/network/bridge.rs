@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::world::{ASK as REQUEST, OTHER, SERVER, World, connections};
+use super::world::{ASK as REQUEST, OTHER, SERVER, SERVER_6, World, connections};
 use crate::harness::{Running, Sbx, Who};
 
 const SERVE: &str = "python3 -u -c \"
@@ -52,25 +52,66 @@ fn sandboxes_reach_each_other_by_address_and_by_name() {
 #[test]
 fn nobody_goes_out_by_the_gateway_of_a_neighbour() {
     let Some(_world) = World::new(&["python3", "ip"]) else { return };
-    let spec = format!("network bridge \"near\" address=\"10.88.11.2/24\" {{ allow \"{SERVER}\" }}");
+    let spec = format!("network bridge \"near\" address=\"10.88.11.2/24\" {{ allow \"{SERVER}\" \"[{SERVER_6}]\" }}");
     let victim = Sbx::new(Who::Root).spec(&spec).sh(SERVE);
     let running = server(&victim);
     let line = format!(
-        "ip route add {SERVER} via 10.88.11.2; python3 -c \"
+        "ip route add {SERVER} via 10.88.11.2; ip -6 route add {SERVER_6} via fd73:6278:a58:b00::a58:b02; python3 -c \"
 import socket, struct
 def ping(a):
     s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.sendto(struct.pack('>BBHHH', 8, 0, 0xf7ff - 7, 7, 0), (a, 0))
 ping('{SERVER}'); ping('10.88.11.2')
-for a in ('{SERVER}', '10.88.11.2'):
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6); s.sendto(struct.pack('>BBHHH', 128, 0, 0, 7, 0), ('{SERVER_6}', 0))
+for a in ('{SERVER}', '10.88.11.2', '{SERVER_6}'):
     try: print(socket.create_connection((a, 1), 3))
     except OSError as e: print(type(e).__name__)
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(b'x', ('{SERVER}', 1))\"; sleep 0.3"
     );
     let attacker = "network bridge \"near\"\ncapabilities \"NET_ADMIN\" \"NET_RAW\"\nseccomp \"none\"";
     let ran = Sbx::new(Who::Root).spec(attacker).sh(&line).run();
-    assert_eq!(ran.ok(), "ConnectionRefusedError\nConnectionRefusedError", "{ran:?}");
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), ["ConnectionRefusedError"; 3], "{ran:?}");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(connections(&running.wait()), [""; 0], "of the neighbour");
+}
+
+#[test]
+fn sandboxes_speak_ipv6_to_each_other_at_once() {
+    let Some(mut world) = World::new(&["python3", "nginx", "curl"]) else { return };
+    world.web();
+    let serve = "python3 -u -c \"
+import socket
+s = socket.create_server(('::', 8000), family=socket.AF_INET6, dualstack_ipv6=True); print('ready')
+while True:
+    c, p = s.accept(); c.sendall(p[0].encode()); c.close()\"";
+    let first =
+        Sbx::new(Who::Root).spec("hostname \"six\"\nnetwork bridge \"sixes\" address=\"10.88.11.2/24\"").sh(serve);
+    let first = server(&first);
+    let line = format!(
+        "python3 -c \"
+import socket, time
+print(sorted({{it[4][0] for it in socket.getaddrinfo('six', 8000)}}))
+begin = time.monotonic()
+for f, host in ((10, 'fd73:6278:a58:b00::a58:b02'), (10, 'six'), (2, 'six')):
+    s = socket.socket(f); s.settimeout(5); s.connect((host, 8000)); print(s.recv(99).decode())
+print(time.monotonic() - begin < 0.9)\"
+curl -sS 'http://[2001:db8::2]/'; {REQUEST} ask 'http://[2001:db9::2]/'; cat /proc/sys/net/ipv6/conf/eth0/accept_ra"
+    );
+    let spec = "network bridge \"sixes\" { allow \"[2001:db8::2]:80\" }";
+    let ran = Sbx::new(Who::Root).spec(spec).sh(&line).run();
+    let own = "fd73:6278:a58:b00::a58:b01";
+    let expected = [
+        "['10.88.11.2', 'fd73:6278:a58:b00::a58:b02']",
+        own,
+        own,
+        "::ffff:10.88.11.1",
+        "True",
+        "hello from [2001:db8::2]",
+        "refused",
+        "0",
+    ];
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), expected, "{ran:?}");
+    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.wait();
 }
 
 /// Which of these bridges have a place on disk.
@@ -124,4 +165,24 @@ fn an_address_is_given_once() {
     Sbx::new(Who::Root).spec(wide).sh("true").run().refused("is not of the bridge");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.wait();
+}
+
+#[test]
+fn a_bridge_and_the_right_over_mounts_do_not_go_together() {
+    if Who::root().is_none() {
+        return;
+    }
+    for verb in ["run", "plan"] {
+        let sbx = Sbx::new(Who::Root).spec("network bridge \"b\"\ncapabilities \"SYS_ADMIN\"").sh("true");
+        let ran = if verb == "run" { sbx.run() } else { sbx.verb(&[verb]).run() };
+        assert_eq!(ran.code(), 125, "{ran:?}");
+        for words in [
+            "`SYS_ADMIN`",
+            "spec.kdl:1:1",
+            "hint: remove `SYS_ADMIN` from `capabilities`, or write `network \"egress\"`",
+        ] {
+            assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+        }
+    }
+    assert_eq!(places(&["b"]), [""; 0]);
 }

@@ -1,6 +1,6 @@
 //! What a sandboxed program can do to its own way out: cut it off, never widen it.
 
-use super::world::{OTHER, SERVER, World, connections};
+use super::world::{OTHER, SERVER, World, connections, sh};
 use crate::harness::{Sbx, Who};
 
 #[test]
@@ -107,4 +107,63 @@ fn other_roots_find_their_resolver_too() {
             assert!(ran.ok().starts_with("nameserver 192.0.0.8\n127.0.0.1 localhost sbx\n"), "{root} {ran:?}");
         }
     }
+}
+
+#[test]
+fn a_root_whose_files_are_links_has_its_resolver_and_leads_nowhere_else() {
+    let Some(mut world) = World::new(&["dnsmasq", "cp"]) else { return };
+    if !crate::fixture::has_rootfs() {
+        return;
+    }
+    let dns = world.names(&[("crates.example", SERVER)]);
+    // As systemd-resolved has them, as a path of the sandbox's; to where the host has something; by another link; to
+    // what is not there, in a directory that is; and to what is.
+    let links = [
+        "../run/systemd/resolve/stub-resolv.conf",
+        "/run/systemd/resolve/stub-resolv.conf",
+        "../../../../../../../@/canary",
+        "@/canary",
+        "@/made/in/vain",
+        "/var/run/resolv.conf",
+        "/work/not-there",
+        "canary",
+    ];
+    for who in Who::all() {
+        for link in links {
+            for writable in ["no", "ephemeral"] {
+                let sbx = Sbx::new(who).file("canary", b"of the host\n");
+                let root = sbx.path("root").display().to_string();
+                sh(&format!("cp -a {} {root}", crate::fixture::of(who).join("root").display()));
+                let link = link.replace('@', &sbx.path("").display().to_string());
+                sh(&format!(
+                    "ln -s {link} {root}/etc/resolv.conf; ln -s {link}.hosts {root}/etc/hosts; ln -s ../run {root}/var/run"
+                ));
+                let spec = format!(
+                    "rootfs \"@/root\" writable=\"{writable}\"\nnetwork egress {{ {dns}; allow \"crates.example\" }}"
+                );
+                let sbx = sbx.spec(&spec).sh("cat /etc/resolv.conf /etc/hosts");
+                let ran = sbx.run();
+                assert!(ran.ok().starts_with("nameserver 192.0.0.8\n127.0.0.1 localhost sbx\n"), "{link} {ran:?}");
+                assert_eq!((sbx.read("canary").as_str(), sbx.path("made").exists()), ("of the host\n", false));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_host_whose_file_leads_nowhere_gives_a_resolver_too() {
+    let Some(mut world) = World::new(&["nginx", "dnsmasq", "unshare", "curl"]) else { return };
+    let dns = world.names(&[("crates.example", SERVER)]);
+    world.web();
+    let place = world.file("x", "");
+    let place = place.trim_end_matches("/x");
+    // The directory of the host as it is, but for this file.
+    let line = format!(
+        "mkdir -p {place}/e && unshare -m sh -c 'mount -t tmpfs none {place}/e && mkdir {place}/e/u {place}/e/w && \
+         mount -t overlay none -o lowerdir=/etc,upperdir={place}/e/u,workdir={place}/e/w /etc && \
+         ln -snf ../run/nobody/resolv.conf /etc/resolv.conf && exec \"$@\"' sh \"$@\""
+    );
+    let sbx = Sbx::new(Who::Root).spec(&format!("network egress {{ {dns}; allow \"crates.example\" }}"));
+    let ran = sbx.through(&line).sh("cat /etc/resolv.conf; curl -sS http://crates.example/").run();
+    assert_eq!(ran.ok(), "nameserver 192.0.0.8\nhello from crates.example", "{ran:?}");
 }

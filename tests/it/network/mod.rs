@@ -2,9 +2,13 @@
 //! real clients in the sandbox that know nothing of sbx.
 
 mod bridge;
+mod doors;
 mod egress;
 mod held;
+mod manners;
+mod measured;
 mod names;
+mod postgres;
 mod protocols;
 mod publish;
 mod shaping;

@@ -148,6 +148,19 @@ pub(crate) fn echo(mut connection: TcpStream) {
     }
 }
 
+/// Starts `"$@"` on a kernel that knows no nf_tables: a filter answers for NETLINK_NETFILTER as the kernel would.
+pub(crate) const WITHOUT_NF_TABLES: &str = r#"exec python3 -c "
+import ctypes, os, struct, sys
+number = {'x86_64': 41, 'aarch64': 198}[os.uname().machine]
+# struct seccomp_data: the call at 0, its first argument at 16, its third at 32. socket(AF_NETLINK, _, 12): EPROTONOSUPPORT.
+code = [(0x20, 0, 0, 0), (0x15, 0, 5, number), (0x20, 0, 0, 16), (0x15, 0, 3, 16), (0x20, 0, 0, 32), (0x15, 0, 1, 12),
+        (6, 0, 0, 0x50000 | 93), (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *it) for it in code))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', 8, ctypes.addressof(code)))
+call = ctypes.CDLL(None, use_errno=True).prctl
+assert call(38, 1, 0, 0, 0) == 0 and call(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[1], sys.argv[1:])" "$@""#;
+
 /// Asks for a URL and says `refused` if there was none who answered, at once: refused before there was a connection, or
 /// reset after. A shell function for the sandbox.
 pub(crate) const ASK: &str =

@@ -1,0 +1,84 @@
+//! The last third of an extraction: hashes the tar and the contents of its files, as they were noted, and writes the
+//! list of the tree. It opens nothing and decides nothing.
+
+use std::fs::File;
+use std::io::BufWriter;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Result;
+use crate::image::digest::Digest;
+use crate::image::layer::{self, FileKind, What, Writer};
+use crate::image::ledger::Note;
+use crate::image::pieces::{Hashed, Piece, Rest};
+use crate::image::place::unwritten;
+use crate::image::queue::{Giver, Taker};
+
+/// Does what is left of each piece, gives its memory back to `emptied`, and returns the digest of those pieces that
+/// were not hashed before; `None` where the tree did not become whole.
+///
+/// # Errors
+/// A list that cannot be written.
+pub(super) fn write(list: File, rest: &Taker<Rest>, emptied: &Giver<Vec<u8>>) -> Result<Option<Digest>> {
+    let mut scribe = Scribe {
+        list: Writer::new(BufWriter::with_capacity(64 << 10, list)),
+        tar: Sha256::new(),
+        contents: Sha256::new(),
+    };
+    let failed = |error: std::io::Error| unwritten("cannot write the list of the layer".to_owned(), &error);
+    while let Some(rest) = rest.take() {
+        match rest {
+            Rest::Piece(piece, notes) => {
+                scribe.piece(&piece, notes).map_err(failed)?;
+                // Who does not take it back has sent all.
+                emptied.give(piece.bytes).ok();
+            }
+            Rest::End(notes, skipped) => {
+                scribe.piece(&Piece::default(), notes).map_err(failed)?;
+                let Scribe { list, tar, .. } = scribe;
+                list.finish(&skipped).map_err(failed)?;
+                return Ok(Some(Digest::finish(tar)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+struct Scribe {
+    list: Writer<BufWriter<File>>,
+    tar: Sha256,
+    /// Of the file whose entry comes next.
+    contents: Sha256,
+}
+
+impl Scribe {
+    fn piece(&mut self, piece: &Piece, notes: Vec<Note>) -> std::io::Result<()> {
+        let bytes = &piece.bytes[..piece.filled];
+        if piece.hashed == Hashed::No {
+            self.tar.update(bytes);
+        }
+        for note in notes {
+            match note {
+                Note::Contents(range) => self.contents.update(bytes.get(range).unwrap_or_default()),
+                Note::Hole(count) => hash_zeros(&mut self.contents, count),
+                Note::Entry(mut entry) => {
+                    if let What::File(layer::File { kind: FileKind::Regular { sha256, .. }, .. }) = &mut entry.what {
+                        *sha256 = self.contents.finalize_reset().into();
+                    }
+                    self.list.add(&entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hashes a hole, which reads as zeros.
+fn hash_zeros(hash: &mut Sha256, mut count: u64) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while count > 0 {
+        let piece = count.min(4096);
+        hash.update(&ZEROS[..usize::try_from(piece).unwrap_or_default()]);
+        count -= piece;
+    }
+}
