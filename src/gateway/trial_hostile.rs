@@ -27,7 +27,7 @@ fn what_comes_with_the_end_is_judged_too() {
             (0..number % 60 * 40).for_each(|_| std::hint::spin_loop());
             client.write_all(b"/ HTTP/1.1\r\nHost: evil.example\r\n\r\n").ok();
             client.shutdown(Shutdown::Write).ok();
-            client.read(&mut [0]).ok();
+            client.read_exact(&mut [0]).ok();
         }
     });
     assert_eq!(server.join().unwrap(), 0, "of {TRIES}");
@@ -48,7 +48,7 @@ fn who_asks_without_reading_holds_up_nobody_and_is_held_up() {
     let asking = thread::spawn(move || {
         let (many, began) = (QUERY.repeat(4096), Instant::now());
         while began.elapsed() < Duration::from_secs(2) {
-            greedy.write(&many).ok();
+            greedy.write_all(&many).ok();
         }
     });
     for _ in 0..10 {
