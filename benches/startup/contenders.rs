@@ -183,27 +183,28 @@ pub(crate) fn all(yard: &Yard) -> Vec<Scenario> {
             cannot: needs_root,
             extras: Extras::IsolationAndCounts,
         },
-        Scenario {
-            name: "program",
-            title: "The program by itself",
-            about: "No sandbox. `sbx plan` reads, checks, resolves and prints a spec of the size and the nodes of the contract's example.",
-            uid: surroundings::uid(),
-            gaps: vec![Gap::None],
-            contenders: programs(yard),
-            cannot: None,
-            extras: Extras::None,
-        },
-        Scenario {
-            name: "spec",
-            title: "What a longer spec costs a run",
-            about: "Two specs of the same run: one says what is needed, the other spells out defaults at the length of the contract's example. The difference is reading, checking and resolving.",
-            uid: surroundings::uid(),
-            gaps: vec![Gap::None],
-            contenders: specs(yard),
-            cannot: None,
-            extras: Extras::None,
-        },
+        alone(
+            ("program", "The program by itself"),
+            "No sandbox. `sbx plan` reads, checks, resolves and prints a spec of the size and the nodes of the contract's example.",
+            programs(yard),
+        ),
+        alone(
+            ("spec", "What a longer spec costs a run"),
+            "Two specs of the same run: one says what is needed, the other spells out defaults at the length of the contract's example. The difference is reading, checking and resolving.",
+            specs(yard),
+        ),
+        alone(
+            ("script", "What a script costs over `sbx run`"),
+            "One spec, named by a first line or carried in the comments of a script, as a shell starts it. What `env` takes by itself is the difference of the last two rows: it is an exec of its own, and `#!/path/to/sbx` does without.",
+            scripts(yard),
+        ),
     ]
+}
+
+/// A table of runs by the caller, compared with nothing but each other.
+fn alone((name, title): (&'static str, &'static str), about: &'static str, contenders: Vec<Contender>) -> Scenario {
+    let (uid, gaps) = (surroundings::uid(), vec![Gap::None]);
+    Scenario { name, title, about, uid, gaps, contenders, cannot: None, extras: Extras::None }
 }
 
 fn contender(label: &'static str, words: &[&str], tail: Tail) -> Contender {
@@ -299,5 +300,22 @@ fn specs(yard: &Yard) -> Vec<Contender> {
     vec![
         contender("sbx, short spec", &[&sbx, "run", &short, "--"], Tail::Words),
         contender("sbx, long spec", &[&sbx, "run", &long, "--"], Tail::Words),
+    ]
+}
+
+/// What a first line names, to look for sbx in `PATH`.
+pub(crate) const ENV: &str = "/usr/bin/env";
+
+fn scripts(yard: &Yard) -> Vec<Contender> {
+    let (sbx, spec, null) = (yard.text("sbx"), yard.text("named-by-path.kdl"), yard.text("root/true"));
+    let script = |label, name: &str| contender(label, &[&yard.text(name)], Tail::Silent);
+    vec![
+        contender("`sbx run` of the spec", &[&sbx, "run", &spec], Tail::Silent),
+        script("the spec, by `#!/path/to/sbx`", "named-by-path.kdl"),
+        script("the spec, by `#!/usr/bin/env`", "named-by-env.kdl"),
+        script("a script that carries it, by `#!/path/to/sbx`", "carried-by-path"),
+        script("a script that carries it, by `#!/usr/bin/env`", "carried-by-env"),
+        contender("`env` and static `true`", &[ENV, &null], Tail::Silent),
+        contender("static `true`", &[&null], Tail::Silent),
     ]
 }

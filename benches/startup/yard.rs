@@ -3,6 +3,7 @@
 //! It never touches anything outside of that directory.
 
 use crate::compile::compile;
+use crate::contenders::ENV;
 use crate::{Fault, say};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -105,6 +106,22 @@ impl Yard {
         fs::write(self.path("padded.kdl"), padded)?;
         let example = include_str!("example.kdl").replace("@ROOT@", &self.text("root"));
         fs::write(self.path("example.kdl"), example)?;
+        self.write_scripts(&plain)
+    }
+
+    /// The plain spec as a program, and in the comments of one.
+    fn write_scripts(&self, plain: &str) -> Result<(), Fault> {
+        let spec = format!("{plain}command \"/true\"\n");
+        let comments: String = spec.lines().map(|line| format!("# {line}\n")).collect();
+        let sbx = self.text("sbx");
+        for (how, first) in [("path", format!("#!{sbx}\n")), ("env", format!("#!{ENV} {sbx}\n"))] {
+            let named = format!("{first}{spec}");
+            let carried = format!("{first}# What it does.\n# /// sbx\n{comments}# ///\n{}", "echo\n".repeat(20));
+            for (name, text) in [(format!("named-by-{how}.kdl"), named), (format!("carried-by-{how}"), carried)] {
+                fs::write(self.path(&name), text)?;
+                fs::set_permissions(self.path(&name), fs::Permissions::from_mode(0o755))?;
+            }
+        }
         Ok(())
     }
 }

@@ -38,7 +38,7 @@ fn written(bytes: &[u8], spec: &Spec) {
     assert_eq!(format(formatted.as_bytes()).as_ref(), Ok(&formatted), "formatted twice is not formatted once");
     let input = Input { files: &[File { text: bytes, start: 0, directory: "" }], ..Input::default() };
     let shown = String::from_utf8_lossy(bytes);
-    let flat = flatten(input, SpecText::new("spec.kdl", &shown)).expect("it was parsed");
+    let flat = flatten(input, SpecText::new("spec.kdl", &shown), None).expect("it was parsed");
     let again = parse(flat.as_bytes()).unwrap_or_else(|findings| panic!("flat, it is wrong: {findings:?}\n{flat}"));
     assert_eq!(placeless(&again), placeless(spec), "flat, it says something else:\n{flat}");
 }

@@ -9,7 +9,7 @@ use crate::app::request::Text;
 use crate::app::run::Done;
 use crate::app::{Refusal, replace};
 use crate::error::{Error, Kind, Result, exit};
-use crate::spec::format;
+use crate::spec::{format, format_carried};
 use crate::units::visible;
 
 /// What is done about a spec that is not in good form.
@@ -32,7 +32,7 @@ const CHANGED: u8 = 1;
 /// # Errors
 /// None by itself: what went wrong is part of what is done, as the other files are formatted all the same.
 pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, Done), Refusal> {
-    let (mut out, mut text, mut status) = (String::new(), String::new(), 0);
+    let (mut out, mut text, mut status) = (Vec::new(), String::new(), 0);
     for path in paths {
         let found = match path.as_os_str() != "-" && path.is_dir() {
             true => below(path),
@@ -49,7 +49,7 @@ pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, D
                     if action == Action::Check && !shown.is_empty() {
                         status = status.max(CHANGED);
                     }
-                    out.push_str(&shown);
+                    out.extend(shown);
                 }
                 Err(refusal) => {
                     text.push_str(&refusal.text);
@@ -58,27 +58,20 @@ pub fn fmt(paths: &[PathBuf], action: Action) -> std::result::Result<(Vec<u8>, D
             }
         }
     }
-    Ok((out.into_bytes(), Done { text, status }))
+    Ok((out, Done { text, status }))
 }
 
 /// Formats one file and returns what is to be shown of it.
-fn one(path: &Path, action: Action) -> std::result::Result<String, Refusal> {
+fn one(path: &Path, action: Action) -> std::result::Result<Vec<u8>, Refusal> {
     let refuse = |error: &Error| Refusal::new(error, None);
     let text = Text::read(path).map_err(|error| refuse(&error))?;
-    if text.is_script() {
-        let message = format!("`{}` is a script, and its spec stands in comments of another language", text.name);
-        let error = Error::new(Kind::Usage, message);
-        return Err(refuse(
-            &error.with_hint("format it by hand, or move the spec to a file and run the script from it"),
-        ));
-    }
-    let formatted = format::format(&text.bytes).map_err(|findings| Refusal::of_text(text.draw(&findings)))?;
-    let same = formatted.as_bytes() == text.bytes;
+    let formatted = formatted(&text)?;
+    let same = formatted == text.bytes;
     match action {
-        Action::Check if same => Ok(String::new()),
-        Action::Check => Ok(difference(&text, &formatted)),
+        Action::Check if same => Ok(Vec::new()),
+        Action::Check => Ok(difference(&text, &formatted).into_bytes()),
         Action::Write if path.as_os_str() == "-" => Ok(formatted),
-        Action::Write if same => Ok(String::new()),
+        Action::Write if same => Ok(Vec::new()),
         Action::Write => {
             let found = std::fs::metadata(path)
                 .map_err(|source| refuse(&Error::io(format_args!("cannot look at `{}`", text.name), &source)))?;
@@ -86,15 +79,30 @@ fn one(path: &Path, action: Action) -> std::result::Result<String, Refusal> {
                 let error = Error::new(Kind::Usage, format!("`{}` is not a regular file", text.name));
                 return Err(refuse(&error.with_hint("give the spec on standard input: `sbx fmt -`")));
             }
-            replace::replace(path, formatted.as_bytes()).map(|()| String::new()).map_err(|error| refuse(&error))
+            replace::replace(path, &formatted).map(|()| Vec::new()).map_err(|error| refuse(&error))
         }
     }
 }
 
+/// Returns the spec in good form, or the script with the spec in it in good form.
+fn formatted(text: &Text) -> std::result::Result<Vec<u8>, Refusal> {
+    if text.is_script() && !text.is_whole() {
+        let error = Error::new(Kind::Usage, format!("`{}` is larger than a script that is formatted", text.name));
+        return Err(Refusal::new(&error.with_hint("format it by hand"), None));
+    }
+    let formatted = match format_carried::format_carried(&text.bytes) {
+        Ok(None) => format::format(&text.bytes).map(String::into_bytes),
+        Ok(Some(script)) => Ok(script),
+        Err(findings) => Err(findings),
+    };
+    formatted.map_err(|findings| Refusal::of_text(text.draw(&findings)))
+}
+
 /// Returns what would change, as diff(1) shows it, with nothing in it that acts on a terminal.
-fn difference(text: &Text, formatted: &str) -> String {
+fn difference(text: &Text, formatted: &[u8]) -> String {
     let name = visible(&text.name);
-    let diff = TextDiff::from_lines(text.text.as_str(), formatted);
+    let formatted = String::from_utf8_lossy(formatted);
+    let diff = TextDiff::from_lines(text.text.as_str(), &formatted);
     let shown = diff.unified_diff().context_radius(3).header(&name, &name).to_string();
     shown.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }

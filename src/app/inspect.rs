@@ -21,16 +21,12 @@ pub enum Rendering {
 /// Returns the spec of a request as one file that extends nothing and has no parameters.
 ///
 /// # Errors
-/// The mistakes of the spec, or a script, which is more than the spec that it carries.
+/// The mistakes of the spec.
 pub fn flat(request: &Request) -> Result<Vec<u8>, Refusal> {
     let text = Text::read(&request.spec).map_err(|error| Refusal::new(&error, None))?;
     let refuse = |error: &Error| Refusal::new(error, Some(text.as_spec()));
     let settings = request::settings(&request.set).map_err(|error| refuse(&error))?;
     let flat = text.flatten(&settings).map_err(|findings| Refusal::of_text(text.draw(&findings)))?;
-    if text.is_script() {
-        let error = Error::new(Kind::Usage, "a script is more than the spec that it carries");
-        return Err(refuse(&error.with_hint("without `--flat` the plan of the script is shown")));
-    }
     Ok(flat.into_bytes())
 }
 

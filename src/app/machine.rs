@@ -1,6 +1,6 @@
 //! `sbx doctor` and `sbx gc`: what this host can do, and what killed runs left on it.
 
-use crate::app::{Refusal, store};
+use crate::app::{Refusal, store, test_scratch};
 use crate::cli::Place;
 use crate::error::{Error, Kind, exit};
 use crate::host::doctor::{self, Check, Status};
@@ -59,6 +59,12 @@ pub fn gc(place: &Place) -> Result<(Vec<u8>, String), Refusal> {
                 let error = Error::new(Kind::Host, format!("cannot remove `{path}`")).with_errno(errno as i32);
                 stuck.push_str(&Refusal::new(&error, None).text);
             }
+        }
+    }
+    for (path, removed) in test_scratch::collect_all() {
+        match removed {
+            Ok(()) => lines.push(format!("removed {}\n", path.display())),
+            Err(error) => stuck.push_str(&Refusal::new(&error, None).text),
         }
     }
     lines.extend(bridge::collect().into_iter().map(|path| format!("removed {}\n", path.display())));

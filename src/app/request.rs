@@ -93,13 +93,15 @@ impl Text {
         if self.carried.is_some() { script::with_file(spec, &self.path) } else { Ok(spec) }
     }
 
-    /// Returns the spec that is written here as one that extends nothing and has no parameters.
+    /// Returns the spec that is written here as one that extends nothing and has no parameters. That of a script
+    /// shows the script to its command, as beside it.
     ///
     /// # Errors
     /// All mistakes of the text and of what it extends.
     pub fn flatten(&self, settings: &[Setting]) -> std::result::Result<String, Vec<Finding>> {
         self.parse(settings)?;
-        self.with_input(settings, |input| parse::flatten(input, self.as_spec()))
+        let script = self.carried.as_ref().and_then(|_| script::names(&self.path));
+        self.with_input(settings, |input| parse::flatten(input, self.as_spec(), script.as_ref()))
     }
 
     fn with_input<T>(
@@ -117,6 +119,12 @@ impl Text {
     #[must_use]
     pub fn is_script(&self) -> bool {
         self.carried.is_some()
+    }
+
+    /// Returns whether all of the file was read, of which no spec is as large as what is read at most.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.bytes.len() < READ_MAX
     }
 
     /// Returns the absolute paths of all files that the spec is made of, itself first.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::spec::diagnostic::Finding;
+use crate::spec::flat::Script;
 use crate::spec::{Access, Bind, Command, Exec, HostPath, Mount, Need, Spec};
 use crate::units::{AbsPath, Origin, Span, Spanned};
 
@@ -27,15 +28,14 @@ pub fn with_file(mut spec: Spec, path: &Path) -> Result<Spec, Vec<Finding>> {
         }
         None => return refused(Span::default(), "the spec of the script has no `command`", help),
     };
-    let name = path.file_name().and_then(|name| name.to_str());
-    let inside = name.and_then(|name| AbsPath::new(&format!("{PLACE}/{name}")).ok());
-    let (Some(source), Some(inside)) = (path.to_str().filter(|path| !path.starts_with("/proc/")), inside) else {
+    let Some(Script { inside, .. }) = names(path) else {
         let help = "give sbx the path of the script, in UTF-8";
         return refused(Span::default(), "a script needs a file, which the sandbox can be given", help);
     };
+    let source = path.to_string_lossy().into_owned();
     words.push(inside.as_str().to_owned());
     let bind = Bind {
-        source: HostPath(source.to_owned()),
+        source: HostPath(source),
         destination: inside,
         access: Access::ReadOnly,
         need: Need::Required,
@@ -44,4 +44,13 @@ pub fn with_file(mut spec: Spec, path: &Path) -> Result<Spec, Vec<Finding>> {
     // Last, so that no mount of the spec can lie over it.
     spec.mounts.push(Spanned::new(Mount::Bind(bind), Origin::Default));
     Ok(spec)
+}
+
+/// Returns what the script at `path` is called beside itself and inside; `None` where there is no file, or its name
+/// is no text.
+#[must_use]
+pub fn names(path: &Path) -> Option<Script> {
+    let name = path.to_str().filter(|path| !path.starts_with("/proc/")).and(path.file_name())?.to_str()?;
+    let inside = AbsPath::new(&format!("{PLACE}/{name}")).ok()?;
+    Some(Script { outside: name.to_owned(), inside })
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::app::run::Done;
 use crate::app::test_case::{Reports, Runner};
 use crate::app::test_display::Display;
+use crate::app::test_scratch::Scratch;
 use crate::app::test_suite::{Changes, Suite};
 use crate::app::{Refusal, colour, github, request};
 use crate::cli;
@@ -14,7 +15,6 @@ use crate::error::{Error, Kind, Result, exit};
 use crate::plan::facts::Accounting;
 use crate::report::cases::Snapshot;
 use crate::report::explain::signal_name;
-use crate::run::group_name;
 use crate::spec::value;
 use crate::testing::choose::{available, fits, jobs, shuffle};
 use crate::testing::judge::Snapshots;
@@ -41,7 +41,7 @@ pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
     suite.gather(&order, &arguments.place)?;
     let scratch = Scratch::make().map_err(refuse)?;
     let github = github::Log::pause().map_err(refuse)?;
-    let ran = run(arguments, (&suite, &order), &scratch.0);
+    let ran = run(arguments, (&suite, &order), scratch.path());
     drop(scratch);
     let told = ran.as_ref().map(|(results, _)| Teller { cases: &suite.cases, colour: colour() }.summary(results));
     std::io::stderr().write_all(told.unwrap_or_default().as_bytes()).ok();
@@ -112,8 +112,9 @@ fn list(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> std::result::
             false => out.extend_from_slice(format!("{}\n", crate::units::visible(&case.id())).as_bytes()),
         }
     }
-    print(&out);
-    Ok(Done { text: String::new(), status: 0 })
+    let text = print(&out).unwrap_or_default();
+    let status = if text.is_empty() { 0 } else { exit::SBX };
+    Ok(Done { text, status })
 }
 
 /// Runs the cases and shows them; returns what came of them, and what could not be written meanwhile.
@@ -131,7 +132,8 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
     let mut display = Display::new(teller, order.len());
     let specs = suite.texts.len();
     display.say(&teller.beginning((order.len(), cases.len(), specs), options.jobs));
-    let mut trouble = String::new();
+    // What cannot be printed is told once: a disk that is full stays full.
+    let (mut trouble, mut lost) = (String::new(), None);
     let results = pool::run((cases, order), options, &|case| runner.run(case), &mut |event| match event {
         Event::Started { case } => display.started(case),
         Event::Slow { case, after } => display.say(&teller.slow(case, after)),
@@ -148,7 +150,8 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
                 trouble.push_str(&keep(snapshot));
             }
             if arguments.json {
-                print(&json_line(&cases[record.case], record, &mut trouble));
+                let line = json_line(&cases[record.case], record, &mut trouble);
+                lost = lost.take().or(print(&line));
             }
         }
         Event::Canceling { signal } => display.say(&teller.canceling(&signal_name(signal))),
@@ -158,8 +161,9 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
     let mut results = results?;
     results.seed = arguments.shuffle;
     if arguments.json {
-        print(&lines::summary(&results).unwrap_or_default());
+        lost = lost.or(print(&lines::summary(&results).unwrap_or_default()));
     }
+    trouble.extend(lost);
     Ok((results, trouble))
 }
 
@@ -186,9 +190,14 @@ fn unwritable(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(&Error::new(Kind::Bug, format!("cannot write a line of JSON: {error}")), None)
 }
 
-/// A reader that is gone is no error.
-fn print(bytes: &[u8]) {
-    std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()).ok();
+/// Writes to standard output; returns what stood in the way. A reader that is gone does not.
+fn print(bytes: &[u8]) -> Option<String> {
+    match std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            Some(Refusal::new(&Error::io("cannot write to standard output", &source), None).text)
+        }
+        _ => None,
+    }
 }
 
 /// Writes a snapshot; returns what stood in the way. It is whole or not there.
@@ -219,31 +228,4 @@ fn replace(file: &mut File, content: &[u8]) -> std::io::Result<()> {
         file.rewind()?;
     }
     file.write_all(content)
-}
-
-/// A directory of this call only, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> Result<Self> {
-        let name = group_name::new()
-            .map_err(|errno| Error::new(Kind::Host, "cannot get a random number").with_errno(errno as i32))?;
-        // A relative one would be relative to the spec, where a spec names it.
-        let path = std::path::absolute(std::env::temp_dir().join(name))
-            .map_err(|source| Error::io("cannot look up the working directory", &source))?;
-        let mut builder = std::fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path).map_err(|source| {
-            Error::io(format_args!("cannot make the directory `{}`", path.display()), &source)
-                .with_hint("name another place with `TMPDIR`")
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is in a directory for what nobody needs.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
 }

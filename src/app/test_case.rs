@@ -7,6 +7,7 @@ use crate::app::configure::complete;
 use crate::app::test_suite::{Ground, Prepared, Suite};
 use crate::app::{prepare, redirection, run};
 use crate::error::{Error, Result};
+use crate::image::remove;
 use crate::plan::facts::{Facts, Redirection};
 use crate::plan::{Plan, resolve};
 use crate::report::cases::Answer;
@@ -43,15 +44,16 @@ impl Runner<'_> {
     pub fn run(&self, case: usize) -> Answer {
         let prepared = &self.suite.prepared[case];
         let ground = &self.suite.grounds[prepared.ground];
-        let place = self.scratch.join(format!("{case}"));
+        let name = format!("{case}");
+        let place = self.scratch.join(&name);
         let wants_place = prepared.stdin.is_some() || !prepared.expect.files.is_empty();
         let clocks = (time::wall(), time::monotonic());
-        let made = if wants_place { make(&place) } else { Ok(()) };
+        let made = if wants_place { self.make(&name) } else { Ok(()) };
         let happened = made.and_then(|()| furnished(prepared, &place)).and_then(|spec| {
             // Made by a command that was not found, too.
             let go = |redirection| -> Result<(Plan, Outcome)> {
                 let plan = decide(&spec, ground, redirection)?;
-                drive::run(&plan, clocks, None).map(|outcome| (plan, outcome))
+                drive::run_one_of_many(&plan, clocks).map(|outcome| (plan, outcome))
             };
             let (plan, outcome) = go(Redirection::There)?;
             match redirection::missing(&plan, &outcome) {
@@ -62,9 +64,17 @@ impl Runner<'_> {
         let answer = self.judge(case, &place, happened);
         if wants_place {
             // What is left there goes with the whole.
-            std::fs::remove_dir_all(&place).ok();
+            remove::remove(&self.scratch, name.as_ref()).ok();
         }
         answer
+    }
+
+    fn make(&self, name: &str) -> Result<()> {
+        // An attempt before this one may have been killed.
+        remove::remove(&self.scratch, name.as_ref())?;
+        let place = self.scratch.join(name);
+        std::fs::create_dir(&place)
+            .map_err(|source| Error::io(format_args!("cannot make the directory `{}`", place.display()), &source))
     }
 
     fn judge(&self, case: usize, place: &Path, happened: Result<(Plan, Outcome)>) -> Answer {
@@ -151,13 +161,6 @@ fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
         spec.collect.push(Spanned::new(collect, file.origin));
     }
     Ok(spec)
-}
-
-fn make(place: &Path) -> Result<()> {
-    // An attempt before this one may have been killed.
-    std::fs::remove_dir_all(place).ok();
-    std::fs::create_dir(place)
-        .map_err(|source| Error::io(format_args!("cannot make the directory `{}`", place.display()), &source))
 }
 
 /// Returns what was taken out to `path`.

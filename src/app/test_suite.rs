@@ -41,7 +41,8 @@ pub struct Prepared {
     /// The test over its file, one for all that are alike: each page of it is in the table that every fork copies.
     pub spec: Arc<Spec>,
     pub stdin: Option<String>,
-    pub expect: Expect,
+    /// One for all that are alike, too.
+    pub expect: Arc<Expect>,
     pub accounting: Accounting,
     /// Which of the grounds.
     pub ground: usize,
@@ -111,9 +112,12 @@ impl Suite {
             if let Some(timeout) = changes.timeout {
                 shorten(&mut merged.limits, timeout);
             }
-            let expect = test.value.expect.clone();
-            let alike = self.prepared.last().filter(|last| *last.spec == merged).map(|last| last.spec.clone());
+            let expect = &test.value.expect;
+            let last = self.prepared.last();
+            let alike = last.filter(|last| *last.spec == merged).map(|last| last.spec.clone());
             let merged = alike.unwrap_or_else(|| Arc::new(merged));
+            let alike = last.filter(|last| *last.expect == *expect).map(|last| last.expect.clone());
+            let expect = alike.unwrap_or_else(|| Arc::new(expect.clone()));
             let figures = expect.memory.is_some() || expect.cpu_time.is_some();
             self.cases.push(Case {
                 spec: text.name.clone(),

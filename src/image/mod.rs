@@ -33,7 +33,7 @@ mod queue;
 pub mod registry;
 mod regular;
 mod remember;
-mod remove;
+pub(crate) mod remove;
 mod scribe;
 mod seal;
 mod sparse;

@@ -16,7 +16,7 @@ use crate::sys::file::{self, Access, Errno, FileType};
 ///
 /// # Errors
 /// The first thing that cannot be removed.
-pub(super) fn remove(parent: &Path, name: &OsStr) -> Result<()> {
+pub(crate) fn remove(parent: &Path, name: &OsStr) -> Result<()> {
     let path = parent.join(name);
     let failed = |errno: Errno| Error::io(format_args!("cannot remove `{}`", path.display()), &errno.into());
     let above = std::fs::File::open(parent)

@@ -21,7 +21,7 @@ use crate::run::relay::{Relay, Stream};
 use crate::run::seen::Trouble;
 use crate::run::sources::{self, Source, StepFailed};
 use crate::run::stdio::{Input, Standard};
-use crate::run::tape::{Opened, Ties, freeze};
+use crate::run::tape::{Opened, Tape, Ties, freeze};
 use crate::run::terminal::Terminal;
 use crate::run::uplink::Uplink;
 use crate::run::verdict;
@@ -35,12 +35,31 @@ use crate::sys::{Errno, Fd, fd, process};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
 /// signals are blocked already, so that none is lost. `watcher` is told what
-/// leaves the sandbox and what may not.
+/// leaves the sandbox and what may not. The process is of no use but to end afterwards: [`run_one_of_many`] is for
+/// one that goes on.
 ///
 /// # Errors
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outcome> {
+    let (outcome, tape) = play(plan, clocks, watcher)?;
+    // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
+    // the process ends with its run.
+    std::mem::forget(tape);
+    Ok(outcome)
+}
+
+/// Runs `plan` as [`run`] does, in a process that runs others afterwards: every page that it keeps is one more that
+/// each clone copies.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_one_of_many(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
+    play(plan, clocks, None).map(|(outcome, _)| outcome)
+}
+
+/// Returns what happened, and what it was played from, if there was anything.
+fn play(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<(Outcome, Option<Tape>)> {
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
@@ -48,14 +67,14 @@ pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outc
     let exposed = Exposed::of(plan);
     let standard = match stdio::open(plan, &exposed)? {
         Input::Open(standard) => standard,
-        Input::Stopped(ended) => return Ok(unstarted(ended, clocks, groups)),
+        Input::Stopped(ended) => return Ok((unstarted(ended, clocks, groups), None)),
     };
     let uplink = plan.way.as_ref().map(|way| Uplink::new(way, watcher)).transpose()?;
     let parts = Parts::open(plan, groups, standard)?;
     let targets = Targets::open(plan, &exposed)?;
     let sources = match sources::open(plan, &exposed) {
         Ok(sources) => sources,
-        Err(failed) => return Ok(not_started(step_failure(failed), clocks, parts.groups)),
+        Err(failed) => return Ok((not_started(step_failure(failed), clocks, parts.groups), None)),
     };
     // Opened in this order and after all else, so that each side closes what is not its own with few calls.
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
@@ -73,15 +92,11 @@ pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outc
             let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
             let refusals = if asks { Refusals::of(plan) } else { None };
             let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets, uplink };
-            let outcome = parent(plan, side, parts, clocks);
-            // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
-            // the process ends with its run.
-            std::mem::forget(tape);
-            outcome
+            Ok((parent(plan, side, parts, clocks)?, Some(tape)))
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
-            Ok(not_started(failure, clocks, parts.groups))
+            Ok((not_started(failure, clocks, parts.groups), None))
         }
     }
 }

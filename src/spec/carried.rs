@@ -1,6 +1,8 @@
 //! A spec that a script carries in its leading comments, between `/// sbx` and `///`. What comes out is as long as
 //! what went in, with spaces for all that is not the spec, so that a place in it is the same place in the script.
 
+use std::ops::Range;
+
 use crate::spec::diagnostic::Finding;
 use crate::units::Span;
 
@@ -10,13 +12,34 @@ const COMMENTS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"%"];
 const OPENING: &[u8] = b"/// sbx";
 const CLOSING: &[u8] = b"///";
 
+/// Where a script carries its spec.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// The script up to the end of the spec, with spaces for all that is not the spec.
+    pub(crate) masked: Vec<u8>,
+    /// The line that opens it, without its end.
+    pub(crate) opening: Span,
+    /// The lines between that one and the one that closes it, with their ends.
+    pub(crate) inside: Range<usize>,
+    /// What makes a comment of each of them.
+    pub(crate) mark: &'static [u8],
+}
+
 /// Returns the spec that `text` carries, up to its end, or `None` where it carries none and is a spec itself.
 ///
 /// # Errors
 /// A block that is not closed before the comments end.
 pub fn carried(text: &[u8]) -> Result<Option<Vec<u8>>, Finding> {
+    find(text).map(|block| block.map(|block| block.masked))
+}
+
+/// Returns where `text` carries its spec, or `None` where it carries none.
+///
+/// # Errors
+/// Those of [`carried`].
+pub(crate) fn find(text: &[u8]) -> Result<Option<Block>, Finding> {
     let mut masked = Vec::new();
-    let mut opened: Option<(Span, &[u8])> = None;
+    let mut opened: Option<(Span, usize, &'static [u8])> = None;
     let mut start = 0;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let span = Span { start, end: start + line.trim_ascii_end().len() };
@@ -33,12 +56,14 @@ pub fn carried(text: &[u8]) -> Result<Option<Vec<u8>>, Finding> {
         let said = &line[indent + mark.len()..];
         match opened {
             None if said.trim_ascii() == OPENING => {
-                opened = Some((span, mark));
+                opened = Some((span, start, mark));
                 mask(line, &mut masked);
             }
             None => mask(line, &mut masked),
-            Some((_, wanted)) if wanted != mark => break,
-            Some(_) if said.trim_ascii() == CLOSING => return Ok(Some(masked)),
+            Some((_, _, wanted)) if wanted != mark => break,
+            Some((opening, inside, mark)) if said.trim_ascii() == CLOSING => {
+                return Ok(Some(Block { masked, opening, inside: inside..span.start, mark }));
+            }
             Some(_) => {
                 mask(&line[..indent + mark.len()], &mut masked);
                 masked.extend_from_slice(said);
@@ -47,14 +72,14 @@ pub fn carried(text: &[u8]) -> Result<Option<Vec<u8>>, Finding> {
     }
     match opened {
         None => Ok(None),
-        Some((span, _)) => Err(Finding::new(span, "the spec of the script has no end")
+        Some((span, ..)) => Err(Finding::new(span, "the spec of the script has no end")
             .label("begins here")
             .help("close it by a comment line with `///` alone, before the first line that is no comment")),
     }
 }
 
 /// Returns how far a comment line is indented, and by what it is one.
-fn comment(line: &[u8]) -> Option<(usize, &'static [u8])> {
+pub(crate) fn comment(line: &[u8]) -> Option<(usize, &'static [u8])> {
     let indent = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let mark = COMMENTS.into_iter().find(|mark| line[indent..].starts_with(mark))?;
     Some((indent, mark))

@@ -1,12 +1,14 @@
 //! Writes the nodes of a spec as KDL: one file that extends nothing and has no parameters. Comments say which file
 //! a node comes from, where there is more than one.
 
+use std::borrow::Cow;
+
 use crate::spec::assemble::Assembled;
 use crate::spec::character::{is_newline, is_space};
 use crate::spec::literal::Value;
 use crate::spec::param::By;
 use crate::spec::tree::{Entry, Node};
-use crate::units::{Span, SpecText, shows_itself, visible};
+use crate::units::{AbsPath, Span, SpecText, shows_itself, visible};
 
 /// Returns the spec that `assembled` is, in the form in which `sbx fmt` leaves it.
 pub(crate) fn write(assembled: &Assembled<'_>, names: SpecText<'_>) -> String {
@@ -24,6 +26,39 @@ pub(crate) fn write(assembled: &Assembled<'_>, names: SpecText<'_>) -> String {
         writer.node(node, 0);
     }
     writer.out
+}
+
+/// A script that carries its spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Its path from its own directory.
+    pub outside: String,
+    /// Where it lies in the sandbox.
+    pub inside: AbsPath,
+}
+
+/// Adds to `assembled` what a run adds to the spec of a script: the file, and its name behind the command.
+pub(crate) fn show(assembled: &mut Assembled<'_>, script: &Script) {
+    let word = |text: &str, span| {
+        let value = Value::Text(Cow::Owned(text.to_owned()));
+        Entry { name: None, span, value, value_span: span }
+    };
+    let inside = script.inside.as_str();
+    let Some(command) = assembled.nodes.iter_mut().find(|node| node.name == "command") else { return };
+    let span = command.span;
+    command.entries.push(word(inside, span));
+    let node = |name: &'static str, entries, children| Node {
+        name: Cow::Borrowed(name),
+        name_span: span,
+        span,
+        entries,
+        children,
+    };
+    let bound = node("bind", vec![word(&script.outside, span), word(inside, span)], None);
+    match assembled.nodes.iter_mut().find(|node| node.name == "mounts") {
+        Some(mounts) => mounts.children.get_or_insert_default().push(bound),
+        None => assembled.nodes.push(node("mounts", Vec::new(), Some(vec![bound]))),
+    }
 }
 
 struct Writer<'w, 't> {

@@ -3,8 +3,9 @@
 
 use crate::spec::assemble::{self, Assembled, Part};
 use crate::spec::diagnostic::{Finding, Findings};
+use crate::spec::flat::{self, Script};
 use crate::spec::input::{File, Input};
-use crate::spec::{Spec, agree, decode, flat};
+use crate::spec::{Spec, agree, decode};
 use crate::units::SpecText;
 
 /// Returns the spec that `text` describes. A first line that begins with `#!` is for
@@ -26,12 +27,16 @@ pub fn parse_files(input: Input<'_>) -> Result<Spec, Vec<Finding>> {
 }
 
 /// Returns what `input` describes as the text of one spec that extends nothing and has no parameters. `names` are
-/// the files, for comments that say where each node comes from.
+/// the files, for comments that say where each node comes from; `script` is the file that carries it, if one does.
 ///
 /// # Errors
 /// Those of [`parse_files`].
-pub fn flatten(input: Input<'_>, names: SpecText<'_>) -> Result<String, Vec<Finding>> {
-    assembled(input).map(|(_, assembled)| flat::write(&assembled, names))
+pub fn flatten(input: Input<'_>, names: SpecText<'_>, script: Option<&Script>) -> Result<String, Vec<Finding>> {
+    let (_, mut assembled) = assembled(input)?;
+    if let Some(script) = script {
+        flat::show(&mut assembled, script);
+    }
+    Ok(flat::write(&assembled, names))
 }
 
 fn assembled(input: Input<'_>) -> Result<(Spec, Assembled<'_>), Vec<Finding>> {

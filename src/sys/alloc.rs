@@ -1,7 +1,8 @@
 //! The global allocator. A run makes some six hundred small allocations and ends: they are
 //! cut one after the other from a first piece, which costs a tenth of looking for a place
 //! for each, and most are never given back. What does not fit there is dlmalloc's, which
-//! gets its memory in large pieces, unlike the C library of a static binary. In a debug
+//! gets its memory in large pieces, unlike the C library of a static binary, and keeps it; so
+//! a large block is a mapping of its own, which is gone when it is given back. In a debug
 //! build a child between clone and exec that allocates or frees is ended at once, so that
 //! a test sees it.
 #![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
@@ -12,6 +13,8 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dlmalloc::GlobalDlmalloc;
+
+use crate::sys::pages;
 
 /// The exit status of a child that broke the contract of [`crate::sys`].
 pub const EXIT_ALLOCATED: i32 = 99;
@@ -64,6 +67,14 @@ fn move_end(from: usize, to: usize) -> bool {
     to <= FIRST && USED.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
+/// From this size on a block is a mapping of its own, as in the C library: every page that stays is copied by each
+/// clone, and the runner of tests makes thousands of those after it has read its specs.
+const LARGE: usize = 256 << 10;
+
+fn is_large(layout: Layout) -> bool {
+    layout.size() >= LARGE && layout.align() <= pages::ALIGNMENT
+}
+
 /// Says that this process is a child which must not allocate from now on. The flag
 /// lives in the child's own copy of memory.
 pub fn forbid() {
@@ -91,10 +102,13 @@ mod guard {
 
 // SAFETY: a block of the first piece is the caller's alone, because `USED` moves past it before it is given out and
 // back only over a block that is given back; it is aligned, because the piece is to a page and its offset to the layout.
-// Everything else is handed to `GlobalDlmalloc` unchanged.
+// A large block is a mapping of its own. Everything else is handed to `GlobalDlmalloc` unchanged.
 unsafe impl GlobalAlloc for Guarded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         guard::check();
+        if is_large(layout) {
+            return pages::map(layout.size());
+        }
         let block = cut(layout);
         if !block.is_null() {
             return block;
@@ -105,6 +119,9 @@ unsafe impl GlobalAlloc for Guarded {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         guard::check();
+        if is_large(layout) {
+            return pages::map(layout.size());
+        }
         let block = cut(layout);
         if block.is_null() {
             // SAFETY: the caller's promises about `layout` are passed on.
@@ -118,20 +135,29 @@ unsafe impl GlobalAlloc for Guarded {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         guard::check();
-        let Some(at) = place(pointer) else {
-            // SAFETY: the caller's promises about `pointer`, `layout` and `size` are passed on.
-            return unsafe { GlobalDlmalloc.realloc(pointer, layout, size) };
-        };
-        if size <= layout.size() || at.checked_add(size).is_some_and(|end| move_end(at + layout.size(), end)) {
-            return pointer;
-        }
         // SAFETY: the caller promises that `size` is a valid one for this alignment.
-        let layout_of_new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        // SAFETY: and that it is not zero.
-        let block = unsafe { self.alloc(layout_of_new) };
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (place(pointer), is_large(layout), is_large(wanted)) {
+            (Some(at), ..) => {
+                let grown = || at.checked_add(size).is_some_and(|end| move_end(at + layout.size(), end));
+                if size <= layout.size() || grown() {
+                    return pointer;
+                }
+            }
+            // SAFETY: the block is a mapping of this size and the caller's alone.
+            (None, true, true) => return unsafe { pages::remap(pointer, layout.size(), size) },
+            // SAFETY: the caller's promises about `pointer`, `layout` and `size` are passed on.
+            (None, false, false) => return unsafe { GlobalDlmalloc.realloc(pointer, layout, size) },
+            (None, ..) => {}
+        }
+        // SAFETY: the caller promises that the size is not zero.
+        let block = unsafe { self.alloc(wanted) };
         if !block.is_null() {
-            // SAFETY: both are at least `layout.size()` bytes long, and a new block overlaps none that is given out.
-            unsafe { block.copy_from_nonoverlapping(pointer, layout.size()) };
+            let kept = layout.size().min(size);
+            // SAFETY: both are at least that long, and a new block overlaps none that is given out.
+            unsafe { block.copy_from_nonoverlapping(pointer, kept) };
+            // SAFETY: the caller gives it up, now that there is another.
+            unsafe { self.dealloc(pointer, layout) };
         }
         block
     }
@@ -140,6 +166,8 @@ unsafe impl GlobalAlloc for Guarded {
         guard::check();
         match place(pointer) {
             Some(at) => drop(move_end(at + layout.size(), at)),
+            // SAFETY: the block is a mapping of this size, which the caller gives up.
+            None if is_large(layout) => unsafe { pages::unmap(pointer, layout.size()) },
             // SAFETY: the caller's promises about `pointer` and `layout` are passed on.
             None => unsafe { GlobalDlmalloc.dealloc(pointer, layout) },
         }
@@ -148,8 +176,51 @@ unsafe impl GlobalAlloc for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST, Guarded};
+    use super::{FIRST, Guarded, LARGE};
     use std::alloc::{GlobalAlloc as _, Layout};
+
+    /// A block that grows and shrinks over the size from which on it is a mapping keeps what it holds, and one that is
+    /// given back is gone.
+    #[test]
+    fn large_blocks_are_mappings() {
+        let sizes = [1, FIRST, LARGE - 1, LARGE, LARGE + 1, 5 * LARGE, 3 * LARGE, LARGE, LARGE - 1, FIRST, 9];
+        let mut layout = Layout::from_size_align(1, 8).expect("a layout");
+        // SAFETY: the size is not zero.
+        let mut block = unsafe { Guarded.alloc(layout) };
+        // SAFETY: the block is that long.
+        unsafe { block.write(7) };
+        for size in sizes {
+            // SAFETY: the block came from there with this layout.
+            block = unsafe { Guarded.realloc(block, layout, size) };
+            assert!(!block.is_null() && block.addr().is_multiple_of(8), "{size}");
+            let kept = layout.size().min(size);
+            layout = Layout::from_size_align(size, 8).expect("a layout");
+            // SAFETY: the block is `size` bytes long.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(block, size) };
+            assert!(bytes[..kept].iter().all(|byte| *byte == 7), "{size}");
+            bytes.fill(7);
+        }
+        // SAFETY: as above.
+        unsafe { Guarded.dealloc(block, layout) };
+        let mapped = |at: usize| {
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("the mappings");
+            maps.lines().any(|line| {
+                let (start, rest) = line.split_once('-').expect("a range");
+                let end = rest.split(' ').next().expect("its end");
+                let number = |text| usize::from_str_radix(text, 16).expect("an address");
+                (number(start)..number(end)).contains(&at)
+            })
+        };
+        // Larger than what any other test may map in its place meanwhile.
+        let layout = Layout::from_size_align(1 << 30, 4096).expect("a layout");
+        // SAFETY: the size is not zero.
+        let block = unsafe { Guarded.alloc(layout) };
+        let middle = block.addr() + (1 << 29);
+        assert!(!block.is_null() && mapped(middle));
+        // SAFETY: it came from there, with this layout.
+        unsafe { Guarded.dealloc(block, layout) };
+        assert!(!mapped(middle));
+    }
 
     /// Blocks of all sizes that grow, shrink and go in another order than they came, by several owners at
     /// once, past the end of the first piece: each keeps what its owner wrote.

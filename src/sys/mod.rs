@@ -18,6 +18,7 @@ pub mod landlock;
 pub mod memory;
 pub mod mount;
 pub mod net;
+pub mod pages;
 pub mod path;
 pub mod poller;
 pub mod probe;

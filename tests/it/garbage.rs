@@ -23,7 +23,7 @@ pub(crate) struct Parent {
 /// `sbx gc` looks everywhere, so what one test leaves on purpose is not safe from another.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -192,7 +192,7 @@ fn another_user_leaves_leftovers_of_root_alone() {
     let _alone = alone();
     let Some(parent) = Parent::new() else { return };
     parent.leave(NAME);
-    let ran = Sbx::new(Who::Nobody).verb(&["gc"]).run();
+    let ran = Sbx::new(Who::Nobody).verb(&["gc"]).dir("tmp").env("TMPDIR", "tmp").run();
     assert_eq!((ran.code(), ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""), "{ran:?}");
     assert_eq!(parent.groups().len(), parent.dirs.len());
     gc(&[]);

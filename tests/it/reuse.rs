@@ -377,20 +377,23 @@ fn the_flat_spec_is_shown_with_who_says_what() {
 }
 
 #[test]
-fn a_script_may_extend_but_is_not_flat() {
+fn a_script_may_extend_and_its_flat_spec_runs_it() {
     for who in Who::all() {
-        let script = "#!/usr/bin/env sbx\n# /// sbx\n# extends \"common/base.kdl\"\n# param GREETING default=\"x\"\n# command \"sh\"\n# ///\ncat /data; hostname\n";
+        let script = "#!/usr/bin/env sbx\n# /// sbx\n# extends \"common/base.kdl\"\n# param GREETING default=\"x\"\n# command \"sh\"\n# ///\ncat /data; hostname; echo \"$0 $1\"\n";
         let sbx = family(who, "", BASE).file("tool.sh", script.as_bytes()).place("tool.sh");
-        assert_eq!(sbx.run().ok(), "beside base\nbase", "{who:?}");
-        let ran = sbx.verb(&["plan", "--flat"]).report(None).run();
-        assert!(ran.code() == 2 && ran.stderr.contains("more than the spec that it carries"), "{ran:?}");
+        assert_eq!(sbx.run().ok(), "beside base\nbase\n/run/sbx/tool.sh ", "{who:?}");
+        let sbx = sbx.verb(&["plan", "--flat"]).report(None);
+        let flat = sbx.run().stdout;
+        let bind = "bind \"tool.sh\" \"/run/sbx/tool.sh\" // ";
+        says(&flat, &[bind, "tool.sh:5", "command \"sh\" \"/run/sbx/tool.sh\" // ", "tool.sh:5"]);
+        // By itself, beside the script.
+        let sbx = family(who, &flat, BASE).file("tool.sh", script.as_bytes());
+        assert_eq!(sbx.run().ok(), "beside base\nbase\n/run/sbx/tool.sh ", "{who:?}: {flat}");
         let wrong = script.replace("param GREETING", "param GREETNG");
-        let ran = family(who, "", BASE)
-            .file("tool.sh", wrong.as_bytes())
-            .place("tool.sh")
-            .verb(&["check"])
-            .report(None)
-            .run();
-        says(&ran.stderr, &["`GREETING` is not set", "base.kdl:3:1", "extended here", "tool.sh:3:3"]);
+        let wrong = || family(who, "", BASE).file("tool.sh", wrong.as_bytes()).place("tool.sh").report(None);
+        for verb in [&["check"][..], &["plan", "--flat"]] {
+            let ran = wrong().verb(verb).run();
+            says(&ran.stderr, &["`GREETING` is not set", "base.kdl:3:1", "extended here", "tool.sh:3:3"]);
+        }
     }
 }

@@ -193,10 +193,10 @@ fn fmt_check_shows_what_would_change_and_changes_nothing() {
 #[test]
 fn fmt_refuses_what_it_cannot_keep() {
     for who in Who::all() {
-        let sbx = Sbx::new(who).file("bad.kdl", b"a {").file("script.sh", b"# /// sbx\n#  command   \"sh\"\n# ///\n");
+        let sbx = Sbx::new(who).file("bad.kdl", b"a {").file("script.sh", b"#!/x\n# /// sbx\n# a {\n# ///\n");
         let (sbx, ran) = fmt(sbx.file("good.kdl", b" a"), &["bad.kdl", "script.sh", "none.kdl", "good.kdl"]);
         assert_eq!(ran.code(), 125, "{ran:?}");
-        for words in ["never closed", "bad.kdl:1:3", "`script.sh` is a script", "cannot read the spec `none.kdl`"] {
+        for words in ["never closed", "bad.kdl:1:3", "script.sh:3:5", "cannot read the spec `none.kdl`"] {
             assert!(ran.stderr.contains(words), "{words}: {ran:?}");
         }
         assert_eq!(
@@ -212,6 +212,52 @@ fn fmt_refuses_what_it_cannot_keep() {
             assert_eq!(sbx.read("fixed/a.kdl"), " a");
             std::fs::set_permissions(sbx.path("fixed"), std::fs::Permissions::from_mode(0o755)).unwrap();
         }
+    }
+}
+
+/// What follows the spec may be anything.
+const SCRIPT: &[u8] = b"#!/usr/bin/env sbx\n#  Says.\n\n# /// sbx\n#   command   \"sh\"; // why\n#mounts {dir \"/x\"\n#}\n# ///\n\n  exit  1 \n\xff\0\r\n";
+
+#[test]
+fn fmt_writes_only_the_spec_of_a_script() {
+    for who in Who::all() {
+        let sbx = Sbx::new(who).file("tool", SCRIPT);
+        std::fs::set_permissions(sbx.path("tool"), std::fs::Permissions::from_mode(0o751)).unwrap();
+        let (sbx, ran) = fmt(sbx, &["--check", "tool"]);
+        assert_eq!((ran.code(), ran.stderr.as_str()), (1, ""), "{who:?} {ran:?}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.stdout, @r#"
+            --- tool
+            +++ tool
+            @@ -2,9 +2,10 @@
+             #  Says.
+             
+             # /// sbx
+            -#   command   "sh"; // why
+            -#mounts {dir "/x"
+            -#}
+            +# command "sh" // why
+            +# mounts {
+            +#     dir "/x"
+            +# }
+             # ///
+             
+               exit  1
+            "#);
+        }
+        let (sbx, ran) = fmt(sbx, &["tool"]);
+        assert_eq!((ran.code(), ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""), "{who:?} {ran:?}");
+        let expected = b"#!/usr/bin/env sbx\n#  Says.\n\n# /// sbx\n# command \"sh\" // why\n# mounts {\n#     dir \"/x\"\n# }\n# ///\n\n  exit  1 \n\xff\0\r\n";
+        assert_eq!(std::fs::read(sbx.path("tool")).unwrap(), expected, "{who:?}");
+        assert_eq!(std::fs::metadata(sbx.path("tool")).unwrap().permissions().mode() & 0o7777, 0o751);
+        let (sbx, ran) = fmt(sbx, &["--check", "tool"]);
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, ""), "{who:?} {ran:?}");
+        // More than is read of a script: writing what was read would cut it off.
+        let long = [expected.as_slice(), &vec![b'x'; 5 << 20]].concat();
+        std::fs::write(sbx.path("tool"), &long).unwrap();
+        let (sbx, ran) = fmt(sbx, &["tool"]);
+        assert!(ran.code() == 125 && ran.stderr.contains("by hand"), "{who:?} {ran:?}");
+        assert!(std::fs::read(sbx.path("tool")).unwrap() == long, "{who:?}");
     }
 }
 

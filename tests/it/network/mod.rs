@@ -13,4 +13,4 @@ mod protocols;
 mod publish;
 mod shaping;
 mod spec;
-mod world;
+pub(crate) mod world;

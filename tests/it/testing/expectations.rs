@@ -213,3 +213,14 @@ test "b" { command "sh" "-c" "head -c 3000000 /dev/zero"; expect { stdout ""; sn
     assert!(ran.stderr.contains("a snapshot holds at most 1048576 bytes of a stream"), "{ran:?}");
     assert!(ran.stderr.len() < 200_000, "{} bytes were said", ran.stderr.len());
 }
+
+/// Its owner can remove it, if not as it is.
+#[test]
+fn a_directory_in_the_place_of_a_file_leaves_nothing() {
+    for who in Who::all() {
+        let made = "mkdir -p /tmp/o/x; echo a > /tmp/o/x/f; chmod 555 /tmp/o /tmp/o/x; mkdir -m 0 /tmp/o/x/y || :";
+        let spec = format!("test \"a\" {{ command \"sh\" \"-c\" \"{made}\"; expect {{ file \"/tmp/o\"; }}; }}");
+        let ran = one(who, &spec);
+        assert!(ran.code() == 1 && ran.stderr.contains("`/tmp/o` is not a regular file"), "{who:?} {ran:?}");
+    }
+}

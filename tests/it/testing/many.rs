@@ -58,3 +58,29 @@ fn nor_do_they_leave_groups() {
         assert!(below.is_empty(), "{below:?}");
     }
 }
+
+/// What a worker keeps is copied by every clone that follows.
+#[test]
+fn a_worker_keeps_nothing_of_its_cases() {
+    let spec: String = (0..250).map(|number| format!("test \"{number}\" {{}}\n")).collect();
+    for who in Who::all() {
+        let sbx = tests(who, &[("a.sbx.kdl", &format!("command \"true\"\n{spec}"))]).flags(&["t", "-j1"]);
+        let mut running = sbx.start();
+        let mut kept: Vec<u64> = Vec::new();
+        while running.is_alive() {
+            let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid()));
+            let status = children.ok().and_then(|worker| {
+                std::fs::read_to_string(format!("/proc/{}/status", worker.split_whitespace().next()?)).ok()
+            });
+            let line = status.as_ref().and_then(|status| status.lines().find_map(|line| line.strip_prefix("RssAnon:")));
+            kept.extend(line.map(|line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()));
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let ran = running.wait();
+        assert_eq!((ran.code(), said(&ran, "PASS").len()), (0, 250), "{who:?} {ran:?}");
+        let most = |kept: &[u64]| kept.iter().copied().max().unwrap_or(0);
+        let (early, late) = (most(&kept[..kept.len() / 4]), most(&kept[kept.len() * 3 / 4..]));
+        assert!(kept.len() > 40 && early > 0, "{who:?}: looked only {} times", kept.len());
+        assert!(late < early + 1024, "{who:?}: {early} KiB became {late} KiB");
+    }
+}

@@ -2,7 +2,9 @@
 //! is left behind.
 
 mod cancel;
+mod egress;
 mod expectations;
+mod killed;
 mod machinery;
 mod many;
 mod outputs;

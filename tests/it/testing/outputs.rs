@@ -104,3 +104,18 @@ fn colours_are_for_terminals() {
     let forced = run(&sbx.env("CLICOLOR_FORCE", "1"));
     assert!(forced.stderr.contains("\u{1b}[1m\u{1b}[32m        PASS"), "{forced:?}");
 }
+
+#[test]
+fn results_that_cannot_be_written_are_a_failure() {
+    let spec = "test \"a\" { command \"true\"; }\ntest \"b\" { command \"true\"; }\n";
+    for who in Who::all() {
+        for call in ["test t --json", "test t --list --json", "test t --list"] {
+            let script = format!("exec \"$1\" {call} > /dev/full");
+            let ran = tests(who, &[("a.sbx.kdl", spec)]).through(&script).run();
+            assert_eq!(ran.code(), 125, "{who:?} {call}: {ran:?}");
+            assert_eq!(ran.stderr.matches("cannot write to standard output").count(), 1, "{who:?} {call}: {ran:?}");
+            let gone = tests(who, &[("a.sbx.kdl", spec)]).through(&format!("\"$1\" {call} | true")).run();
+            assert_eq!((gone.code(), gone.stderr.contains("cannot write")), (0, false), "{who:?} {call}: {gone:?}");
+        }
+    }
+}
