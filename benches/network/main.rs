@@ -1,71 +1,140 @@
 //! How fast a network through sbx is, beside pasta and slirp4netns, and beside the pair of interfaces that all of them
 //! go through. Root makes two network namespaces, one for a server and one in which everything else runs; the
 //! clients run there as nobody, and this program itself is the client and the server.
-#![expect(clippy::print_stdout, reason = "it prints a table")]
+//! `cargo bench --bench network -- [--rounds N] [--write]`; see `benches/README.md`.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be made is over")]
 
 mod client;
 mod contenders;
 mod server;
+mod setup;
+mod table;
 mod world;
 
+#[path = "../shared/machine.rs"]
+mod machine;
+#[path = "../shared/markers.rs"]
+mod markers;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use contenders::{Contender, contenders};
 use world::World;
 
+/// Any failure that ends the benchmark: one line for a person.
+pub(crate) type Fault = Box<dyn std::error::Error>;
+
 /// Where the server is.
 pub(crate) const SERVER: &str = "203.0.113.2:5201";
 
-fn main() {
-    let words: Vec<String> = std::env::args().collect();
-    match words.get(1).map(String::as_str) {
-        Some("client") => return client::run(&words[2], &words[3]),
-        Some("server") => return server::run(&words[2]),
-        _ => {}
+/// What is measured, as the client knows it.
+pub(crate) const ASPECTS: [&str; 5] = ["out", "in", "trip", "connect", "crowd"];
+
+struct Options {
+    rounds: usize,
+    output: Output,
+}
+
+enum Output {
+    Print,
+    WriteReadme,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["client", aspect, address] => client::run(aspect, address),
+        ["server", address] => server::run(address),
+        ["floor"] => setup::floor(),
+        _ => options(&words).and_then(|options| run(&options)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            drop(writeln!(std::io::stderr(), "network: {fault}"));
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn options(words: &[String]) -> Result<Options, Fault> {
+    let mut options = Options { rounds: 5, output: Output::Print };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--rounds" => options.rounds = words.next().ok_or("--rounds needs a number")?.parse()?,
+            "--write" => options.output = Output::WriteReadme,
+            // Cargo's own, on every bench target.
+            "--bench" => {}
+            other => return Err(format!("unknown argument `{other}`").into()),
+        }
+    }
+    match options.rounds {
+        0..3 => Err("fewer than 3 rounds say nothing".into()),
+        _ => Ok(options),
+    }
+}
+
+fn run(options: &Options) -> Result<(), Fault> {
     if !nix::unistd::geteuid().is_root() {
-        println!("SKIP: only root can make the network namespaces in which this is measured");
-        return;
+        say("SKIP: only root can make the network namespaces in which this is measured");
+        return Ok(());
     }
     let world = World::new();
-    println!("Kernel {}, {} processors, both interfaces of the pair with an MTU of 1500.\n", kernel(), processors());
-    println!("| | out, Gbit/s | in, Gbit/s | round trip, µs | connections a second |");
-    println!("|---|---|---|---|---|");
-    for contender in contenders(&world) {
-        match contender {
-            Contender::Missing(name) => println!("| {name} | not installed | | | |"),
-            Contender::There(there) => {
-                let [out, back] = ["out", "in"].map(|what| median(3, || there.ask(what)));
-                let trip = median(3, || there.ask("trip"));
-                let rate = median(3, || there.ask("connect"));
-                println!("| {} | {:.2} | {:.2} | {:.0} | {:.0} |", there.name, out / 1e9, back / 1e9, trip / 1e3, rate);
+    let mut all = contenders(&world);
+    let mut pauses = Pauses::default();
+    for aspect in ASPECTS {
+        for round in 0..options.rounds {
+            let mut order: Vec<&mut Contender<'_>> = all.iter_mut().collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for contender in order {
+                pauses.pause();
+                contender.measure(aspect);
             }
         }
     }
-    let [none, egress] = ["network none", "network egress { allow \"*\"; }"].map(|spec| set_up(&world, spec));
-    println!(
-        "\nSet-up of a sandbox until its command starts, median of 200: {none:.2} ms with `network none`, {egress:.2} ms with"
-    );
-    println!("`network egress`: {:.2} ms more.", egress - none);
+    let mut document = machine::facts()?;
+    document.push_str(&table::streams(&all, options.rounds)?);
+    document.push_str(&setup::table(&world)?);
+    writeln!(document, "\nOther work took {:.0} % of the processors in the pauses between.", pauses.share())?;
+    say(&document);
+    match options.output {
+        Output::Print => Ok(()),
+        Output::WriteReadme => markers::write("benches/README.md", "network", &document),
+    }
 }
 
-fn median(times: usize, mut one: impl FnMut() -> f64) -> f64 {
-    let mut all: Vec<f64> = (0..times).map(|_| one()).collect();
-    all.sort_by(f64::total_cmp);
-    all[times / 2]
+/// Moments in which nothing is measured, and how busy others kept the machine in them.
+#[derive(Default)]
+struct Pauses {
+    busy: f64,
+    offered: f64,
 }
 
-/// Returns milliseconds, as the report has them.
-fn set_up(world: &World, spec: &str) -> f64 {
-    let path = world.place.path().join("set-up.kdl");
-    std::fs::write(&path, format!("{spec}\ncommand \"true\"\n")).unwrap();
-    median(200, || {
-        let output =
-            world.nobody(&[sbx().to_str().unwrap(), "run", "--report", "stdout", path.to_str().unwrap()]).output();
-        let report: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
-        report["time"]["setup_ns"].as_f64().unwrap() / 1e6
-    })
+impl Pauses {
+    fn pause(&mut self) {
+        let (before, begin) = (machine::busy(), Instant::now());
+        std::thread::sleep(Duration::from_millis(150));
+        self.busy += machine::busy() - before;
+        self.offered += begin.elapsed().as_secs_f64() * machine::processors();
+    }
+
+    fn share(&self) -> f64 {
+        100.0 * self.busy / self.offered
+    }
+}
+
+/// Returns the middle of `values`.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The program that is measured.
@@ -73,10 +142,7 @@ pub(crate) fn sbx() -> PathBuf {
     std::env::var_os("SBX").map_or_else(|| env!("CARGO_BIN_EXE_sbx").into(), PathBuf::from)
 }
 
-fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
+/// The one printer. A closed standard output is not the benchmark's failure.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{line}"));
 }

@@ -20,12 +20,28 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(bytes.len() < LONGEST);
         assert!(!matches!(at_end(bytes), Told::Names(_) | Told::Nameless));
     }
+    if whole == Opening::Told(Told::Other) {
+        assert!(!is_request(bytes), "a server would take it for a request");
+    }
     if let Opening::Told(Told::Names(names)) = &whole
         && bytes.first() != Some(&22)
     {
         hosts(bytes, names);
     }
 });
+
+/// Whether the most generous of servers takes the first line for that of a request: three words, of which the first is
+/// a token with a letter and the last names HTTP/1 or older.
+fn is_request(bytes: &[u8]) -> bool {
+    let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(bytes.len());
+    let mut lines = bytes[start..].split(|byte| *byte == b'\n');
+    let (Some(line), Some(_)) = (lines.next(), lines.next()) else { return false };
+    let words: Vec<_> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let is_method = |word: &[u8]| word.iter().all(token) && word.iter().any(u8::is_ascii_alphabetic);
+    matches!(words[..], [method, _, version] if is_method(method)
+        && version.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"HTTP/1") || it.eq_ignore_ascii_case(b"HTTP/0")))
+}
 
 /// Reads the head as the simplest of servers would.
 fn hosts(bytes: &[u8], names: &[DomainName]) {

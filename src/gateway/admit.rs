@@ -10,7 +10,8 @@ use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::state::State;
 use crate::gateway::stream::{Stream, Way};
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, RESOLVER, Verdict, What};
+use crate::gateway::{Protocol, Verdict, What};
+use crate::spec::RESOLVER;
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys};
@@ -78,7 +79,7 @@ impl State {
         if let Judgement::Refused(refusal) = judgement {
             return self.turn_away(&client, What { verdict: Verdict::Refused(refusal), ..what });
         }
-        match dial(to) {
+        match socket::dial(Carries::Stream, to) {
             Ok(server) => self.begin(Way::Outward, (client, server), (judgement, what), to),
             Err(errno) => self.turn_away(&client, What { verdict: Verdict::Unreachable(errno as i32), ..what }),
         }
@@ -144,13 +145,4 @@ impl State {
 #[must_use]
 pub fn is_for_resolver(to: SocketAddr, judgement: &Judgement) -> bool {
     to.port() == 53 && (to.ip() == RESOLVER || !matches!(judgement, Judgement::ByAddress { .. }))
-}
-
-fn dial(to: SocketAddr) -> Sys<OwnedFd> {
-    let server = socket::open(Carries::Stream, to.ip())?;
-    socket::no_delay(&server)?;
-    match socket::connect(&server, to) {
-        Ok(()) | Err(Errno::EINPROGRESS) => Ok(server),
-        Err(errno) => Err(errno),
-    }
 }

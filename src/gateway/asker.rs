@@ -13,8 +13,10 @@ use crate::sys::{Errno, socket};
 const MOST: usize = 64;
 /// How long one may be silent.
 const IDLE: u64 = 10_000_000_000;
-/// Bytes of answers that one who does not read them may leave.
-const UNREAD: usize = 128 << 10;
+/// Bytes of answers that one who does not read them may leave before no more is read of what it asks.
+const UNREAD: usize = 64 << 10;
+/// Pieces of questions that are read before others have their turn.
+const AT_ONCE: usize = 4;
 
 impl State {
     /// Takes a program that asks.
@@ -38,32 +40,43 @@ impl State {
     /// Reads the questions that came, and writes the answers that there are.
     pub fn look_at_asker(&mut self, key: Key) {
         let now = self.now();
-        loop {
+        self.write_to_asker(key);
+        for taken in 0.. {
             let Some(asker) = self.askers.get_mut(key) else { return };
+            // There is an event when it has read.
+            if asker.ended || asker.output.len() > UNREAD {
+                break;
+            }
+            if taken == AT_ONCE {
+                self.ready.insert(Token::of(Kind::Asker, key));
+                break;
+            }
             match socket::receive(&asker.socket, &mut self.means.scratch[..4096]) {
-                Ok(0) => {
-                    asker.ended = true;
-                    break;
+                Ok(0) => asker.ended = true,
+                Ok(count) => {
+                    asker.input.extend_from_slice(&self.means.scratch[..count]);
+                    asker.until = now + IDLE;
+                    self.take_questions(key);
                 }
-                Ok(count) => asker.input.extend_from_slice(&self.means.scratch[..count]),
                 Err(Errno::EAGAIN) => break,
                 Err(_) => return self.drop_asker(key),
             }
-            asker.until = now + IDLE;
-            while let Some(message) = self.askers.get_mut(key).and_then(|asker| message(&mut asker.input)) {
-                if let Some(asker) = self.askers.get_mut(key) {
-                    asker.waiting += 1;
-                }
-                self.asked(&message, Whom::Stream(key));
-            }
         }
-        self.write_to_asker(key);
         let Some(asker) = self.askers.get_mut(key) else { return };
         let done = asker.ended && asker.waiting == 0 && asker.output.is_empty();
-        if done || now >= asker.until || asker.output.len() > UNREAD {
+        if done || now >= asker.until {
             return self.drop_asker(key);
         }
         self.timers.set(Token::of(Kind::Asker, key), asker.until);
+    }
+
+    fn take_questions(&mut self, key: Key) {
+        while let Some(message) = self.askers.get_mut(key).and_then(|asker| message(&mut asker.input)) {
+            if let Some(asker) = self.askers.get_mut(key) {
+                asker.waiting += 1;
+            }
+            self.asked(&message, Whom::Stream(key));
+        }
     }
 
     /// Writes an answer, with its length before it, to who asked; who is gone misses it.

@@ -9,13 +9,13 @@ use crate::gateway::admit::is_for_resolver;
 use crate::gateway::flows::{Datagrams, FlowKind, Pair};
 use crate::gateway::lookups::Whom;
 use crate::gateway::packet::{self, Why};
-use crate::gateway::publish::inside;
+use crate::gateway::published::PORT;
 use crate::gateway::quic::is_quic;
 use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Refusal, Transport, Verdict, What};
+use crate::gateway::{Protocol, Refusal, Verdict, What};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys, random};
@@ -31,13 +31,10 @@ impl State {
     /// # Errors
     /// What the kernel did not give.
     pub fn watch_datagrams(&self) -> Sys<()> {
-        let published = self.inlets.published.iter().enumerate();
-        let published = published.filter(|(_, bound)| bound.publish.transport == Transport::Udp);
-        let published = published.map(|(number, bound)| (number, &bound.socket, Kind::PublishedDatagrams));
         let udp = self.inlets.udp.iter().enumerate().map(|(number, socket)| (number, socket, Kind::Datagrams));
         let icmp = self.inlets.icmp.iter().enumerate();
         let icmp = icmp.filter_map(|(number, socket)| Some((number, socket.as_ref()?, Kind::Echoes)));
-        udp.chain(icmp).chain(published).try_for_each(|(number, socket, kind)| {
+        udp.chain(icmp).chain(self.published()).try_for_each(|(number, socket, kind)| {
             socket::do_not_wait(socket)?;
             self.poller.add(socket, Token::numbered(kind, number).bits(), Interest::Readable)
         })
@@ -64,26 +61,18 @@ impl State {
         self.datagram = buffer;
     }
 
-    /// Takes what comes to a published port.
-    pub fn take_published(&mut self, number: usize) {
-        let mut buffer = std::mem::take(&mut self.datagram);
-        for _ in 0..AT_ONCE {
-            let Some(bound) = self.inlets.published.get(number) else { break };
-            let to = inside(&bound.publish);
-            match socket::receive_from(&bound.socket, &mut buffer) {
-                Ok(came) => {
-                    let pair = Pair { client: came.from, to, kind: FlowKind::Published(number) };
-                    self.inward(pair, &buffer[..came.length]);
-                }
-                Err(Errno::EAGAIN) => break,
-                Err(_) => {}
-            }
-        }
-        self.datagram = buffer;
-    }
-
     fn outward(&mut self, pair: Pair, payload: &[u8]) {
-        if self.continue_flow(pair, payload) {
+        if self.back_outside(pair, payload) {
+            return;
+        }
+        let flow = self.flows.by_pair.get(&pair).copied();
+        if let Some(flow) = flow
+            && self.flows.slab.get_mut(flow).is_some_and(|flow| flow.read == Read::First)
+            && is_quic(payload)
+        {
+            // It may begin at any time, so it is judged as if it were the first.
+            self.end_flow(flow);
+        } else if self.continue_flow(pair, payload) {
             return;
         }
         let known = self.pins.names(pair.to.ip(), self.now());
@@ -93,7 +82,8 @@ impl State {
         }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
         let what = self.what(pair.to, names, (Protocol::Udp, Verdict::Allowed));
-        let hidden = !matches!(judgement, Judgement::ByAddress { read: Read::Nothing }) && is_quic(payload);
+        let read = if let Judgement::ByAddress { read } = judgement { read } else { Read::First };
+        let hidden = read == Read::First && is_quic(payload);
         let refusal = match judgement {
             Judgement::Refused(refusal) => Some(refusal),
             _ => hidden.then_some(Refusal::Quic),
@@ -102,11 +92,11 @@ impl State {
             self.record.count(What { verdict: Verdict::Refused(refusal), ..what });
             return self.tell_lost(pair, payload, Why::Prohibited);
         }
-        self.begin_flow((pair, what), Carries::Datagrams, payload);
+        self.begin_flow((pair, what, read), Carries::Datagrams, payload);
     }
 
     /// Opens the other side of a flow, and sends its first datagram.
-    pub fn begin_flow(&mut self, (pair, what): (Pair, What), carries: Carries, payload: &[u8]) {
+    pub fn begin_flow(&mut self, (pair, what, read): (Pair, What, Read), carries: Carries, payload: &[u8]) {
         let open = |carries| {
             let socket = socket::open(carries, pair.to.ip())?;
             socket::connect(&socket, pair.to).map(|()| socket)
@@ -124,9 +114,9 @@ impl State {
         };
         let errno = match socket {
             Ok(socket) => {
-                if let Some(key) = self.keep_flow((pair, what), socket) {
+                if let Some(key) = self.keep_flow((pair, what), Some(socket)) {
                     if let Some(flow) = self.flows.slab.get_mut(key) {
-                        flow.raw = raw;
+                        (flow.raw, flow.read) = (raw, read);
                     }
                     self.carry(key, 0, payload.to_vec());
                 }
@@ -150,23 +140,8 @@ impl State {
         key.is_some()
     }
 
-    fn inward(&mut self, pair: Pair, payload: &[u8]) {
-        if let Some(key) = self.flows.by_pair.get(&pair).copied() {
-            return self.carry(key, 1, payload.to_vec());
-        }
-        // Without one left this datagram is lost.
-        let Some(socket) = self.inlets.udp_pool.pop() else { return };
-        let FlowKind::Published(number) = pair.kind else { return };
-        let Some(outside) = self.inlets.published.get(number).map(|bound| bound.publish.outside) else { return };
-        let connected = socket::do_not_wait(&socket).and_then(|()| socket::connect(&socket, pair.to));
-        let verdict = connected.map_or_else(|errno| Verdict::Unreachable(errno as i32), |()| Verdict::Published);
-        let what = What { to: outside.to_string(), ..self.what(pair.to, &[], (Protocol::Udp, verdict)) };
-        if let Some(key) = self.keep_flow((pair, what), socket) {
-            self.carry(key, 1, payload.to_vec());
-        }
-    }
-
-    fn keep_flow(&mut self, (pair, what): (Pair, What), socket: OwnedFd) -> Option<Key> {
+    /// Keeps a flow; who was silent longest makes room for it.
+    pub fn keep_flow(&mut self, (pair, what): (Pair, What), socket: Option<OwnedFd>) -> Option<Key> {
         if self.flows.slab.len() >= self.flows.most {
             let oldest = self
                 .flows
@@ -180,8 +155,9 @@ impl State {
         let until = self.now() + IDLE;
         let (poller, mut added) = (&self.poller, Ok(()));
         let key = self.flows.slab.insert_with(|key| {
-            added = poller.add(&socket, Token::of(Kind::Flow, key).bits(), Interest::Readable);
-            Datagrams { pair, socket, place, until, raw: None }
+            let add = |socket| poller.add(socket, Token::of(Kind::Flow, key).bits(), Interest::Readable);
+            added = socket.as_ref().map_or(Ok(()), add);
+            Datagrams { pair, socket, place, until, read: Read::Nothing, raw: None, inside: None }
         });
         self.flows.by_pair.insert(pair, key);
         self.timers.set(Token::of(Kind::Flow, key), until);
@@ -197,14 +173,14 @@ impl State {
         let mut buffer = std::mem::take(&mut self.datagram);
         for _ in 0..AT_ONCE {
             let Some(flow) = self.flows.slab.get_mut(key) else { break };
-            match socket::receive(&flow.socket, &mut buffer) {
+            let Some(socket) = &flow.socket else { break };
+            match socket::receive(socket, &mut buffer) {
                 Ok(count) => {
-                    let direction = if matches!(flow.pair.kind, FlowKind::Published(_)) { 0 } else { 1 };
                     let whole = Some(&buffer[..count]);
                     let came = flow
                         .raw
                         .map_or(whole, |own| packet::reply_to_request(flow.pair.to.ip(), own, &buffer[..count]));
-                    came.map(<[u8]>::to_vec).into_iter().for_each(|bytes| self.carry(key, direction, bytes));
+                    came.map(<[u8]>::to_vec).into_iter().for_each(|bytes| self.carry(key, 1, bytes));
                 }
                 Err(Errno::EAGAIN) => break,
                 Err(errno) => self.flow_failed(key, errno),
@@ -220,7 +196,7 @@ impl State {
     }
 
     /// Sends a datagram of a flow on its way; direction 0 is from the sandbox.
-    fn carry(&mut self, key: Key, direction: usize, bytes: Vec<u8>) {
+    pub fn carry(&mut self, key: Key, direction: usize, bytes: Vec<u8>) {
         let now = self.now();
         if let Some(flow) = self.flows.slab.get_mut(key) {
             flow.until = now + IDLE;
@@ -255,15 +231,19 @@ impl State {
         let Some(flow) = self.flows.slab.get_mut(key) else { return };
         let (pair, place) = (flow.pair, flow.place);
         let sent = match (direction, pair.kind) {
-            (0, FlowKind::Published(number)) => {
+            (0, FlowKind::Published { number, at }) => {
                 let socket = self.inlets.published.get(number).map(|bound| &bound.socket);
-                socket.map_or(Err(Errno::EBADF), |socket| socket::send_to(socket, bytes, pair.client))
+                socket.map_or(Err(Errno::EBADF), |socket| socket::send_from(socket, bytes, (at, pair.client)))
+            }
+            (_, FlowKind::Published { .. }) => {
+                let from = flow.inside.map(|address| SocketAddr::new(address, PORT));
+                self.send_packet(pair.to, from.and_then(|from| packet::udp(from, pair.to, bytes)))
             }
             (0, FlowKind::Echo) if flow.raw.is_some() => {
                 let request = packet::echo_request(pair.to.ip(), flow.raw.unwrap_or_default(), bytes);
-                request.map_or(Err(Errno::EMSGSIZE), |request| socket::send(&flow.socket, &request))
+                request.map_or(Err(Errno::EMSGSIZE), |request| sent_by(flow, &request))
             }
-            (0, _) | (_, FlowKind::Published(_)) => socket::send(&flow.socket, bytes),
+            (0, _) => sent_by(flow, bytes),
             (_, FlowKind::Udp) => self.send_packet(pair.client, packet::udp(pair.to, pair.client, bytes)),
             (_, FlowKind::Echo) => self.send_packet(pair.client, echoed(pair, bytes)),
         };
@@ -281,9 +261,7 @@ impl State {
         let Some(flow) = self.flows.slab.get_mut(key) else { return };
         let pair = flow.pair;
         let why = if errno == Errno::ECONNREFUSED { Why::NoPort } else { Why::NoHost };
-        if !matches!(pair.kind, FlowKind::Published(_)) {
-            self.tell_lost(pair, &[], why);
-        }
+        self.tell_lost(pair, &[], why);
     }
 
     /// Tells a program that its datagram went nowhere.
@@ -295,7 +273,7 @@ impl State {
                 let rest = [&pair.client.port().to_be_bytes(), rest.get(2..).unwrap_or_default()].concat();
                 packet::lost_echo(pair.client.ip(), pair.to.ip(), &rest, why)
             }
-            FlowKind::Published(_) => None,
+            FlowKind::Published { .. } => None,
         };
         if let Some(packet) = packet {
             self.send_inside(pair.client, &packet);
@@ -324,12 +302,14 @@ impl State {
         self.timers.forget(Token::of(Kind::Flow, key));
         let Some(flow) = self.flows.slab.remove(key) else { return };
         self.flows.by_pair.remove(&flow.pair);
-        if matches!(flow.pair.kind, FlowKind::Published(_)) && self.poller.remove(&flow.socket).is_ok() {
-            // The next one of its namespace comes from nowhere else.
-            socket::disconnect(&flow.socket).ok();
-            self.inlets.udp_pool.push(flow.socket);
+        if let Some(address) = flow.inside {
+            self.flows.by_address.remove(&address);
         }
     }
+}
+
+fn sent_by(flow: &Datagrams, bytes: &[u8]) -> Sys<usize> {
+    flow.socket.as_ref().map_or(Err(Errno::EBADF), |socket| socket::send(socket, bytes))
 }
 
 /// Returns the reply to a ping of the sandbox, with the identifier that it knows; the host's is another.

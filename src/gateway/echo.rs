@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::gateway::address::meant;
 use crate::gateway::flows::{FlowKind, Pair};
 use crate::gateway::packet::Why;
-use crate::gateway::rules::Judgement;
+use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::state::State;
 use crate::gateway::{Protocol, Verdict, What};
 use crate::sys::Errno;
@@ -48,7 +48,7 @@ impl State {
                 self.record.count(What { verdict: Verdict::Refused(refusal), ..what });
                 self.tell_lost(pair, message, Why::Prohibited);
             }
-            _ => self.begin_flow((pair, what), Carries::Echo, message),
+            _ => self.begin_flow((pair, what, Read::Nothing), Carries::Echo, message),
         }
     }
 }

@@ -16,6 +16,11 @@ const MOST_PIPES: usize = 64;
 /// How many bytes of slowed streams are held, all together; each may hold a little in any case.
 const MOST_HELD: usize = 64 << 20;
 const LEAST_HELD: usize = 16 << 10;
+/// What comes in smaller pieces goes through memory: that costs less than a pipe, and a read that is short of it says
+/// that there is no more.
+const SMALL: usize = 16 << 10;
+/// What a piece of a line takes besides its bytes, so that small ones are bounded too.
+const OVERHEAD: usize = 96;
 /// What one direction may move before it is another's turn.
 const TURN: usize = 4 << 20;
 /// The same where the bandwidth is shared.
@@ -27,6 +32,10 @@ pub struct Side {
     pub socket: OwnedFd,
     pub readable: bool,
     pub writable: bool,
+    /// The end has come, so a short read does not say that nothing follows.
+    pub ended: bool,
+    /// There was urgent data, before which reads stop, and at which splice(2) stops for good.
+    pub urgent: bool,
 }
 
 /// What all flows share.
@@ -93,6 +102,8 @@ pub struct Flow {
     pipe: Option<(Pipe, usize)>,
     /// What is under way where the network is shaped, with the time at which it arrives.
     line: VecDeque<(u64, Vec<u8>)>,
+    /// Whether the last piece was more than a small one.
+    bulk: bool,
     /// Of the first piece of the line.
     taken: usize,
     held: usize,
@@ -134,6 +145,26 @@ impl Flow {
         }
     }
 
+    /// Moves `count` bytes that have come, before all others; returns them. There are few, for which there is room.
+    ///
+    /// # Errors
+    /// What the kernel said of either socket; EAGAIN, if there is no room: the stream is broken.
+    pub fn let_pass<'a>(
+        &mut self,
+        source: &Side,
+        target: &Side,
+        (count, means): (usize, &'a mut Means),
+    ) -> Result<&'a [u8], Errno> {
+        let bytes = &mut means.scratch[..count];
+        let came = socket::receive(&source.socket, bytes)?;
+        let bytes = &bytes[..came];
+        if socket::send(&target.socket, bytes)? < came {
+            return Err(Errno::EAGAIN);
+        }
+        self.carried += came as u64;
+        Ok(bytes)
+    }
+
     /// Gives back what a stream that ends holds of the common means.
     pub fn let_go(&mut self, means: &mut Means) {
         means.held -= std::mem::take(&mut self.held);
@@ -168,11 +199,21 @@ impl Flow {
                 return Ok(Wait::Turn);
             }
             let Some(pipe) = means.pipe() else { return self.copy(source, target, means) };
-            let filled = ready(pipe.fill(&source.socket, PIPE), &mut source.readable);
-            match filled {
+            let spliced = self.bulk && !source.urgent;
+            let most = if spliced { PIPE } else { SMALL.min(pipe.size()) };
+            let came = if spliced {
+                pipe.fill(&source.socket, most)
+            } else {
+                socket::receive(&source.socket, &mut means.scratch[..most])
+            };
+            match ready(came, &mut source.readable) {
                 Ok(Some(count)) if count > 0 => {
                     moved += count;
-                    self.pipe = Some((pipe, count));
+                    self.bulk = count >= most.min(SMALL);
+                    source.readable &= spliced || count == most || source.ended || source.urgent;
+                    let left = if spliced { Ok(count) } else { self.pass(&means.scratch[..count], &pipe, target) };
+                    self.pipe = Some((pipe, *left.as_ref().unwrap_or(&count)));
+                    left?;
                 }
                 other => {
                     means.idle.push(pipe);
@@ -180,6 +221,13 @@ impl Flow {
                 }
             }
         }
+    }
+
+    /// Sends `bytes`, and leaves in the empty pipe what the target does not take; returns how much that is.
+    fn pass(&mut self, bytes: &[u8], pipe: &Pipe, target: &mut Side) -> Result<usize, Errno> {
+        let sent = ready(socket::send(&target.socket, bytes), &mut target.writable)?.unwrap_or(0);
+        self.carried += sent as u64;
+        if sent < bytes.len() { pipe.keep(&bytes[sent..]) } else { Ok(0) }
     }
 
     /// Moves bytes through memory, and takes from the source only what the target took.
@@ -225,8 +273,9 @@ impl Flow {
             self.carried += sent as u64;
             self.taken += sent;
             if self.taken == piece.len() {
-                self.held -= self.taken;
-                means.held -= std::mem::take(&mut self.taken);
+                let room = std::mem::take(&mut self.taken) + OVERHEAD;
+                self.held -= room;
+                means.held -= room;
                 self.line.pop_front();
             }
         }
@@ -243,7 +292,7 @@ impl Flow {
     fn take_in(&mut self, source: &mut Side, means: &mut Means, link: &mut Link) -> Result<(), Errno> {
         while source.readable && self.end.is_none() {
             let window = if means.held < MOST_HELD { link.window() } else { LEAST_HELD };
-            let count = window.saturating_sub(self.held).min(means.scratch.len());
+            let count = window.saturating_sub(self.held + OVERHEAD).min(means.scratch.len());
             if count == 0 {
                 return Ok(());
             }
@@ -255,8 +304,8 @@ impl Flow {
                 self.end = Some(due);
                 return Ok(());
             }
-            self.held += came;
-            means.held += came;
+            self.held += came + OVERHEAD;
+            means.held += came + OVERHEAD;
             self.line.push_back((due, means.scratch[..came].to_vec()));
         }
         Ok(())
@@ -281,5 +330,45 @@ fn ready(result: Result<usize, Errno>, can: &mut bool) -> Result<Option<usize>, 
             Ok(None)
         }
         Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::{Flow, Means, Side};
+    use crate::gateway::Shaping;
+    use crate::gateway::shape::Link;
+
+    #[test]
+    fn pieces_under_way_take_room_even_if_they_are_small() {
+        let shaping = Shaping { latency: Some(Duration::from_secs(9)), ..Shaping::default() };
+        let mut link = Link::new(&shaping, 0, 1).unwrap();
+        let (mut means, mut flow) = (Means::new(0), Flow::default());
+        let ((mut writer, source), (target, _reader)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let side = |socket: UnixStream| Side {
+            socket: socket.into(),
+            readable: false,
+            writable: true,
+            ended: false,
+            urgent: false,
+        };
+        let (mut source, mut target) = (side(source), side(target));
+        writer.set_nonblocking(true).unwrap();
+        for now in 0..100_000 {
+            // Nobody takes it when the window is full.
+            if writer.write(b"x").is_err() {
+                break;
+            }
+            means.now = now;
+            source.readable = true;
+            flow.carry(&mut source, &mut target, (&mut means, Some(&mut link))).unwrap();
+        }
+        assert!((1000..=link.window() / 64).contains(&flow.line.len()), "{}", flow.line.len());
+        flow.let_go(&mut means);
+        assert_eq!(means.held, 0);
     }
 }

@@ -1,11 +1,12 @@
 //! The flows of datagrams that there are. What is done with them is `datagrams`' and `echo`'s.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use crate::gateway::lane::Lane;
 use crate::gateway::record::Place;
+use crate::gateway::rules::Read;
 use crate::gateway::slab::{Key, Slab};
 
 /// Flows at once; the one that was silent longest makes room.
@@ -25,19 +26,27 @@ pub enum FlowKind {
     Udp,
     /// Echo requests; the port of the client is their identifier.
     Echo,
-    /// From the published port of this number.
-    Published(usize),
+    /// From the published port of this number; `at` is the host's address that was asked, and that answers.
+    Published {
+        number: usize,
+        at: Option<IpAddr>,
+    },
 }
 
 /// One flow.
 #[derive(Debug)]
 pub struct Datagrams {
     pub pair: Pair,
-    pub socket: OwnedFd,
+    /// None of those that come from outside.
+    pub socket: Option<OwnedFd>,
     pub place: Place,
     pub until: u64,
+    /// Whether a datagram that hides the name of a host may not go out.
+    pub read: Read,
     /// The identifier of pings that go out by a raw socket.
     pub raw: Option<u16>,
+    /// The address from which the sandbox is told what comes from outside.
+    pub inside: Option<IpAddr>,
 }
 
 /// All flows, and what is under way in them.
@@ -45,6 +54,10 @@ pub struct Datagrams {
 pub struct Flows {
     pub slab: Slab<Datagrams>,
     pub by_pair: HashMap<Pair, Key>,
+    /// Those that came from outside, by their address inside.
+    pub by_address: HashMap<IpAddr, Key>,
+    /// How many addresses were given: one that was somebody's is not another's soon.
+    given: u32,
     pub most: usize,
     /// From the sandbox, and to it.
     pub lanes: [Lane<Key>; 2],
@@ -55,6 +68,18 @@ impl Flows {
     #[must_use]
     pub fn new(most: usize) -> Self {
         let most = most.clamp(16, MOST);
-        Self { slab: Slab::default(), by_pair: HashMap::new(), most, lanes: [Lane::default(), Lane::default()] }
+        let lanes = [Lane::default(), Lane::default()];
+        Self { slab: Slab::default(), by_pair: HashMap::new(), by_address: HashMap::new(), given: 0, most, lanes }
+    }
+
+    /// Returns an address that no flow has, of those that no host has either (RFC 1112, 4).
+    pub fn free_address(&mut self) -> IpAddr {
+        loop {
+            self.given = (self.given + 1) & 0x07ff_ffff;
+            let address = IpAddr::from((0xf000_0000 | self.given).to_be_bytes());
+            if !self.by_address.contains_key(&address) {
+                return address;
+            }
+        }
     }
 }

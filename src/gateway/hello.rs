@@ -180,6 +180,36 @@ mod tests {
         assert_eq!(hello(&said_to("10.0.0.1")), Opening::Told(Told::Nameless));
     }
 
+    /// The hello with an encrypted one in it (RFC 9849), as browsers always send one.
+    fn with_encrypted_hello(hello: &[u8]) -> Vec<u8> {
+        let mut bytes = hello.to_vec();
+        // Record, message, version, random; then the session, the ciphers and the compressions, each with its length.
+        let mut at = 5 + 4 + 2 + 32;
+        at += 1 + usize::from(bytes[at]);
+        at += 2 + usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+        at += 1 + usize::from(bytes[at]);
+        // Outer, KDF, AEAD, the number of the key, the key and the hello.
+        let outer = [&[0, 0, 1, 0, 1, 7, 0, 32][..], &[9; 32], &[0, 64], &[8; 64]].concat();
+        let length = u8::try_from(outer.len()).unwrap();
+        bytes.extend([&[0xfe, 0x0d, 0, length][..], &outer].concat());
+        for (place, more) in [(at, length + 4), (3, length + 4), (7, length + 4)] {
+            let sum = u16::from_be_bytes([bytes[place], bytes[place + 1]]) + u16::from(more);
+            bytes[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_name_in_the_clear_counts_whatever_is_encrypted() {
+        let bytes = with_encrypted_hello(&said_to("crates.example"));
+        assert_eq!(hello(&bytes), named("crates.example"));
+        for end in 2..bytes.len() {
+            assert_eq!(hello(&bytes[..end]), Opening::Undecided, "{end} of {}", bytes.len());
+        }
+        let nobody = with_encrypted_hello(&said_to("10.0.0.1"));
+        assert_eq!(hello(&nobody), Opening::Told(Told::Nameless));
+    }
+
     #[test]
     fn a_broken_hello_is_unreadable() {
         let whole = said_to("crates.example");

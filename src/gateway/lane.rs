@@ -8,6 +8,9 @@ use crate::gateway::shape::Link;
 /// Bytes that may be under way in any case.
 const LEAST: usize = 64 << 10;
 
+/// What each takes besides its bytes, so that empty ones are bounded too.
+const OVERHEAD: usize = 128;
+
 /// Datagrams of one direction, with where each goes.
 #[derive(Debug)]
 pub struct Lane<T> {
@@ -24,10 +27,11 @@ impl<T> Default for Lane<T> {
 impl<T> Lane<T> {
     /// Sends a datagram on its way at `now`; some are lost.
     pub fn enter(&mut self, link: &mut Link, (to, bytes): (T, Vec<u8>), now: u64) {
-        if link.loses() || self.held + bytes.len() > link.window().max(LEAST) {
+        let room = bytes.len() + OVERHEAD;
+        if link.loses() || self.held + room > link.window().max(LEAST) {
             return;
         }
-        self.held += bytes.len();
+        self.held += room;
         self.waiting.push_back((now + link.latency(), to, bytes));
     }
 
@@ -37,7 +41,7 @@ impl<T> Lane<T> {
             return None;
         }
         let (_, to, bytes) = self.waiting.pop_front()?;
-        self.held -= bytes.len();
+        self.held -= bytes.len() + OVERHEAD;
         link.gone(bytes.len());
         Some((to, bytes))
     }
@@ -88,11 +92,20 @@ mod tests {
         let mut link = Link::new(&shaping, 0, 1).unwrap();
         let mut lane = Lane::default();
         (0..1000).for_each(|number| lane.enter(&mut link, (number, vec![0; 1000]), 0));
-        assert_eq!(lane.waiting.len(), 131);
+        assert_eq!(lane.waiting.len(), (128 << 10) / 1128);
         let shaping = Shaping { loss: Some(Loss(500_000)), ..Shaping::default() };
         let mut link = Link::new(&shaping, 0, 1).unwrap();
         let mut lane = Lane::default();
         (0..100).for_each(|number| lane.enter(&mut link, (number, vec![0; 10]), 0));
         assert_eq!(lane.waiting.len(), 50);
+    }
+
+    #[test]
+    fn what_is_under_way_takes_room_even_if_it_is_empty() {
+        let shaping = Shaping { latency: Some(Duration::from_secs(9)), ..Shaping::default() };
+        let mut link = Link::new(&shaping, 0, 1).unwrap();
+        let mut lane = Lane::default();
+        (0..100_000).for_each(|_| lane.enter(&mut link, ((), Vec::new()), 0));
+        assert!(lane.waiting.len() <= link.window() / 64, "{}", lane.waiting.len());
     }
 }

@@ -107,7 +107,7 @@ impl State {
         let mut trouble = (asked.map(SocketAddr::ip), trouble);
         for attempt in attempt..last {
             let Some(resolver) = resolvers.get(attempt % resolvers.len()).copied() else { break };
-            match dial(Carries::Datagrams, resolver) {
+            match socket::dial(Carries::Datagrams, resolver) {
                 Ok(socket) if self.lookups.pending.len() < MOST_PENDING => {
                     return self.wait_for((query, name, whom), socket, attempt);
                 }
@@ -174,7 +174,7 @@ impl State {
         let Some(mut pending) = self.drop_query(key) else { return };
         let (_, resolvers) = self.lookups.sources();
         let resolver = resolvers.get(pending.attempt % resolvers.len().max(1)).copied();
-        let socket = resolver.map(|resolver| dial(Carries::Stream, resolver));
+        let socket = resolver.map(|resolver| socket::dial(Carries::Stream, resolver));
         match (socket, wire::ask(pending.id, &pending.name, pending.query.asked)) {
             (Some(Ok(socket)), Some(bytes)) => {
                 pending.socket = socket;
@@ -224,18 +224,10 @@ fn told(asked: Asked, addresses: &[IpAddr]) -> Found {
 
 /// Leaves out the addresses to which this machine has no way, so that nobody waits for them: IPv6 where there is none.
 fn routed(mut found: Found) -> Found {
+    found.addresses.retain(|(address, _)| {
+        address.is_ipv4() || socket::dial(Carries::Datagrams, SocketAddr::new(*address, 53)).is_ok()
+    });
     found
-        .addresses
-        .retain(|(address, _)| address.is_ipv4() || dial(Carries::Datagrams, SocketAddr::new(*address, 53)).is_ok());
-    found
-}
-
-fn dial(carries: Carries, to: SocketAddr) -> Sys<OwnedFd> {
-    let socket = socket::open(carries, to.ip())?;
-    match socket::connect(&socket, to) {
-        Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// A message of a stream has its length before it.

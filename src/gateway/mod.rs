@@ -18,6 +18,7 @@ pub mod opening;
 pub mod packet;
 pub mod pins;
 pub mod publish;
+pub mod published;
 pub mod quic;
 pub mod record;
 pub mod request;
@@ -32,20 +33,19 @@ pub mod token;
 pub mod told;
 #[cfg(test)]
 mod trial;
+#[cfg(test)]
+mod trial_hostile;
 pub mod turn;
 
 pub use start::{Gateway, start};
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::domain::DomainName;
-use crate::spec::{Bandwidth, Destination, Loss};
-
-/// The address at which a sandbox finds the resolver: one that no network has (RFC 7600, the "IPv4 dummy address").
-pub const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
+use crate::spec::{Bandwidth, Destination, Loss, Publish};
 
 /// What may leave, and how fast.
 #[derive(Debug)]
@@ -77,21 +77,6 @@ pub struct Shaping {
     pub loss: Option<Loss>,
 }
 
-/// A port of the host that leads into the sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Publish {
-    pub outside: SocketAddr,
-    /// The port on the loopback inside.
-    pub inside: u16,
-    pub transport: Transport,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Udp,
-}
-
 /// The sockets that lead into the network namespace of a sandbox, made there and handed out.
 #[derive(Debug, Default)]
 pub struct Inlets {
@@ -105,8 +90,6 @@ pub struct Inlets {
     pub icmp: [Option<OwnedFd>; 2],
     /// Where new sockets of the namespace come from.
     pub factory: Option<Factory>,
-    /// Unbound UDP sockets (IPv4) of the namespace, for what is published.
-    pub udp_pool: Vec<OwnedFd>,
     /// The host's side of what is published, from [`publish::bind`].
     pub published: Vec<Bound>,
 }

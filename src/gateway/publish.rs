@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Kind, Result};
-use crate::gateway::{Bound, Factory, Publish, Transport};
+use crate::gateway::{Bound, Factory};
+use crate::spec::{Protocol, Publish};
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys};
 
@@ -26,22 +27,25 @@ pub fn bind(publish: Publish) -> Result<Bound> {
             _ => error,
         }
     };
-    let socket = open(publish.transport, outside).map_err(refused)?;
+    let socket = open(publish.protocol, outside).map_err(refused)?;
     Ok(Bound { publish, socket })
 }
 
-fn open(transport: Transport, outside: SocketAddr) -> Sys<OwnedFd> {
-    let carries = match transport {
-        Transport::Tcp => Carries::Stream,
-        Transport::Udp => Carries::Datagrams,
+fn open(protocol: Protocol, outside: SocketAddr) -> Sys<OwnedFd> {
+    let carries = match protocol {
+        Protocol::Tcp => Carries::Stream,
+        Protocol::Udp => Carries::Datagrams,
     };
     let socket = socket::open(carries, outside.ip())?;
     if outside.is_ipv6() {
         socket::only_v6(&socket)?;
     }
-    match transport {
-        Transport::Udp => socket::bind(&socket, outside)?,
-        Transport::Tcp => {
+    match protocol {
+        Protocol::Udp => {
+            socket::tell_own_address(&socket, outside.ip())?;
+            socket::bind(&socket, outside)?;
+        }
+        Protocol::Tcp => {
             socket::reuse_address(&socket)?;
             socket::no_delay(&socket)?;
             socket::bind(&socket, outside)?;
@@ -94,14 +98,15 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use super::bind;
-    use crate::gateway::{Factory, Publish, Transport};
+    use crate::gateway::Factory;
+    use crate::spec::{Protocol, Publish};
     use crate::sys::Errno;
     use crate::sys::socket::{self, Carries};
 
     #[test]
     fn a_port_in_use_is_an_error_with_a_hint() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let publish = Publish { outside: taken.local_addr().unwrap(), inside: 80, transport: Transport::Tcp };
+        let publish = Publish { outside: taken.local_addr().unwrap(), inside: 80, protocol: Protocol::Tcp };
         let error = bind(publish).unwrap_err();
         assert_eq!(error.errno, Some(Errno::EADDRINUSE as i32));
         assert!(error.hint.unwrap().contains("choose another"));

@@ -109,8 +109,9 @@ impl Link {
     }
 }
 
+/// Returns a time in a range in which the sum of some of them and of the clock still is.
 fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 16)
 }
 
 /// Which packets are lost: of each stretch in which one is due, one at a place that nobody foresees. So the part that
@@ -220,6 +221,13 @@ mod tests {
             }
         }
         assert_eq!((0..1000).filter(|_| link(None, 0, 0).loses()).count(), 0);
+    }
+
+    #[test]
+    fn times_without_end_do_not_overflow() {
+        let shaping = Shaping { latency: Some(Duration::MAX), loss: Some(Loss(1_000_000)), ..Shaping::default() };
+        let mut link = Link::new(&shaping, 0, 1).unwrap();
+        assert!(u64::MAX / 2 + link.latency() + link.delays(1) > u64::MAX / 2);
     }
 
     #[test]

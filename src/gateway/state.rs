@@ -1,7 +1,7 @@
 //! All that one gateway keeps while it runs. The files that do something to it: `admit` (streams), `lookup` (names),
 //! `datagrams`, and `turn`, which lets each have its turn.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -18,6 +18,7 @@ use crate::gateway::stream::{Common, Stream};
 use crate::gateway::timers::Timers;
 use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
+use crate::spec;
 use crate::sys::poller::{Files, Interest, Poller, raise_files};
 use crate::sys::{Sys, random, socket, time};
 
@@ -45,7 +46,7 @@ pub struct State {
     pub full: bool,
     pub timers: Timers,
     /// Who has more to do at once.
-    pub ready: VecDeque<Token>,
+    pub ready: BTreeSet<Token>,
     pub inlets: Inlets,
     pub files: Files,
     pub stop: OwnedFd,
@@ -79,7 +80,7 @@ impl State {
             most_streams: usize::try_from(streams).unwrap_or(16),
             full: false,
             timers: Timers::default(),
-            ready: VecDeque::new(),
+            ready: BTreeSet::new(),
             inlets,
             files,
             stop,
@@ -127,7 +128,7 @@ impl State {
         let inner = self.inlets.tcp.iter().enumerate();
         let inner = inner.map(|(number, listener)| (listener, Token::numbered(Kind::Listener, number)));
         let outer = self.inlets.published.iter().enumerate();
-        let outer = outer.filter(|(_, bound)| bound.publish.transport == crate::gateway::Transport::Tcp);
+        let outer = outer.filter(|(_, bound)| bound.publish.protocol == spec::Protocol::Tcp);
         inner.chain(outer.map(|(number, bound)| (&bound.socket, Token::numbered(Kind::Published, number))))
     }
 
@@ -138,7 +139,7 @@ impl State {
         let mut common =
             Common { means: &mut self.means, links: &mut self.links, rules: &self.rules, record: &mut self.record };
         match stream.turn(&mut common) {
-            Some(Wait::Turn) => self.ready.push_back(token),
+            Some(Wait::Turn) => drop(self.ready.insert(token)),
             Some(Wait::Until(time)) => self.timers.set(token, time),
             Some(Wait::Sockets | Wait::Done) => {}
             None => self.end_stream(key),

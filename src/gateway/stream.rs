@@ -11,6 +11,7 @@ use crate::gateway::rules::{Judgement, Read, Rules};
 use crate::gateway::shape::Link;
 use crate::gateway::told::{LONGEST, Opening, Told};
 use crate::gateway::{Refusal, Verdict, What};
+use crate::sys::poller::Happened;
 use crate::sys::{Errno, socket};
 
 /// How long a server may take to answer. Linux itself would try for two minutes.
@@ -45,8 +46,14 @@ pub struct Stream {
     server: Side,
     /// Until when the server may answer.
     dialing: Option<u64>,
+    /// Whether something went wrong with the server's end.
+    troubled: bool,
     judgement: Judgement,
     holds: Holds,
+    /// What the client said and the server has, though it is still to be judged.
+    word: Vec<u8>,
+    /// So many bytes more are to be let go in the same way.
+    lets: usize,
     up: Flow,
     down: Flow,
     what: What,
@@ -80,7 +87,7 @@ impl Stream {
         (judgement, what): (Judgement, What),
         (to, now): (SocketAddr, u64),
     ) -> Self {
-        let side = |socket| Side { socket, readable: false, writable: false };
+        let side = |socket| Side { socket, readable: false, writable: false, ended: false, urgent: false };
         let reads = matches!(judgement, Judgement::ByName(_) | Judgement::ByAddress { read: Read::First });
         Self {
             to,
@@ -88,8 +95,11 @@ impl Stream {
             client: side(sockets.0),
             server: side(sockets.1),
             dialing: Some(now + DIAL),
+            troubled: false,
             judgement,
             holds: if reads { Holds::Client } else { Holds::Nothing },
+            word: Vec::new(),
+            lets: 0,
             up: Flow::default(),
             down: Flow::default(),
             what,
@@ -103,14 +113,17 @@ impl Stream {
         self.begins = time;
     }
 
-    /// Takes note that an end can be read or written.
-    pub fn happened(&mut self, end: End, (readable, writable): (bool, bool)) {
+    /// Takes note of what happened to an end.
+    pub fn happened(&mut self, end: End, happened: Happened) {
         let side = match end {
             End::Client => &mut self.client,
             End::Server => &mut self.server,
         };
-        side.readable |= readable;
-        side.writable |= writable;
+        side.readable |= happened.readable();
+        side.writable |= happened.writable();
+        side.ended |= happened.ended();
+        side.urgent |= happened.urgent();
+        self.troubled |= end == End::Server && happened.troubled();
     }
 
     /// Goes on as far as it can. `None` is the end of it: then it is to be dropped, after [`Stream::end`].
@@ -170,7 +183,9 @@ impl Stream {
     fn dial(&mut self, now: u64) -> Result<(), Errno> {
         let Some(until) = self.dialing else { return Ok(()) };
         if self.server.readable || self.server.writable {
-            socket::trouble(&self.server.socket)?;
+            if self.troubled {
+                socket::trouble(&self.server.socket)?;
+            }
             self.dialing = None;
         } else if now >= until {
             return Err(Errno::ETIMEDOUT);
@@ -178,7 +193,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads what the client says first, and leaves it there.
+    /// Reads what the client says first, and leaves it there. A word alone may be all that it says before it waits for an
+    /// answer: that is let go, and judged again together with what follows, so that a request in pieces is one.
     fn judge(&mut self, common: &mut Common<'_>) -> Result<(), Refusal> {
         let now = common.means.now;
         if self.holds == Holds::Nothing || !self.client.readable {
@@ -188,30 +204,34 @@ impl Stream {
                 Ok(())
             };
         }
+        let said = self.word.len();
         let scratch = &mut common.means.scratch[..LONGEST];
-        let came = match socket::peek(&self.client.socket, scratch) {
-            Ok(came) => came,
-            Err(Errno::EAGAIN) => {
-                self.client.readable = false;
-                return Ok(());
-            }
-            // The flow will meet it again, and end the stream.
-            Err(_) => 0,
-        };
-        let bytes = &scratch[..came];
-        let told = match opening::read(bytes) {
-            Opening::Told(told) => told,
-            Opening::Undecided if came == 0 || socket::peer_ended(&self.client.socket) => opening::at_end(bytes),
-            Opening::Undecided => {
-                self.client.readable = false;
-                if self.holds == Holds::Client {
-                    self.holds = Holds::Until(now + HOLD);
+        scratch[..said].copy_from_slice(&self.word);
+        self.lets = 0;
+        let mut ended = false;
+        let told = loop {
+            let came = match socket::peek(&self.client.socket, &mut scratch[said..]) {
+                Ok(came) => came,
+                Err(Errno::EAGAIN) => {
+                    self.client.readable = false;
+                    return Ok(());
                 }
-                return if matches!(self.holds, Holds::Until(end) if now >= end) {
-                    Err(Refusal::Unreadable)
-                } else {
-                    Ok(())
-                };
+                // The flow will meet it again, and end the stream.
+                Err(_) => 0,
+            };
+            let bytes = &scratch[..said + came];
+            match opening::read(bytes) {
+                Opening::Told(told) => break told,
+                Opening::Undecided if came == 0 || ended => break opening::at_end(bytes),
+                // More may have come before the end, after this was read.
+                Opening::Undecided if socket::peer_ended(&self.client.socket) => ended = true,
+                // Where the network is shaped it would come too early.
+                Opening::Undecided if opening::is_word(bytes) && common.links[0].is_none() => {
+                    self.client.readable = false;
+                    self.lets = came;
+                    return Ok(());
+                }
+                Opening::Undecided => return self.hold(now),
             }
         };
         common.rules.agree(&self.judgement, self.to.port(), &told)?;
@@ -222,6 +242,15 @@ impl Stream {
             self.what.to = name.to_string();
         }
         Ok(())
+    }
+
+    /// Waits for more of what the client says first, but not for ever.
+    fn hold(&mut self, now: u64) -> Result<(), Refusal> {
+        self.client.readable = false;
+        if self.holds == Holds::Client {
+            self.holds = Holds::Until(now + HOLD);
+        }
+        if matches!(self.holds, Holds::Until(end) if now >= end) { Err(Refusal::Unreadable) } else { Ok(()) }
     }
 
     fn carry(&mut self, common: &mut Common<'_>) -> Result<Wait, Errno> {
@@ -236,6 +265,10 @@ impl Stream {
         // What the server said before it went away is worth more than what it will not hear.
         let wait = self.down.carry(&mut self.server, &mut self.client, (common.means, down.as_mut()))?;
         if self.holds != Holds::Nothing {
+            if self.lets > 0 {
+                let count = std::mem::take(&mut self.lets);
+                self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means))?);
+            }
             return Ok(wait);
         }
         Ok(wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?))

@@ -84,7 +84,7 @@ pub(crate) fn policy(allow: &[&str], deny: &[&str]) -> Policy {
 }
 
 /// A server of the host on an address of the loopback that is nobody else's.
-fn server() -> (TcpListener, SocketAddr) {
+pub(crate) fn server() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.2:0").unwrap();
     // More may wait than the 128 of the standard library.
     socket::listen(&listener).unwrap();
@@ -92,7 +92,7 @@ fn server() -> (TcpListener, SocketAddr) {
     (listener, to)
 }
 
-fn begin(inside: &Inside, ports: &[u16], policy: Policy) -> Gateway {
+pub(crate) fn begin(inside: &Inside, ports: &[u16], policy: Policy) -> Gateway {
     let tcp = ports.iter().map(|port| inside.listener(*port)).collect();
     start(policy, Inlets { tcp, ..Inlets::default() }, None).unwrap()
 }
@@ -196,10 +196,44 @@ fn a_reset_goes_through() {
 }
 
 #[test]
-fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
+fn urgent_data_holds_nothing_up() {
     let Some(inside) = Inside::new() else { return };
     let (listener, to) = server();
     let gateway = begin(&inside, &[to.port()], policy(&["127.0.0.2"], &[]));
+    let mut client = inside.connect(to);
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    for round in 0..20 {
+        // What is large once is not copied the next time.
+        let large = bytes(round, if round % 5 == 4 { 300_000 } else { 0 });
+        client.write_all(&large).unwrap();
+        client.write_all(b"ab").unwrap();
+        socket::send_urgent(&client, b'c').unwrap();
+        client.write_all(b"de").unwrap();
+        let mut heard = vec![0; large.len() + 4];
+        server.read_exact(&mut heard).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(heard[..large.len()] == large && &heard[large.len()..] == b"abde", "round {round}");
+    }
+    drop((client, server));
+    assert_eq!(only(&gateway.finish()).1, Verdict::Allowed);
+}
+
+#[test]
+fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
+    many_at_once(Shaping::default());
+}
+
+#[test]
+fn in_a_shaped_network_too() {
+    many_at_once(Shaping { latency: Some(Duration::from_millis(20)), ..Shaping::default() });
+}
+
+fn many_at_once(shaping: Shaping) {
+    let Some(inside) = Inside::new() else { return };
+    let (listener, to) = server();
+    // What is held on the way, all together.
+    let held = if shaping == Shaping::default() { 0 } else { 64 << 20 };
+    let gateway = begin(&inside, &[to.port()], Policy { shaping, ..policy(&["127.0.0.2"], &[]) });
     let server = thread::spawn(move || {
         let mut kept = Vec::new();
         for stream in listener.incoming().take(400) {
@@ -229,13 +263,13 @@ fn many_at_once_and_slow_ones_bound_memory_and_stop_nobody() {
     assert!(heard == said);
     writing.join().unwrap();
     drop(server.join().unwrap());
-    assert!(resident() < before + (32 << 20), "{} kB more", (resident() - before) >> 10);
+    assert!(resident() < before + held + (32 << 20), "{} kB more", (resident() - before) >> 10);
     drop(slow);
     let ledger = gateway.finish();
     assert_eq!(only(&ledger).2.count, 401);
 }
 
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     status.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }

@@ -49,19 +49,17 @@ fn let_out(state: &mut State, happened: &mut Vec<Happened>) {
 }
 
 fn turn(state: &mut State, happened: &mut Vec<Happened>, most: Option<Duration>) -> Sys<()> {
-    let until = |time: u64| Duration::from_nanos(time.saturating_sub(time::monotonic()));
+    let until = |time: u64| Duration::from_nanos(time.saturating_sub(time::monotonic_often()));
     let timeout = if state.ready.is_empty() { state.timers.next().map(until) } else { Some(Duration::ZERO) };
     let timeout = timeout.into_iter().chain(most).min();
     state.poller.wait(happened, timeout)?;
-    state.now_is(time::monotonic());
+    state.now_is(time::monotonic_often());
     for happened in happened.drain(..) {
         dispatch(state, happened);
     }
-    // Those that are put there now have their turn next time.
-    for _ in 0..state.ready.len() {
-        if let Some(token) = state.ready.pop_front() {
-            look(state, token);
-        }
+    // Those that are put there now have their turn next time, once each.
+    for token in std::mem::take(&mut state.ready) {
+        look(state, token);
     }
     while let Some(token) = state.timers.due(state.now()) {
         look(state, token);
@@ -77,7 +75,7 @@ fn dispatch(state: &mut State, happened: Happened) {
         _ => return look(state, token),
     };
     if let Some(stream) = state.streams.get_mut(token.key()) {
-        stream.happened(end, (happened.readable(), happened.writable()));
+        stream.happened(end, happened);
         state.turn_stream(token.key());
     }
 }

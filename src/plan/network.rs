@@ -2,14 +2,14 @@
 //! sbx, and by which rules sbx lets it out. What those rules mean is the gateway's affair.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Inputs, Redirection};
 use crate::plan::way::{Deed, Doors, Published};
 use crate::plan::{MapWriter, Op, Step};
-use crate::spec::{HostPattern, Mount, Network, Ports, Rules, Spec};
+use crate::spec::{HostPattern, Mount, Network, Ports, Protocol, RESOLVER, Rules, Spec};
 use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -18,9 +18,6 @@ pub const PORT: u16 = 1;
 
 /// What sbx marks its own packets with, so that they are not led to sbx again.
 pub const MARK: u32 = 0x0073_6278;
-
-/// Which address inside is named as that of the resolver: one that no host has (RFC 7600).
-pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
 /// The way out of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +48,8 @@ pub struct Bridge {
 pub fn way(inputs: Inputs<'_>) -> Option<Way> {
     let network = &inputs.spec.network.as_ref()?.value;
     let rules = network.rules()?;
-    let published = match rules.publish.iter().map(|it| it.value.protocol).max() {
-        None => Published::Nothing,
-        Some(crate::spec::Protocol::Tcp) => Published::Tcp,
-        Some(crate::spec::Protocol::Udp) => Published::Udp,
-    };
+    let connections = rules.publish.iter().any(|it| it.value.protocol == Protocol::Tcp);
+    let published = if connections { Published::Tcp } else { Published::Nothing };
     let bridge = bridge(inputs.spec);
     Some(Way {
         mode: network.as_str(),

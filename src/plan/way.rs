@@ -6,13 +6,12 @@ use std::ops::RangeInclusive;
 
 use crate::sys::net::Family;
 
-/// Whether something of the host leads into the sandbox.
+/// What the inlets need for what of the host leads into the sandbox. Datagrams need nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     Nothing,
+    /// A pair of sockets that makes more of them.
     Tcp,
-    /// With sockets for datagrams.
-    Udp,
 }
 
 /// At which ports the inlets listen.
@@ -104,7 +103,6 @@ impl Published {
         match self {
             Self::Nothing => None,
             Self::Tcp => Some("tcp"),
-            Self::Udp => Some("udp"),
         }
     }
 }

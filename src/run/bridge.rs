@@ -3,17 +3,17 @@
 //! is on it stands in files that each sbx holds a lock on: what nobody holds is left behind, and removed by the next.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::network::Bridge;
 use crate::run::links;
 use crate::sys::process::{self, Pid};
-use crate::sys::watch::{number, own, try_lock};
+use crate::sys::watch::{number, own};
 use crate::sys::{Errno, Sys, entry, net};
 
 /// Where the bridges have their directories. Only root has bridges.
@@ -65,14 +65,8 @@ impl Member {
     pub fn join(bridge: &Bridge) -> Result<Self> {
         let name = &bridge.name;
         let directory = Path::new(PLACE).join(name);
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|source| failed("keep a list of who is on", name, &source))?;
-        let lock = File::open(&directory).map_err(|source| failed("look at", name, &source))?;
-        lock.lock().map_err(|source| failed("lock", name, &source))?;
-        let neighbours = neighbours(&directory);
+        let lock = entered(&directory).map_err(|source| failed("keep a list of who is on", name, &source))?;
+        let neighbours = swept(&directory);
         let address = choose(bridge, &neighbours)?;
         let network = match neighbours.iter().find_map(network_of) {
             Some(network) => network,
@@ -81,6 +75,7 @@ impl Member {
         let entry = directory.join(format!("{}_{}", address.0, address.1));
         let held = written(&entry, &network.namespace, &bridge.hostname)
             .map_err(|source| failed("write down who is on", name, &source))?;
+        drop(lock);
         Ok(Self { address, directory, entry, _held: held, network })
     }
 
@@ -98,9 +93,7 @@ impl Member {
 
     /// Gives the place up; the kernel has removed the interfaces with the sandbox.
     pub fn leave(self) {
-        std::fs::remove_file(&self.entry).ok();
-        // Only the last one finds it empty.
-        std::fs::remove_dir(&self.directory).ok();
+        left(&self.directory, &self.entry);
     }
 
     /// Returns where the others are found.
@@ -114,23 +107,73 @@ impl Member {
 #[must_use]
 pub fn collect() -> Vec<PathBuf> {
     let places = std::fs::read_dir(PLACE).into_iter().flatten().flatten().map(|found| found.path());
-    places.filter(|place| neighbours(place).is_empty() && std::fs::remove_dir(place).is_ok()).collect()
+    let gone = |place: &PathBuf| {
+        let lock = locked(place);
+        lock.is_ok() && swept(place).is_empty() && std::fs::remove_dir(place).is_ok()
+    };
+    places.filter(gone).collect()
 }
 
-/// Returns who is there. An entry that nobody holds is removed.
+/// Returns who is there. It changes nothing, so it can be asked while others come and go.
 #[must_use]
 pub fn neighbours(directory: &Path) -> Vec<Neighbour> {
+    entries(directory).into_iter().filter_map(|(_, neighbour)| neighbour).collect()
+}
+
+/// The same, with the directory locked: an entry that nobody holds is removed.
+fn swept(directory: &Path) -> Vec<Neighbour> {
+    let (held, left): (Vec<_>, Vec<_>) = entries(directory).into_iter().partition(|(_, held)| held.is_some());
+    left.iter().for_each(|(path, _)| drop(std::fs::remove_file(path)));
+    held.into_iter().filter_map(|(_, neighbour)| neighbour).collect()
+}
+
+/// Returns the entries, with who holds each, if somebody does.
+fn entries(directory: &Path) -> Vec<(PathBuf, Option<Neighbour>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let Ok(file) = File::open(entry.path()) else { continue };
-        if try_lock(entry::number(&file)).is_ok() {
-            std::fs::remove_file(entry.path()).ok();
+        let path = entry.path();
+        let Ok(file) = File::open(&path) else { continue };
+        // Shared, so that those who look do not take each other for who holds it.
+        if file.try_lock_shared().is_ok() {
+            found.push((path, None));
             continue;
         }
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        found.extend(neighbour(&entry.file_name().to_string_lossy(), &text));
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if let Some(neighbour) = neighbour(&entry.file_name().to_string_lossy(), &text) {
+            found.push((path, Some(neighbour)));
+        }
     }
     found
+}
+
+/// Makes the directory of a bridge where there is none, and locks it: only who has done so comes or goes.
+fn entered(directory: &Path) -> std::io::Result<File> {
+    loop {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        match locked(directory) {
+            // The last one there has just gone.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+}
+
+/// Locks the directory; NotFound if it is not there any more when that is done.
+fn locked(directory: &Path) -> std::io::Result<File> {
+    let lock = File::open(directory)?;
+    lock.lock()?;
+    let (own, there) = (lock.metadata()?, std::fs::metadata(directory)?);
+    let same = (own.dev(), own.ino()) == (there.dev(), there.ino());
+    if same { Ok(lock) } else { Err(ErrorKind::NotFound.into()) }
+}
+
+/// Removes an entry, and the directory with the last one.
+fn left(directory: &Path, entry: &Path) {
+    // Where it cannot be locked the entry stays, as that of a killed run does.
+    if let Ok(_lock) = locked(directory) {
+        std::fs::remove_file(entry).ok();
+        std::fs::remove_dir(directory).ok();
+    }
 }
 
 /// Reads `10.88.0.2_24` and `PID FD NAME`.
@@ -142,9 +185,12 @@ fn neighbour(file: &str, text: &str) -> Option<Neighbour> {
 }
 
 fn written(entry: &Path, network: &File, hostname: &str) -> std::io::Result<File> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(entry)?;
+    // It is whole and held before others see it under its name.
+    let new = entry.with_file_name(".new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.try_lock()?;
     writeln!(file, "{} {} {hostname}", process::own_pid().0, entry::number(network).0)?;
+    std::fs::rename(&new, entry)?;
     Ok(file)
 }
 
@@ -214,3 +260,66 @@ fn within<T>(namespace: &File, work: fn() -> Sys<T>) -> Sys<T> {
 }
 
 const OWN: &str = "/proc/self/ns/net";
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::{entered, left, neighbours, swept, written};
+
+    #[test]
+    fn many_come_and_go_while_others_look() {
+        let place = tempfile::tempdir().unwrap();
+        let (directory, network) = (place.path().join("bridge"), File::open("/dev/null").unwrap());
+        let over = AtomicBool::new(false);
+        let come_and_go = |member: u32| {
+            for _ in 0..500 {
+                let lock = entered(&directory).unwrap();
+                let there = swept(&directory);
+                assert!(there.len() < 4 && there.iter().all(|it| it.name != format!("m{member}")), "{there:?}");
+                let entry = directory.join(format!("10.88.0.{member}_24"));
+                let held = written(&entry, &network, &format!("m{member}")).unwrap();
+                drop(lock);
+                assert!(neighbours(&directory).iter().any(|it| it.name == format!("m{member}")));
+                left(&directory, &entry);
+                drop(held);
+            }
+        };
+        std::thread::scope(|scope| {
+            let members: Vec<_> = (1..=4)
+                .map(|member| {
+                    scope.spawn({
+                        let come_and_go = &come_and_go;
+                        move || come_and_go(member)
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert!(neighbours(&directory).len() <= 4);
+                }
+            });
+            let ended: Vec<_> = members.into_iter().map(|member| member.join()).collect();
+            over.store(true, Ordering::Relaxed);
+            assert!(ended.iter().all(Result::is_ok));
+        });
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn what_nobody_holds_is_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let (directory, network) = (place.path().join("bridge"), File::open("/dev/null").unwrap());
+        let lock = entered(&directory).unwrap();
+        let entry = directory.join("10.88.0.2_24");
+        let held = written(&entry, &network, "gone").unwrap();
+        assert_eq!(swept(&directory).len(), 1);
+        drop(held);
+        assert_eq!(neighbours(&directory).len(), 0);
+        assert!(entry.exists(), "to look changes nothing");
+        assert_eq!(swept(&directory).len(), 0);
+        assert!(!entry.exists());
+        drop(lock);
+    }
+}

@@ -10,13 +10,10 @@ use crate::sys::{Errno, Fd, Sys, net, rights};
 /// How many connections may wait to be taken: what the kernel's own bound is by default (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How many sockets there are for datagrams from outside, each for one who sends.
-pub const POOL: usize = 16;
-
 const ON: [u8; 4] = 1i32.to_ne_bytes();
 
 /// Opens what is wanted and hands it over: for each family two sockets a door, those of [`besides`], then the two of
-/// [`factory`] and the pool for datagrams.
+/// [`factory`].
 ///
 /// # Errors
 /// The errno of the first call that failed.
@@ -34,13 +31,8 @@ pub fn open(families: &[Family], (doors, published): (&Doors, Published), status
         }
         besides(&words)?.into_iter().try_for_each(|socket| hand.add(socket))?;
     }
-    if published != Published::Nothing {
+    if published == Published::Tcp {
         factory()?.into_iter().try_for_each(|socket| hand.add(socket))?;
-    }
-    if published == Published::Udp {
-        for _ in 0..POOL {
-            hand.add(net::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?)?;
-        }
     }
     hand.over()
 }
@@ -51,7 +43,6 @@ pub fn count(families: usize, doors: &Doors, published: Published) -> usize {
     let inside = match published {
         Published::Nothing => 0,
         Published::Tcp => 2,
-        Published::Udp => 2 + POOL,
     };
     families * (2 * doors.count() + 2) + inside
 }
@@ -93,8 +84,6 @@ fn led(words: &Words) -> Sys<[Fd; 2]> {
 fn door(words: &Words, port: u16) -> Sys<[Fd; 2]> {
     let open = |kind| {
         let socket = only_own(words, kind)?;
-        // Whatever else the sandbox is connected to does not come in here.
-        net::set_option(socket, (libc::SOL_SOCKET, libc::SO_BINDTODEVICE), b"lo\0")?;
         net::bind_any(socket, words.family, port)?;
         Ok(socket)
     };
@@ -107,9 +96,8 @@ fn door(words: &Words, port: u16) -> Sys<[Fd; 2]> {
 
 /// One to answer datagrams with, and one for pings.
 fn besides(words: &Words) -> Sys<[Fd; 2]> {
-    let answers = net::socket(words.family.number(), libc::SOCK_RAW, libc::IPPROTO_RAW)?;
-    net::set_option(answers, (libc::SOL_SOCKET, libc::SO_MARK), &MARK.to_ne_bytes())?;
-    let pings = net::socket(words.family.number(), libc::SOCK_RAW, words.echo)?;
+    let answers = own(net::socket(words.family.number(), libc::SOCK_RAW, libc::IPPROTO_RAW)?)?;
+    let pings = of_this_one(net::socket(words.family.number(), libc::SOCK_RAW, words.echo)?)?;
     net::set_option(pings, words.filter.0, words.filter.1)?;
     if let Family::V6 = words.family {
         net::set_option(pings, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), &ON)?;
@@ -127,20 +115,30 @@ fn transparent(words: &Words, kind: i32) -> Sys<Fd> {
 
 /// A socket of one family that leaves the other alone.
 fn only_own(words: &Words, kind: i32) -> Sys<Fd> {
-    let socket = net::socket(words.family.number(), kind, 0)?;
+    let socket = of_this_one(net::socket(words.family.number(), kind, 0)?)?;
     if let Family::V6 = words.family {
         net::set_option(socket, (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY), &ON)?;
     }
     Ok(socket)
 }
 
+/// Takes only what the sandbox itself sends, which comes by `lo`: who is beside it on a bridge has a gateway of its own.
+fn of_this_one(socket: Fd) -> Sys<Fd> {
+    net::set_option(socket, (libc::SOL_SOCKET, libc::SO_BINDTODEVICE), b"lo\0").map(|()| socket)
+}
+
+/// Has what the socket sends stay in the sandbox, also where a rule leads the like of it to the host.
+fn own(socket: Fd) -> Sys<Fd> {
+    net::set_option(socket, (libc::SOL_SOCKET, libc::SO_MARK), &MARK.to_ne_bytes()).map(|()| socket)
+}
+
 /// A socket that listens where only the sandbox can reach it, and one that connects to it: what is accepted there
 /// is a socket of the sandbox that sbx can use for something else, and so on for ever.
 fn factory() -> Sys<[Fd; 2]> {
-    let listener = net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    let listener = own(net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?)?;
     net::bind_loopback(listener)?;
     net::listen(listener, 16)?;
-    Ok([listener, net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?])
+    Ok([listener, own(net::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?)?])
 }
 
 /// What differs between the families.

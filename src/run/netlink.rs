@@ -77,13 +77,15 @@ impl Messages {
     }
 }
 
+/// The number of `lo` in every network namespace.
+const LO: u32 = 1;
+
 /// Routes every address of `families` to `lo`, as one of its own: `ip route add local 0.0.0.0/0 dev lo`. In the main
 /// table, so that what an interface is connected to comes first. Who does not choose an address of its own has that
 /// of the loopback.
 #[must_use]
 pub fn any_address(families: &[Family]) -> Messages {
     const RTM_NEWROUTE: u16 = 24;
-    const LO: u32 = 1;
     let mut messages = Messages::default();
     for family in families {
         let (number, scope) = match family {
@@ -113,6 +115,18 @@ pub fn intercept(host: &[(IpAddr, u8, RangeInclusive<u16>)], besides: &[(IpAddr,
     nft(&mut messages, (NEW_TABLE, CREATE), |messages| messages.name(1, TABLE));
     chain(&mut messages, ARRIVING, (0, -150));
     chain(&mut messages, LEAVING, (3, 0));
+    // What sbx itself sends is for the sandbox, whatever of the loopback is the host's.
+    rule(&mut messages, ARRIVING, |rule| {
+        meta(rule, META_MARK);
+        compare(rule, EQUAL, &MARK.to_ne_bytes());
+        verdict(rule, RETURN);
+    });
+    // And so is what another sandbox sends.
+    rule(&mut messages, ARRIVING, |rule| {
+        meta(rule, META_IIF);
+        compare(rule, NOT_EQUAL, &LO.to_ne_bytes());
+        verdict(rule, RETURN);
+    });
     for (address, prefix, ports) in host {
         proxied(&mut messages, |rule| {
             destination(rule, (*address, *prefix));
@@ -128,17 +142,6 @@ pub fn intercept(host: &[(IpAddr, u8, RangeInclusive<u16>)], besides: &[(IpAddr,
             verdict(rule, RETURN);
         });
     }
-    // What another sandbox sends is for this one.
-    rule(&mut messages, ARRIVING, |rule| {
-        meta(rule, META_IIF);
-        compare(rule, NOT_EQUAL, &1u32.to_ne_bytes());
-        verdict(rule, RETURN);
-    });
-    rule(&mut messages, ARRIVING, |rule| {
-        meta(rule, META_MARK);
-        compare(rule, EQUAL, &MARK.to_ne_bytes());
-        verdict(rule, RETURN);
-    });
     proxied(&mut messages, |_| ());
     for echo in [ECHO_REPLY, ECHO_REPLY_6] {
         silence(&mut messages, &echo);
@@ -322,7 +325,7 @@ fn silence(messages: &mut Messages, echo: &Echo) {
         compare(rule, EQUAL, &[echo.kind]);
         // Out of an interface that another sandbox is connected to, they are this one's own.
         meta(rule, META_OIF);
-        compare(rule, EQUAL, &1u32.to_ne_bytes());
+        compare(rule, EQUAL, &LO.to_ne_bytes());
         payload(rule, 1, echo.source);
         match echo.address {
             IpAddr::V4(own) => compare(rule, NOT_EQUAL, &own.octets()[..1]),

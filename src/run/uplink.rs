@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use crate::domain::DomainName;
 use crate::error::Result;
-use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Transport, Watcher};
+use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
 use crate::plan::network::Way;
 use crate::run::bridge::{self, Member};
 use crate::run::{inlets, links};
-use crate::spec::{Protocol, Rules};
+use crate::spec::{Publish, Rules};
 use crate::sys::net::Family;
 use crate::sys::process::Pid;
 use crate::sys::rights::MOST;
@@ -175,13 +175,8 @@ impl gateway::Neighbours for Neighbourhood {
     }
 }
 
-fn bind(publish: &Spanned<crate::spec::Publish>) -> Result<Bound> {
-    let transport = match publish.value.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-    };
-    let wanted = gateway::Publish { outside: publish.value.outside, inside: publish.value.inside, transport };
-    gateway::publish::bind(wanted).map_err(|error| error.at(publish.origin))
+fn bind(publish: &Spanned<Publish>) -> Result<Bound> {
+    gateway::publish::bind(publish.value).map_err(|error| error.at(publish.origin))
 }
 
 /// Takes the sockets in the order in which `inlets::open` hands them over.
@@ -200,7 +195,6 @@ fn fill(inlets: &mut Inlets, way: &Way, came: Vec<OwnedFd>) {
         inlets.icmp[place] = came.next();
     }
     inlets.factory = came.next().zip(came.next()).map(|(listener, spare)| Factory { listener, spare });
-    inlets.udp_pool = came.collect();
 }
 
 fn policy(rules: &Rules) -> Policy {

@@ -5,7 +5,6 @@ use crate::spec::diagnostic::Finding;
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::shaping::{self, Bandwidth, Loss};
 use crate::spec::tree::Entry;
-use crate::spec::value;
 use crate::spec::value_network::{self, form};
 use crate::spec::{Bridge, Network, Protocol, Publish, Rules};
 use crate::units::{Origin, Spanned};
@@ -86,7 +85,7 @@ fn child(reader: &mut Reader<'_, '_>, rules: &mut Rules) {
             rules.bandwidth = rate.map(|it| reader.spanned(it));
         }
         "latency" => {
-            let time = reader.argument_read("a time", value::time, value::form::TIME);
+            let time = reader.argument_read("a time", shaping::latency, shaping::LATENCY);
             rules.latency = time.map(|it| reader.spanned(it));
         }
         "loss" => {

@@ -1,12 +1,15 @@
 //! The vocabulary of `network`: what the user wrote about the way out and the way in, as types. Nothing here has
 //! looked at the machine.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::spec::destination::Destination;
 use crate::spec::shaping::{Bandwidth, Loss};
 use crate::units::Spanned;
+
+/// The address at which a sandbox finds the resolver: one that no host has (RFC 7600, the "IPv4 dummy address").
+pub const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 
 /// `network none`, `host`, `egress { … }`, `bridge NAME address= { … }`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,6 +73,7 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     pub outside: SocketAddr,
+    /// The port on the loopback inside.
     pub inside: u16,
     pub protocol: Protocol,
 }

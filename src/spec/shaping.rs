@@ -2,6 +2,9 @@
 //! shapes nothing.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::spec::value;
 
 /// Bits a second, never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,9 +19,26 @@ pub const BANDWIDTH: &str = "bits a second with their unit: `512kbit`, `10mbit`,
 /// What a loss looks like.
 pub const LOSS: &str = "a part of the packets in percent: `0.5%`";
 
+/// What a latency looks like.
+pub const LATENCY: &str = "a time of up to an hour: `20ms`, `1.5s`";
+
+/// Longer than the way of any packet to any planet, so that sums of times stay in range.
+const SLOWEST: Duration = Duration::from_secs(3600);
+
 const UNITS: [(&str, u64); 4] = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
 /// A tenth of a terabit: what no network of a sandbox reaches, so that sums of bits and nanoseconds stay in range.
 const FASTEST: u64 = 100_000_000_000;
+
+/// Reads how long a packet is under way.
+///
+/// # Errors
+/// What is wrong with `text`.
+pub fn latency(text: &str) -> Result<Duration, String> {
+    match value::time(text)? {
+        time if time <= SLOWEST => Ok(time),
+        _ => Err(format!("the latency `{text}` is too long: at most an hour")),
+    }
+}
 
 impl Bandwidth {
     /// Reads a number with a unit of tc(8): powers of 1000, in any case.
@@ -91,7 +111,9 @@ impl fmt::Display for Loss {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bandwidth, Loss};
+    use std::time::Duration;
+
+    use super::{Bandwidth, Loss, latency};
 
     #[test]
     fn a_bandwidth_is_in_bits_and_reads_back() {
@@ -123,6 +145,15 @@ mod tests {
             "9999999999999gbit",
         ] {
             assert!(Bandwidth::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_latency_is_a_time_that_can_be_waited_for() {
+        assert_eq!(latency("20ms"), Ok(Duration::from_millis(20)));
+        assert_eq!(latency("1h"), Ok(Duration::from_secs(3600)));
+        for text in ["3601s", "11000w", "20", "-1s"] {
+            assert!(latency(text).is_err(), "{text}");
         }
     }
 

@@ -40,7 +40,7 @@ pub fn resolver(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Reads the name of a bridge, which with `sbx-` before it is that of an interface (`IFNAMSIZ`).
+/// Reads the name of a bridge, which is that of a directory, and short enough for that of an interface (`IFNAMSIZ`).
 ///
 /// # Errors
 /// What is wrong with `text`.

@@ -39,6 +39,24 @@ impl Happened {
         self.flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP)
     }
 
+    /// The end of what can be read has come, or an error.
+    #[must_use]
+    pub fn ended(self) -> bool {
+        self.flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
+    }
+
+    /// There is urgent data of TCP.
+    #[must_use]
+    pub fn urgent(self) -> bool {
+        self.flags.contains(EventFlags::PRI)
+    }
+
+    /// Something went wrong, or both ends have come.
+    #[must_use]
+    pub fn troubled(self) -> bool {
+        self.flags.intersects(EventFlags::HUP | EventFlags::ERR)
+    }
+
     /// Something can be written, if only to learn of an error.
     #[must_use]
     pub fn writable(self) -> bool {
@@ -60,7 +78,9 @@ impl Poller {
     pub fn add(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> Sys<()> {
         let flags = match interest {
             Interest::Readable => EventFlags::IN,
-            Interest::Changes => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+            Interest::Changes => {
+                EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET
+            }
         };
         epoll::add(&self.0, descriptor, EventData::new_u64(token), flags).map_err(errno)
     }
@@ -93,15 +113,30 @@ impl Poller {
 pub struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
+    /// What it holds in any case.
+    size: usize,
 }
 
 impl Pipe {
     /// Makes a pipe that holds up to `size` bytes, fewer where the caller may not have so many (pipe(7)).
     pub fn new(size: usize) -> Sys<Self> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(errno)?;
-        // Without it the pipe is small, and right.
-        rustix::pipe::fcntl_setpipe_size(&writer, size).ok();
-        Ok(Self { reader, writer })
+        // Where it cannot be made larger the pipe is small, and right.
+        let size = rustix::pipe::fcntl_setpipe_size(&writer, size)
+            .or_else(|_| rustix::pipe::fcntl_getpipe_size(&writer))
+            .map_err(errno)?;
+        Ok(Self { reader, writer, size })
+    }
+
+    /// Returns how many bytes an empty pipe takes, from memory; from a stream it may be fewer, in many pieces.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Puts `bytes` into an empty pipe; fewer than [`Pipe::size`] all fit.
+    pub fn keep(&self, bytes: &[u8]) -> Sys<usize> {
+        rustix::io::write(&self.writer, bytes).map_err(errno)
     }
 
     /// Moves up to `count` bytes from a stream into the pipe; 0 is the end of the stream.
@@ -185,6 +220,10 @@ mod tests {
         let mut read = [0; 3];
         right.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"abc");
+        assert_eq!(pipe.size(), 1 << 16);
+        let whole = vec![b'x'; pipe.size()];
+        assert_eq!(pipe.keep(&whole), Ok(whole.len()));
+        assert_eq!(pipe.drain(&target, whole.len()), Ok(whole.len()));
         drop(left);
         assert_eq!(pipe.fill(&source, 100), Ok(0));
     }

@@ -29,7 +29,8 @@ pub struct Arrived {
     /// Bytes in the buffer.
     pub length: usize,
     pub from: SocketAddr,
-    /// Where it was sent, by IP_RECVORIGDSTADDR or (without a port) by IPV6_RECVPKTINFO, where the socket has one set.
+    /// Where it was sent, by IP_RECVORIGDSTADDR or (without a port) by IP_PKTINFO or IPV6_RECVPKTINFO, where the socket
+    /// has one set.
     pub to: Option<SocketAddr>,
 }
 
@@ -51,6 +52,18 @@ pub fn open(carries: Carries, address: IpAddr) -> Sys<OwnedFd> {
         (Carries::Echo, IpAddr::V6(_)) => (SocketType::DGRAM, Some(ipproto::ICMPV6)),
     };
     net::socket_with(family, kind, FLAGS, protocol).map_err(errno)
+}
+
+/// Opens a socket and connects it, which for a stream is not over then; it sends what is written without waiting.
+pub fn dial(carries: Carries, to: SocketAddr) -> Sys<OwnedFd> {
+    let socket = open(carries, to.ip())?;
+    if carries == Carries::Stream {
+        no_delay(&socket)?;
+    }
+    match connect(&socket, to) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Connects; EINPROGRESS if that takes time.
@@ -101,6 +114,19 @@ pub fn reuse_address(socket: impl AsFd) -> Sys<()> {
 /// Keeps an IPv6 socket from IPv4 (IPV6_V6ONLY).
 pub fn only_v6(socket: impl AsFd) -> Sys<()> {
     sockopt::set_ipv6_v6only(socket, true).map_err(errno)
+}
+
+/// Has each datagram say to which of the own addresses it was sent (IP_PKTINFO, IPV6_RECVPKTINFO).
+pub fn tell_own_address(socket: impl AsFd, family: IpAddr) -> Sys<()> {
+    let (level, option) = match family {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    let (number, on) = (socket.as_fd().as_raw_fd(), 1i32);
+    let size = u32::try_from(size_of_val(&on)).unwrap_or(0);
+    // SAFETY: setsockopt(2) reads one live 32-bit number, as the size says.
+    let returned = unsafe { libc::setsockopt(number, level, option, (&raw const on).cast(), size) };
+    super::check(returned.into()).map(drop)
 }
 
 /// Sends what is written without waiting for more (TCP_NODELAY); what a listener accepts inherits it.
@@ -164,9 +190,61 @@ pub fn send(socket: impl AsFd, bytes: &[u8]) -> Sys<usize> {
     net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(errno)
 }
 
+/// Sends a byte as the urgent data of TCP, which a gateway has to carry past.
+#[cfg(test)]
+pub fn send_urgent(socket: impl AsFd, byte: u8) -> Sys<usize> {
+    net::send(socket, &[byte], SendFlags::OOB).map_err(errno)
+}
+
 /// Sends one datagram.
 pub fn send_to(socket: impl AsFd, bytes: &[u8], to: SocketAddr) -> Sys<usize> {
     net::sendto(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL, &to).map_err(errno)
+}
+
+/// Sends one datagram from one of the own addresses, or from whichever the way begins with.
+pub fn send_from(socket: impl AsFd, bytes: &[u8], (own, to): (Option<IpAddr>, SocketAddr)) -> Sys<usize> {
+    let Some(own) = own else { return send_to(socket, bytes, to) };
+    let mut ancillary = Own::default();
+    ancillary.header.cmsg_len = match own {
+        IpAddr::V4(own) => {
+            (ancillary.header.cmsg_level, ancillary.header.cmsg_type) = (libc::SOL_IP, libc::IP_PKTINFO);
+            ancillary.data[4..8].copy_from_slice(&own.octets());
+            (size_of::<libc::cmsghdr>() + 12).try_into().unwrap_or(0)
+        }
+        IpAddr::V6(own) => {
+            (ancillary.header.cmsg_level, ancillary.header.cmsg_type) = (libc::SOL_IPV6, libc::IPV6_PKTINFO);
+            ancillary.data[..16].copy_from_slice(&own.octets());
+            (size_of::<libc::cmsghdr>() + 20).try_into().unwrap_or(0)
+        }
+    };
+    let name = net::SocketAddrAny::from(to);
+    let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: msghdr is plain data, for which zero is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_name = name.as_ptr().cast_mut().cast();
+    header.msg_namelen = name.addr_len();
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut ancillary).cast();
+    header.msg_controllen = size_of_val(&ancillary).try_into().unwrap_or(0);
+    let number = socket.as_fd().as_raw_fd();
+    // SAFETY: every pointer of the header is to a live buffer of the length beside it, which sendmsg(2) only reads.
+    let returned = unsafe { libc::sendmsg(number, &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    usize::try_from(returned).map_err(|_| Errno::last())
+}
+
+/// The ancillary data of [`send_from`]: struct in_pktinfo or struct in6_pktinfo behind its header, as cmsg(3) aligns it.
+#[repr(C)]
+struct Own {
+    header: libc::cmsghdr,
+    data: [u8; 24],
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        // SAFETY: both members are plain data, for which zero is a value.
+        unsafe { std::mem::zeroed() }
+    }
 }
 
 /// Takes one datagram with where it came from and where it was sent; EAGAIN if there is none.
@@ -208,6 +286,11 @@ fn destination(header: &libc::msghdr) -> Option<SocketAddr> {
         match (head.cmsg_level, head.cmsg_type) {
             (libc::SOL_IP, libc::IP_ORIGDSTADDR) | (libc::SOL_IPV6, libc::IPV6_ORIGDSTADDR) => {
                 return internet_address(data);
+            }
+            // struct in_pktinfo: the interface, the own address, the destination.
+            (libc::SOL_IP, libc::IP_PKTINFO) => {
+                let octets: [u8; 4] = data.get(4..8)?.try_into().ok()?;
+                return Some(SocketAddr::new(IpAddr::from(octets), 0));
             }
             (libc::SOL_IPV6, libc::IPV6_PKTINFO) => {
                 let octets: [u8; 16] = data.get(..16)?.try_into().ok()?;

@@ -36,10 +36,8 @@ impl Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     NoError,
-    Malformed,
     Failed,
     NoSuchName,
-    NotImplemented,
     Refused,
 }
 

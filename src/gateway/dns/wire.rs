@@ -117,10 +117,8 @@ fn reply<'q>(query: &'q Query, code: Code) -> Packet<'q> {
     }
     *packet.rcode_mut() = match code {
         Code::NoError => RCODE::NoError,
-        Code::Malformed => RCODE::FormatError,
         Code::Failed => RCODE::ServerFailure,
         Code::NoSuchName => RCODE::NameError,
-        Code::NotImplemented => RCODE::NotImplemented,
         Code::Refused => RCODE::Refused,
     };
     packet.questions.push(query.question.clone());

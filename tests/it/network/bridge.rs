@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::world::{ASK as REQUEST, OTHER, SERVER, World, connections};
+use super::world::{ASK as REQUEST, OTHER, SERVER, SERVER_6, World, connections};
 use crate::harness::{Running, Sbx, Who};
 
 const SERVE: &str = "python3 -u -c \"
@@ -47,6 +47,31 @@ fn sandboxes_reach_each_other_by_address_and_by_name() {
     first.wait();
     assert_eq!(places(&["pair", "other"]), [""; 0], "nothing is left");
     assert_eq!(links(), ["lo"]);
+}
+
+#[test]
+fn nobody_goes_out_by_the_gateway_of_a_neighbour() {
+    let Some(_world) = World::new(&["python3", "ip"]) else { return };
+    let spec = format!("network bridge \"near\" address=\"10.88.11.2/24\" {{ allow \"{SERVER}\" \"[{SERVER_6}]\" }}");
+    let victim = Sbx::new(Who::Root).spec(&spec).sh(SERVE);
+    let running = server(&victim);
+    let line = format!(
+        "ip route add {SERVER} via 10.88.11.2; ip -6 route add {SERVER_6} via fd73:6278:a58:b00::a58:b02; python3 -c \"
+import socket, struct
+def ping(a):
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.sendto(struct.pack('>BBHHH', 8, 0, 0xf7ff - 7, 7, 0), (a, 0))
+ping('{SERVER}'); ping('10.88.11.2')
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6); s.sendto(struct.pack('>BBHHH', 128, 0, 0, 7, 0), ('{SERVER_6}', 0))
+for a in ('{SERVER}', '10.88.11.2', '{SERVER_6}'):
+    try: print(socket.create_connection((a, 1), 3))
+    except OSError as e: print(type(e).__name__)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(b'x', ('{SERVER}', 1))\"; sleep 0.3"
+    );
+    let attacker = "network bridge \"near\"\ncapabilities \"NET_ADMIN\" \"NET_RAW\"\nseccomp \"none\"";
+    let ran = Sbx::new(Who::Root).spec(attacker).sh(&line).run();
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), ["ConnectionRefusedError"; 3], "{ran:?}");
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(connections(&running.wait()), [""; 0], "of the neighbour");
 }
 
 #[test]

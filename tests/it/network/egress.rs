@@ -83,15 +83,37 @@ fn the_flag_adds_to_the_rules_of_the_file() {
 fn the_hosts_loopback_and_link_local_are_out_of_reach_unless_written_out() {
     let Some(_world) = World::new(&["python3", "ip"]) else { return };
     super::world::sh("ip addr add 169.254.169.254/32 dev lo");
+    // So that what is not refused is answered.
+    for address in ["64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"] {
+        super::world::sh(&format!("ip addr add {address}/128 dev lo nodad"));
+        serve(&format!("[{address}]:7001"), echo);
+    }
     for address in ["127.0.0.1:7001", "127.9.9.9:7001", "169.254.169.254:7001"] {
         serve(address, echo);
     }
     let ask = "import socket,sys\nfor a in sys.argv[1:]:\n  try:\n    s=socket.create_connection((a,7001),3); s.send(b'x'); print(a, s.recv(1))\n  except OSError as e: print(a, type(e).__name__)\n";
-    let addresses = ["127.9.9.9", "169.254.169.254", "0.0.0.0", "::ffff:127.9.9.9", "64:ff9b::a9fe:a9fe"];
+    // The first three are the sandbox's own loopback, where nobody listens.
+    let addresses = [
+        "127.9.9.9",
+        "0.0.0.0",
+        "::ffff:127.9.9.9",
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+    ];
     let ran = Sbx::new(Who::Root).spec("network egress { allow \"*\" }").stdin(ask.as_bytes());
     let ran = ran.cmd(&[&["python3", "-"][..], &addresses].concat()).run();
     assert_eq!(ran.ok().lines().filter(|line| line.contains("b'x'")).count(), 0, "{ran:?}");
     assert_eq!(ran.ok().lines().count(), addresses.len());
+    let expected = [
+        "refused tcp 169.254.169.254:7001 x2",
+        "refused tcp 64:ff9b::a9fe:a9fe:7001 x1",
+        "refused tcp 2002:a9fe:a9fe::1:7001 x1",
+    ];
+    assert_eq!(connections(&ran), expected, "{ran:?}");
+    let reasons = ran.report["network"]["connections"].as_array().unwrap().iter();
+    assert!(reasons.clone().all(|it| it["reason"] == "an address of the host's own, written out by no rule"));
     let spec = "network egress { allow \"169.254.169.254:7001\" }";
     let ran = Sbx::new(Who::Root).spec(spec).stdin(ask.as_bytes());
     let ran = ran.cmd(&["python3", "-", "169.254.169.254"]).run();

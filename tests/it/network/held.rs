@@ -65,6 +65,8 @@ for a in ('127.0.0.1', '::1'):
     except OSError as e: print(type(e).__name__)\"";
     let ran = Sbx::new(Who::Root).spec("network egress { allow \"*\" }").sh(line).run();
     assert!(ran.ok().lines().all(|line| line == "b''" || line.starts_with("Connection")), "{ran:?}");
+    // By a rule, not because nobody listens at the host's.
+    assert_eq!(connections(&ran), ["refused tcp 127.0.0.1:1 x1", "refused tcp ::1:1 x1"]);
 }
 
 #[test]

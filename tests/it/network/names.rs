@@ -1,11 +1,15 @@
 //! Names: only those that are allowed are answered for, an address counts as a name only if it was resolved here, and
 //! what a request says of its host has to agree.
 
-use super::world::{ASK, OTHER, RESOLVER, SERVER, World, await_port, connections, sh};
+use super::world::{ASK, OTHER, RESOLVER, SERVER, World, await_port, connections, echo, serve, sh};
 use crate::harness::{Sbx, Who};
 
-const NAMES: [(&str, &str); 4] =
-    [("crates.example", SERVER), ("debian.example", SERVER), ("evil.example", SERVER), ("inside.example", "127.0.0.9")];
+const NAMES: [(&str, &str); 4] = [
+    ("crates.example", SERVER),
+    ("debian.example", SERVER),
+    ("evil.example", SERVER),
+    ("inside.example", "169.254.0.9"),
+];
 
 fn spec(dns: &str, rules: &str) -> String {
     format!("network egress {{ {dns}; {rules} }}")
@@ -66,13 +70,77 @@ fn an_address_is_a_name_only_if_it_was_asked_for() {
 }
 
 #[test]
+fn a_word_is_let_go_and_a_request_in_pieces_is_judged_as_one() {
+    let Some(mut world) = World::new(&["dnsmasq", "python3"]) else { return };
+    let dns = world.names(&NAMES);
+    serve(&format!("{SERVER}:9000"), echo);
+    let line = "python3 -c \"
+import socket, time
+for rest in ['it\\n', '\\n', ' / HTTP/1.1\\r\\nHost: crates.example\\r\\n\\r\\n', ' / HTTP/1.1\\r\\nHost: evil.example\\r\\n\\r\\n']:
+    s = socket.create_connection(('crates.example', 9000), 5)
+    heard = b''
+    try:
+        for said in 'GE', 'T', rest:
+            s.send(said.encode())
+            wanted = len(heard) + len(said)
+            while len(heard) < wanted: heard += s.recv(999) or 1/0
+        print(heard)
+    except OSError as e: print(heard, type(e).__name__)
+\"";
+    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"crates.example:9000\"")).sh(line).run();
+    let expected = [
+        "b'GETit\\n'",
+        "b'GET\\n'",
+        "b'GET / HTTP/1.1\\r\\nHost: crates.example\\r\\n\\r\\n'",
+        "b'GET' ConnectionResetError",
+    ];
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), expected, "{ran:?}");
+    let seen = connections(&ran);
+    assert!(seen.contains(&"allowed tcp crates.example:9000 x3".to_owned()), "{seen:?}");
+    assert!(seen.contains(&"refused tcp crates.example:9000 x1".to_owned()), "{seen:?}");
+}
+
+#[test]
 fn a_name_does_not_lead_into_the_host() {
     let Some(mut world) = World::new(&["dnsmasq", "curl"]) else { return };
     let dns = world.names(&NAMES);
-    super::world::serve("127.0.0.9:80", super::world::echo);
     let line = "curl -sS -m 5 http://inside.example/; echo $?";
     let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"*\"")).sh(line).run();
-    assert!(["6", "7", "52", "56"].contains(&ran.ok()), "{ran:?}");
+    // No address is told, so nothing is tried.
+    assert_eq!(ran.ok(), "6", "{ran:?}");
+    let seen = connections(&ran);
+    assert!(!seen.iter().any(|it| it.contains("tcp") || it.contains("allowed")), "{seen:?}");
+    let found = &ran.report["network"]["connections"][0];
+    assert_eq!((found["verdict"].as_str(), found["address"].as_str()), (Some("refused"), Some("169.254.0.9")));
+}
+
+#[test]
+fn quic_does_not_pass_in_a_flow_that_began_as_something_else() {
+    let Some(mut world) = World::new(&["dnsmasq", "python3"]) else { return };
+    let dns = world.names(&NAMES);
+    let server = std::net::UdpSocket::bind(format!("{SERVER}:443")).unwrap();
+    server.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    let line = "python3 -c \"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect((NAME, 443))
+hello = bytes([0xc3, 0, 0, 0, 1]) + bytes(1195)
+s.send(b'x'); s.send(hello)
+try: s.recv(9)
+except OSError as e: print(type(e).__name__)
+s.send(b'y')\"";
+    for (rules, name) in
+        [("allow \"crates.example:443\"", "crates.example"), ("allow \"*\"; deny \"evil.example\"", SERVER)]
+    {
+        let ran = Sbx::new(Who::Root).spec(&spec(&dns, rules)).sh(&line.replace("NAME", &format!("'{name}'"))).run();
+        assert_ne!(ran.ok(), "TimeoutError", "it is told at once: {ran:?}");
+        let mut heard = Vec::new();
+        while let Ok(count) = server.recv(&mut [0; 2000]) {
+            heard.push(count);
+        }
+        assert_eq!(heard, [1, 1], "{ran:?}");
+        let seen = ran.report["network"]["connections"].as_array().unwrap();
+        assert!(seen.iter().any(|it| it["reason"] == "QUIC is carried to allowed addresses only"), "{ran:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use super::world::{World, connections};
+use super::world::{OTHER, SERVER, SERVER_6, World, connections};
 use crate::harness::{Sbx, Who};
 
 const ECHO: &str = "python3 -u -c \"
@@ -67,6 +67,28 @@ fn ask_large(address: &str, what: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn what_is_published_leads_inside_also_where_the_hosts_loopback_is_allowed() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    super::world::serve("127.0.0.1:8000", |mut connection| connection.write_all(b"from the host").unwrap());
+    for allow in ["127.0.0.1:8000", "127.0.0.1"] {
+        let spec = format!("network egress {{ publish 8080 8000; allow \"{allow}\" }}");
+        let sbx = Sbx::new(Who::Root).spec(&spec).sh(ECHO);
+        let running = sbx.start();
+        running.await_output("ready");
+        assert_eq!(ask("127.0.0.1:8080", b"from inside"), b"from inside", "{allow}");
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        running.wait();
+    }
+    // What answers a lookup is not the host's either, whatever port asked.
+    let line = "python3 -c \"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)
+s.sendto(bytes.fromhex('123401000001000000000000096c6f63616c686f73740000010001'), ('192.0.0.8', 53)); print(s.recv(99)[-4:])\"";
+    let ran = Sbx::new(Who::Root).spec("network egress { allow \"127.0.0.1\" }").sh(line).run();
+    assert_eq!(ran.ok(), "b'\\x7f\\x00\\x00\\x01'", "{ran:?}");
+}
+
+#[test]
 fn published_datagrams_lead_inside() {
     let Some(_world) = World::new(&["python3"]) else { return };
     let line = "python3 -u -c \"
@@ -89,6 +111,44 @@ while True:
     running.signal(nix::sys::signal::Signal::SIGTERM);
     let seen = connections(&running.wait());
     assert!(seen.iter().any(|it| it.starts_with("published udp")), "{seen:?}");
+}
+
+#[test]
+fn as_many_as_send_datagrams_are_answered_by_whom_they_asked() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    let line = "python3 -u -c \"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5353)); print('ready')
+while True:
+    d, p = s.recvfrom(65535); s.sendto(d, p)\"";
+    for who in Who::all() {
+        let spec = "network egress { publish \"0.0.0.0:5300\" 5353 protocol=\"udp\"; publish \"[::]:5300\" 5353 protocol=\"udp\" }";
+        let sbx = Sbx::new(who).spec(spec).sh(line);
+        let running = sbx.start();
+        running.await_output("ready");
+        let clients: Vec<_> = (0..200).map(|_| UdpSocket::bind("0.0.0.0:0").unwrap()).collect();
+        for round in 0..2 {
+            for (number, client) in clients.iter().enumerate() {
+                client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let to = format!("{}:5300", if number % 2 == 0 { SERVER } else { OTHER });
+                let said = format!("{number} in {round}");
+                client.send_to(said.as_bytes(), &to).unwrap();
+                let mut bytes = [0; 99];
+                let (count, from) = client.recv_from(&mut bytes).unwrap();
+                assert_eq!((&*String::from_utf8_lossy(&bytes[..count]), from.to_string()), (&*said, to));
+            }
+        }
+        let client = UdpSocket::bind("[::]:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let large = vec![7; 9000];
+        client.send_to(&large, format!("[{SERVER_6}]:5300")).unwrap();
+        let mut bytes = [0; 9999];
+        let (count, from) = client.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..count], from.to_string()), (&large[..], format!("[{SERVER_6}]:5300")));
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        let seen = connections(&running.wait());
+        assert_eq!(seen, ["published udp 0.0.0.0:5300:5353 x200", "published udp [::]:5300:5353 x1"]);
+    }
 }
 
 #[test]

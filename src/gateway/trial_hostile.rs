@@ -1,0 +1,64 @@
+//! The gateway at work for programs that mean no good: needs root.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::gateway::Verdict;
+use crate::gateway::trial::{Inside, begin, policy, resident, server};
+
+#[test]
+fn what_comes_with_the_end_is_judged_too() {
+    const TRIES: u32 = 3000;
+    let Some(inside) = Inside::new() else { return };
+    let (listener, to) = server();
+    let gateway = begin(&inside, &[to.port()], policy(&["127.0.0.2"], &["evil.example"]));
+    let server = thread::spawn(move || {
+        let heard =
+            |stream: std::io::Result<TcpStream>| stream.is_ok_and(|mut it| it.read(&mut [0]).is_ok_and(|n| n > 0));
+        listener.incoming().take(TRIES as usize).map(heard).filter(|heard| *heard).count()
+    });
+    inside.run(move || {
+        for number in 0..TRIES {
+            let mut client = TcpStream::connect(to).unwrap();
+            // It is looked at when this has come, and what follows comes while that is done or after.
+            client.write_all(b"GET ").unwrap();
+            (0..number % 60 * 40).for_each(|_| std::hint::spin_loop());
+            client.write_all(b"/ HTTP/1.1\r\nHost: evil.example\r\n\r\n").ok();
+            client.shutdown(Shutdown::Write).ok();
+            client.read_exact(&mut [0]).ok();
+        }
+    });
+    assert_eq!(server.join().unwrap(), 0, "of {TRIES}");
+    assert!(gateway.finish().connections.iter().all(|it| it.what.verdict != Verdict::Allowed));
+}
+
+/// A query for the address of `localhost`, as it is asked by TCP.
+const QUERY: &[u8] = b"\0\x1b\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x01\0\x01";
+
+#[test]
+fn who_asks_without_reading_holds_up_nobody_and_is_held_up() {
+    let Some(inside) = Inside::new() else { return };
+    let gateway = begin(&inside, &[53], policy(&[], &[]));
+    let to: SocketAddr = "127.0.0.1:53".parse().unwrap();
+    let before = resident();
+    let mut greedy = inside.connect(to);
+    greedy.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let asking = thread::spawn(move || {
+        let (many, began) = (QUERY.repeat(4096), Instant::now());
+        while began.elapsed() < Duration::from_secs(2) {
+            greedy.write_all(&many).ok();
+        }
+    });
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(100));
+        let (mut quick, began) = (inside.connect(to), Instant::now());
+        quick.write_all(QUERY).unwrap();
+        quick.read_exact(&mut [0; 20]).unwrap();
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    }
+    asking.join().unwrap();
+    assert!(resident() < before + (16 << 20), "{} kB more", (resident() - before) >> 10);
+    drop(gateway.finish());
+}
