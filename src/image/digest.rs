@@ -44,11 +44,7 @@ impl Digest {
     /// Returns the digest of all that went into `hash`.
     #[must_use]
     pub fn finish(hash: Sha256) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // Not by `{:02x}`: the chain of an image of 64 layers, read at each start, has two thousand bytes of them.
-        let digit = |value: u8| char::from(DIGITS[usize::from(value & 0xf)]);
-        let hex = hash.finalize().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect();
-        Self { hex }
+        Self { hex: hex(&hash.finalize()) }
     }
 
     /// Returns the 64 digits.
@@ -81,6 +77,15 @@ impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", self.hex)
     }
+}
+
+/// Returns the digits of `bytes`.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Not by `{:02x}`: an image of 64 layers has two thousand of them, and the list of a layer two for each byte of the
+    // digest of each file.
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 0xf)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 fn refused(text: &str, hint: &str) -> Error {

@@ -158,7 +158,7 @@ fn put_together(
     let lists = trees.iter_mut().map(|kept| read_list(store, kept));
     let merged = layer::merge(lists).map_err(|error| super::import::about(what, error))?;
     let temporary = store.temporary()?;
-    let assembled = assemble((&temporary, &merged), trees, (store, ownership)).and_then(|made| {
+    let assembled = assemble((&temporary, merged), trees, (store, ownership)).and_then(|made| {
         let (names, text) =
             (made.join("layers"), diff_ids.iter().fold(String::new(), |text, id| text + id.hex() + "\n"));
         std::fs::write(&names, seal::seal(&text)).map_err(|error| failed("write", &names, &error))?;
@@ -186,7 +186,7 @@ fn put_together(
 /// Puts trees together in a new directory, which is returned: by a process that has all rights over them where this
 /// one has not.
 fn assemble(
-    (temporary, merged): (&Temporary, &Merged),
+    (temporary, merged): (&Temporary, Merged),
     trees: &[Kept],
     (store, ownership): (&Store, Ownership),
 ) -> Result<PathBuf> {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::layer::{Attributes, DEPTH, Entry, File, FileKind, What, Whiteout, whiteout};
+use crate::image::layer::{Attributes, Entry, File, FileKind, What, Whiteout, whiteout};
 use crate::image::ledger::{Ledger, Note};
 use crate::image::members::{Member, MemberKind, Members};
 use crate::image::pieces::Pieces;
@@ -320,7 +320,6 @@ fn parts(name: &[u8]) -> Result<Vec<&[u8]>> {
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     match parts.contains(&&b".."[..]) {
         true => Err(refused("holds `..`")),
-        false if parts.len() > DEPTH + 1 => Err(refused(&format!("lies deeper than {DEPTH} directories"))),
         false => Ok(parts),
     }
 }

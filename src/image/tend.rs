@@ -79,7 +79,7 @@ pub fn perform(request: &Request) -> Result<()> {
             let merged = layer::merge(layers.iter().map(read))?;
             let trees: Vec<PathBuf> = layers.iter().map(|place| place.join("rootfs")).collect();
             let trees: Vec<&Path> = trees.iter().map(PathBuf::as_path).collect();
-            layer::assemble(&merged, (root, range.map_or(Ownership::Caller, Ownership::Range)), &trees)
+            layer::assemble(merged, (root, range.map_or(Ownership::Caller, Ownership::Range)), &trees)
         }
     }
 }

@@ -6,84 +6,193 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::image::layer::{Directory, Merged, Node};
 use crate::image::tree::Ownership;
-use crate::sys::entry;
 use crate::sys::file::{self, Access, Errno, FileType, Owner, Time};
+use crate::sys::{entry, thread};
 
-/// Where the trees of the layers are.
-struct Trees {
-    layers: Vec<OwnedFd>,
-    ownership: Ownership,
-    /// The directory of the last file that was linked: most lie beside each other.
-    last: Option<(usize, Box<[u8]>, OwnedFd)>,
-}
+/// How deep a root may be that several threads make: each has a directory open for each of those that it is in.
+const SHALLOW: usize = 100;
 
 /// Makes `merged` in the empty directory `root` from the trees at `layers`, the lowest first.
 ///
 /// # Errors
 /// What could not be made, with its path.
 pub(in crate::image) fn assemble(
-    merged: &Merged,
+    merged: Merged,
     (root, ownership): (&Path, Ownership),
     layers: &[&Path],
 ) -> Result<()> {
     let opened: std::result::Result<Vec<OwnedFd>, Errno> =
         layers.iter().map(|path| file::open(path, Access::DirectoryPlace)).collect();
     let layers = opened.map_err(|errno| Error::io("cannot open the tree of a layer", &errno.into()))?;
-    let mut trees = Trees { layers, ownership, last: None };
     let top = file::open(root, Access::Directory)
         .map_err(|errno| Error::io(format_args!("cannot open `{}`", root.display()), &errno.into()))?;
-    let Node::Directory { directory, children } = &merged.root else { return Ok(()) };
-    trees.fill((&top, &mut Vec::new()), children)?;
-    trees.settle(&top, directory).map_err(|errno| failed(&[], errno))
+    let threads = match is_shallow(&merged.root, SHALLOW) {
+        true => std::thread::available_parallelism().map_or(1, usize::from),
+        false => 1,
+    };
+    let Node::Directory { directory, children } = merged.root else { return Ok(()) };
+    let work = Arc::new(Work { trees: Trees { layers, ownership }, state: Mutex::default(), changed: Condvar::new() });
+    work.fill((Place { opened: top, path: Vec::new(), metadata: directory, above: None }, children), &mut None)?;
+    let others: Vec<_> = (1..threads)
+        .map(|_| {
+            let work = work.clone();
+            thread::spawn(Box::new(move || work.all()))
+        })
+        .collect();
+    work.all();
+    // Where one could not be started, those that were do its work.
+    others.into_iter().flatten().for_each(thread::Thread::join);
+    work.state().failed.take().map_or(Ok(()), Err)
 }
 
-impl Trees {
-    /// Makes `children` in `directory`, whose path is `path`. As deep as [`super::merge`] lets directories lie.
-    fn fill(
-        &mut self,
-        (directory, path): (&OwnedFd, &mut Vec<u8>),
-        children: &BTreeMap<Box<[u8]>, Node>,
-    ) -> Result<()> {
-        for (bytes, node) in children {
-            let name = OsStr::from_bytes(bytes);
-            let length = path.len();
-            if length > 0 {
-                path.push(b'/');
+fn is_shallow(node: &Node, depth: usize) -> bool {
+    match node {
+        Node::Directory { children, .. } => depth > 0 && children.values().all(|child| is_shallow(child, depth - 1)),
+        Node::File { .. } => true,
+    }
+}
+
+/// What the threads share.
+struct Work {
+    trees: Trees,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Directories that are not made yet; the last comes first, so that few are open.
+    tasks: Vec<Task>,
+    /// How many are being made.
+    busy: usize,
+    failed: Option<Error>,
+}
+
+/// A directory that is to be made.
+struct Task {
+    above: Arc<Place>,
+    name: Box<[u8]>,
+    metadata: Directory,
+    children: BTreeMap<Box<[u8]>, Node>,
+}
+
+/// A directory that is being filled. It gets what it has to have when nobody is in it any more.
+struct Place {
+    opened: OwnedFd,
+    path: Vec<u8>,
+    metadata: Directory,
+    above: Option<Arc<Place>>,
+}
+
+/// The directory of the last file that was linked, by layer and path: most lie beside each other.
+type Last = Option<(usize, Box<[u8]>, OwnedFd)>;
+
+impl Work {
+    /// Makes directories until there are none left, or one has failed.
+    fn all(&self) {
+        let mut last = None;
+        while let Some(task) = self.next() {
+            let made = self.directory(task, &mut last);
+            let mut state = self.state();
+            state.busy -= 1;
+            if let Err(error) = made {
+                state.failed.get_or_insert(error);
             }
-            path.extend_from_slice(bytes);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for a directory that is to be made.
+    fn next(&self) -> Option<Task> {
+        let nothing = |state: &mut State| state.failed.is_none() && state.tasks.is_empty() && state.busy > 0;
+        let waited = self.changed.wait_while(self.state(), nothing);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.failed.is_some() {
+            return None;
+        }
+        let task = state.tasks.pop()?;
+        state.busy += 1;
+        Some(task)
+    }
+
+    fn directory(&self, Task { above, name, metadata, children }: Task, last: &mut Last) -> Result<()> {
+        let path = if above.path.is_empty() { name.to_vec() } else { [&above.path, &*name].join(&b'/') };
+        let name = OsStr::from_bytes(&name);
+        let opened = file::make_directory_at(&above.opened, name)
+            .and_then(|()| file::open_at(&above.opened, name, Access::Directory))
+            .map_err(|errno| failed(&path, errno))?;
+        self.fill((Place { opened, path, metadata, above: Some(above) }, children), last)
+    }
+
+    /// Makes what is in a directory, but leaves the directories in it to whoever is free.
+    fn fill(&self, (place, children): (Place, BTreeMap<Box<[u8]>, Node>), last: &mut Last) -> Result<()> {
+        let place = Arc::new(place);
+        let (mut tasks, mut files) = (Vec::new(), Vec::new());
+        for (name, node) in children {
             match node {
-                Node::File { layer, path: source, .. } => {
-                    self.link((*layer, source), (directory, name)).map_err(|errno| failed(path, errno))?;
-                }
                 Node::Directory { directory: metadata, children } => {
-                    let made = file::make_directory_at(directory, name)
-                        .and_then(|()| file::open_at(directory, name, Access::Directory))
-                        .map_err(|errno| failed(path, errno))?;
-                    self.fill((&made, path), children)?;
-                    self.settle(&made, metadata).map_err(|errno| failed(path, errno))?;
+                    tasks.push(Task { above: place.clone(), name, metadata, children });
                 }
+                Node::File { layer, path, .. } => files.push((name, layer, path)),
             }
-            path.truncate(length);
+        }
+        if !tasks.is_empty() {
+            self.state().tasks.append(&mut tasks);
+            self.changed.notify_all();
+        }
+        for (name, layer, source) in &files {
+            let linked = self.trees.link((*layer, source), (&place.opened, OsStr::from_bytes(name)), last);
+            linked.map_err(|errno| failed(&[place.path.as_slice(), name].join(&b'/'), errno))?;
+        }
+        self.leave(place)
+    }
+
+    /// Settles the directory if nobody is in it any more, and then those above.
+    fn leave(&self, mut place: Arc<Place>) -> Result<()> {
+        while let Some(Place { opened, path, metadata, above }) = Arc::into_inner(place) {
+            self.trees.settle(&opened, &metadata).map_err(|errno| failed(&path, errno))?;
+            match above {
+                Some(above) => place = above,
+                None => break,
+            }
         }
         Ok(())
     }
 
-    fn link(&mut self, (layer, source): (usize, &[u8]), (directory, name): (&OwnedFd, &OsStr)) -> file::Result<()> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the trees of the layers are.
+struct Trees {
+    layers: Vec<OwnedFd>,
+    ownership: Ownership,
+}
+
+impl Trees {
+    fn link(
+        &self,
+        (layer, source): (usize, &[u8]),
+        (directory, name): (&OwnedFd, &OsStr),
+        last: &mut Last,
+    ) -> file::Result<()> {
         let (above, old) = match source.iter().rposition(|byte| *byte == b'/') {
             Some(at) => (&source[..at], &source[at + 1..]),
             None => (&b"."[..], source),
         };
-        let known = matches!(&self.last, Some((last, path, _)) if *last == layer && **path == *above);
+        let known = matches!(&*last, Some((last, path, _)) if *last == layer && **path == *above);
         if !known {
             let tree = self.layers.get(layer).ok_or(Errno::ENOENT)?;
             let opened = file::open_in_root(tree, OsStr::from_bytes(above), Access::DirectoryPlace)?;
-            self.last = Some((layer, above.into(), opened));
+            *last = Some((layer, above.into(), opened));
         }
-        let Some((_, _, parent)) = &self.last else { return Err(Errno::ENOENT) };
+        let Some((_, _, parent)) = &*last else { return Err(Errno::ENOENT) };
         let old = OsStr::from_bytes(old);
         match file::link_at((parent, old), (directory, name)) {
             // ext4 counts to 65,000 names of one file.
@@ -158,7 +267,7 @@ mod tests {
         let time = file::Time { seconds: 1_000_000_000, nanoseconds: 42 };
         file::set_time(&opened, time).unwrap();
         let top = file::open(place.path(), Access::Directory).unwrap();
-        let trees = Trees { layers: Vec::new(), ownership: Ownership::Caller, last: None };
+        let trees = Trees { layers: Vec::new(), ownership: Ownership::Caller };
         trees.copy((&top, OsStr::new("old")), (&top, OsStr::new("new"))).unwrap();
         let (was, is) = (old.metadata().unwrap(), new.metadata().unwrap());
         assert_eq!((was.mode(), was.mtime(), was.mtime_nsec()), (is.mode(), is.mtime(), is.mtime_nsec()));

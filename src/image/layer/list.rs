@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
-use crate::image::digest::Digest;
+use crate::image::digest::{self, Digest};
 use crate::image::layer::{Attributes, Described, Directory, Entry, File, FileKind, What};
 use crate::sys::file::{Owner, Time};
 
@@ -193,7 +193,7 @@ fn shape(what: &What) -> Shape {
             let (mode, uid, gid, time) = (*mode, *uid, *gid, (time.seconds, time.nanoseconds));
             match kind {
                 FileKind::Regular { size, sha256 } => {
-                    let (sha256, attributes) = (hex(sha256), escaped(attributes));
+                    let (sha256, attributes) = (digest::hex(sha256), escaped(attributes));
                     Shape::File { mode, uid, gid, time, size: *size, sha256, attributes }
                 }
                 FileKind::Symlink { target } => Shape::Symlink { mode, uid, gid, time, target: escape(target) },
@@ -275,21 +275,14 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(name)
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _: std::fmt::Result = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 {
         return None;
     }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16)?).ok();
+        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
     }
     Some(bytes)
 }

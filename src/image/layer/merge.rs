@@ -11,7 +11,7 @@ use crate::sys::file::Owner;
 const LINKS: usize = 40;
 
 /// How deep directories may lie in one another: each is open while those in it are made.
-pub(in crate::image) const DEPTH: usize = 512;
+const DEPTH: usize = 512;
 
 /// The root that several layers make together.
 #[derive(Debug)]

@@ -77,13 +77,10 @@ pub(in crate::image) fn file(at: At<'_>) -> Result<File> {
     }
 }
 
-/// Opens the place of a layout's `index.json`; returns none where there is none that could be read.
-///
-/// # Errors
-/// What is no directory.
-pub(in crate::image) fn index(at: At<'_>) -> Result<Option<File>> {
-    let place = file::open_beneath(&*directory(at)?, OsStr::new("index.json"), Access::Place);
-    Ok(place.ok().map(File::from))
+/// Opens the place of a layout's `index.json`; none where there is none: whoever reads the layout says what is wrong.
+pub(in crate::image) fn index(at: At<'_>) -> Option<File> {
+    let top = directory(at).ok()?;
+    file::open_beneath(&*top, OsStr::new("index.json"), Access::Place).ok().map(File::from)
 }
 
 fn directory(at: At<'_>) -> Result<Arc<OwnedFd>> {

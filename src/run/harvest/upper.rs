@@ -1,10 +1,13 @@
 //! Walks the writable layer of an overlay beside what lies below it and says what differs.
-//! By descriptors, following no link; it reads no content.
+//! By descriptors, following no link; it reads the contents of a file only where nothing else tells it from the one
+//! below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileExt as _;
 
 use crate::run::harvest::record::{Failure, shown};
 use crate::sys::entry::{self, Details, Kind};
@@ -202,6 +205,11 @@ impl Walk<'_> {
                 Ok(())
             }
             Kind::Regular | Kind::Symlink | Kind::Fifo => {
+                if let (Some(under), Some(lower), Below::Shown) = (under, &beneath.lower, beneath.below)
+                    && is_same(name, (upper, details), (lower, under)).map_err(|errno| self.failed(errno))?
+                {
+                    return Ok(());
+                }
                 let own = details.size == 0 || details.kind == Kind::Symlink;
                 if own && under.is_none() && self.is_made() {
                     return Ok(());
@@ -288,6 +296,41 @@ fn found(directory: &OwnedFd, name: &OsStr) -> Sys<Option<Details>> {
     }
 }
 
+/// Returns whether a file is what it is below: overlayfs copies one as soon as it is opened to be written. One with
+/// more names than one is said, because the other may be new.
+fn is_same(name: &OsStr, upper: (&OwnedFd, Details), lower: (&OwnedFd, Details)) -> Sys<bool> {
+    let looks = |Details { kind, mode, uid, gid, size, modified, fraction, .. }: Details| {
+        (kind, mode, uid, gid, size, modified, fraction)
+    };
+    if upper.1.kind != Kind::Regular || upper.1.links > 1 || looks(upper.1) != looks(lower.1) {
+        return Ok(false);
+    }
+    let open = |directory| file::open_at(directory, name, Access::Read);
+    let (own, below) = match (open(upper.0), open(lower.0)) {
+        // What cannot be compared counts as changed.
+        (Err(Errno::EACCES), _) | (_, Err(Errno::EACCES)) => return Ok(false),
+        (own, below) => (own?, below?),
+    };
+    Ok(kept(&own)? == kept(&below)? && same_contents(&File::from(own), &File::from(below))?)
+}
+
+fn same_contents(one: &File, other: &File) -> Sys<bool> {
+    const PIECE: usize = 64 << 10;
+    let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut at = 0;
+    loop {
+        let count = one.read_at(&mut left, at).map_err(errno)?;
+        match other.read_exact_at(&mut right[..count], at) {
+            Ok(()) if left[..count] != right[..count] => return Ok(false),
+            Ok(()) if count == 0 => return Ok(true),
+            Ok(()) => at += u64::try_from(count).unwrap_or(u64::MAX),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(errno(error)),
+        }
+    }
+}
+
 /// Returns the attributes that a layer keeps of a directory, which need not be open but as a place.
 fn attributes(directory: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     let here = match file::open_at(directory, OsStr::new("."), Access::Directory) {
@@ -295,9 +338,14 @@ fn attributes(directory: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
         Err(Errno::EACCES) => return Ok(BTreeMap::new()),
         other => other?,
     };
-    let mut names = entry::attribute_names(&here)?;
+    kept(&here)
+}
+
+/// Returns those of an open file.
+fn kept(here: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+    let mut names = entry::attribute_names(here)?;
     names.retain(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
-    names.into_iter().map(|name| Ok((name.clone(), entry::attribute(&here, &name)?))).collect()
+    names.into_iter().map(|name| Ok((name.clone(), entry::attribute(here, &name)?))).collect()
 }
 
 /// The directory was opened as a place only.

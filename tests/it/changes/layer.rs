@@ -59,6 +59,26 @@ fn a_layer_on_its_base_is_what_the_run_saw() {
     }
 }
 
+/// overlayfs copies a file as soon as it is opened to be written.
+#[test]
+fn what_was_copied_and_is_the_same_is_no_change() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let base = crate::fixture::of(who).join("root").display().to_string();
+        let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
+        let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
+        let script = ": >>/mod; : >>/keep/deep/f; busybox touch -r /moded /stamp; echo 2 >/moded; busybox touch -r /stamp /moded; \
+                      : >>/was-file; chmod 600 /was-file; : >>/del; busybox touch /del; busybox ln /swap/old /swap/linked";
+        let (sbx, _) = run(sbx, "oci:@/image:one", "@/two.tar", script);
+        let all: Vec<String> =
+            names(&sbx, "two.tar").into_iter().map(|name| name.trim_end_matches('/').to_owned()).collect();
+        let expected = ["del", "moded", "stamp", "swap", "swap/linked", "swap/old", "was-file"];
+        assert_eq!(all, expected, "{who:?}");
+    }
+}
+
 #[test]
 fn what_is_gone_is_hidden_and_what_is_replaced_is_opaque() {
     if !has_rootfs() {
