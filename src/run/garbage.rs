@@ -69,8 +69,20 @@ fn candidates(parent: &Path) -> Vec<std::ffi::OsString> {
         return Vec::new();
     };
     let names = file::names_left(directory.as_fd()).unwrap_or_default();
-    let is_dead = |pid| process::kill(pid, 0) == Err(Errno::ESRCH);
     names.into_iter().filter(|name| group_name::process(name).is_some_and(is_dead)).collect()
+}
+
+/// Returns whether there is no such process, or one that has ended and that its parent does not care for: in a
+/// container without an init it stays for good.
+fn is_dead(pid: process::Pid) -> bool {
+    match process::kill(pid, 0) {
+        Err(errno) => errno == Errno::ESRCH,
+        Ok(_) => {
+            let text = ask::read_text(Path::new(&format!("/proc/{}/stat", pid.0))).unwrap_or_default();
+            // The state follows the name, which may be anything (proc_pid_stat(5)).
+            text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+        }
+    }
 }
 
 /// Returns the lock of a group that is nobody's and that this caller may remove.
