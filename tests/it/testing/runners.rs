@@ -120,6 +120,57 @@ fn cargo() {
     assert_eq!(output.status.code(), Some(101), "{output:?}");
 }
 
+/// Of Debian's packages, offline: what bazel would fetch for coverage is an empty repository here, and the rule is one of
+/// its own, since `sh_test` wants rules that bazel fetches too.
+#[test]
+fn bazel() {
+    if lacks("bazel", &["--version"]) {
+        return;
+    }
+    let place = Place::new();
+    let here = place.0.path().display().to_string();
+    place.file("WORKSPACE", "");
+    place.file("coverage/WORKSPACE", "");
+    place.file(
+        "coverage/BUILD",
+        "filegroup(name = \"coverage_report_generator\", visibility = [\"//visibility:public\"])\n",
+    );
+    place.file(".bazelignore", "coverage\nbase\nbin\n");
+    place.file(
+        ".bazelrc",
+        &format!(
+            "startup --output_user_root={here}/base --max_idle_secs=5\n\
+             test --override_repository=remote_coverage_tools={here}/coverage --test_output=all\n"
+        ),
+    );
+    place.file(
+        "rule.bzl",
+        "def _run(ctx):\n    out = ctx.actions.declare_file(ctx.label.name + \".run\")\n    \
+         ctx.actions.symlink(output = out, target_file = ctx.file.src, is_executable = True)\n    \
+         return [DefaultInfo(executable = out, runfiles = ctx.runfiles([ctx.file.src]))]\n\
+         script_test = rule(implementation = _run, test = True, attrs = {\"src\": attr.label(allow_single_file = True)})\n",
+    );
+    place.file(
+        "BUILD",
+        "load(\"//:rule.bzl\", \"script_test\")\nscript_test(name = \"good_test\", src = \"good.sh\")\n\
+         script_test(name = \"bad_test\", src = \"bad.sh\")\n",
+    );
+    place.file("good.sh", "#!/bin/sh\n[ \"$(hostname)\" = sbx ] && ! ls /root 2>/dev/null && echo inside\n");
+    place.file("bad.sh", "#!/bin/sh\nls /root\n");
+    let spec = std::fs::read_to_string(place.0.path().join("sandbox.kdl")).unwrap();
+    let mounts = blocks().into_iter().find(|(section, info, _)| section == "bazel" && info == "kdl").unwrap().2;
+    let mounts = mounts.replace("/home/you/.cache/bazel", &format!("{here}/base"));
+    place.file("sandbox.kdl", &(spec + &mounts.replace("/home/you/workspace", &here)));
+    let (text, status) = place.section("bazel");
+    place.sh("bazel shutdown");
+    // Files of its own are read-only.
+    place.sh("chmod -R u+w base");
+    assert_eq!(status, 3, "some tests failed: {text}");
+    let results: Vec<_> = text.lines().filter(|line| line.starts_with("//:")).collect();
+    assert!(results.len() == 2 && results[0].contains("PASSED") && results[1].contains("FAILED"), "{text}");
+    assert!(text.contains("\ninside\n") && text.contains("cannot access '/root'"), "{text}");
+}
+
 #[test]
 fn nextest() {
     if lacks("cargo", &["nextest", "--version"]) {
