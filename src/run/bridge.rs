@@ -124,6 +124,7 @@ pub fn neighbours(directory: &Path) -> Vec<Neighbour> {
 fn swept(directory: &Path) -> Vec<Neighbour> {
     let (held, left): (Vec<_>, Vec<_>) = entries(directory).into_iter().partition(|(_, held)| held.is_some());
     left.iter().for_each(|(path, _)| drop(std::fs::remove_file(path)));
+    std::fs::remove_file(directory.join(NEW)).ok();
     held.into_iter().filter_map(|(_, neighbour)| neighbour).collect()
 }
 
@@ -132,6 +133,10 @@ fn entries(directory: &Path) -> Vec<(PathBuf, Option<Neighbour>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
+        // Its maker is about to lock it.
+        if entry.file_name() == NEW {
+            continue;
+        }
         let Ok(file) = File::open(&path) else { continue };
         // Shared, so that those who look do not take each other for who holds it.
         if file.try_lock_shared().is_ok() {
@@ -149,10 +154,13 @@ fn entries(directory: &Path) -> Vec<(PathBuf, Option<Neighbour>)> {
 /// Makes the directory of a bridge where there is none, and locks it: only who has done so comes or goes.
 fn entered(directory: &Path) -> std::io::Result<File> {
     loop {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        match locked(directory) {
-            // The last one there has just gone.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        match made.and_then(|()| locked(directory)) {
+            // The last one there has just gone, or goes while it is seen to be there.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists
+                    && std::fs::symlink_metadata(directory).map_or(true, |found| found.is_dir()) => {}
             other => return other,
         }
     }
@@ -186,7 +194,7 @@ fn neighbour(file: &str, text: &str) -> Option<Neighbour> {
 
 fn written(entry: &Path, network: &File, hostname: &str) -> std::io::Result<File> {
     // It is whole and held before others see it under its name.
-    let new = entry.with_file_name(".new");
+    let new = entry.with_file_name(NEW);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.try_lock()?;
     writeln!(file, "{} {} {hostname}", process::own_pid().0, entry::number(network).0)?;
@@ -260,6 +268,9 @@ fn within<T>(namespace: &File, work: fn() -> Sys<T>) -> Sys<T> {
 }
 
 const OWN: &str = "/proc/self/ns/net";
+
+/// An entry that is being made.
+const NEW: &str = ".new";
 
 #[cfg(test)]
 mod tests {
