@@ -15,25 +15,18 @@ mod compile;
 mod machine;
 #[path = "../shared/markers.rs"]
 mod markers;
+#[path = "../shared/options.rs"]
+mod options;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use options::{Options, Output, options};
 use yard::Yard;
 
 /// Any failure that ends the benchmark: one line for a person.
 pub(crate) type Fault = Box<dyn std::error::Error>;
-
-struct Options {
-    rounds: u32,
-    output: Output,
-}
-
-enum Output {
-    Print,
-    WriteReadme,
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,24 +41,6 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stderr(), "images: {fault}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn options(arguments: &[String]) -> Result<Options, Fault> {
-    let mut options = Options { rounds: 5, output: Output::Print };
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--rounds" => options.rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
-            "--write" => options.output = Output::WriteReadme,
-            // Cargo's own, on every bench target.
-            "--bench" => {}
-            other => return Err(format!("unknown argument `{other}`").into()),
-        }
-    }
-    match options.rounds {
-        0..3 => Err("fewer than 3 rounds say nothing".into()),
-        _ => Ok(options),
     }
 }
 

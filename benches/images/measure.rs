@@ -32,7 +32,7 @@ pub(crate) struct Runs {
 ///
 /// # Errors
 /// The first that fails.
-pub(crate) fn interleaved(yard: &Yard, contenders: &[Contender], rounds: u32) -> Result<Runs, Fault> {
+pub(crate) fn interleaved(yard: &Yard, contenders: &[Contender], rounds: usize) -> Result<Runs, Fault> {
     let mut samples = vec![Vec::new(); contenders.len()];
     let (mut busy, mut offered, mut own) = (0.0, 0.0, 0.0);
     for round in 0..rounds {

@@ -15,6 +15,8 @@ mod world;
 mod machine;
 #[path = "../shared/markers.rs"]
 mod markers;
+#[path = "../shared/options.rs"]
+mod options;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,6 +25,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use contenders::{Contender, contenders};
+use options::{Options, Output, options};
 use world::World;
 
 /// Any failure that ends the benchmark: one line for a person.
@@ -33,16 +36,6 @@ pub(crate) const SERVER: &str = "203.0.113.2:5201";
 
 /// What is measured, as the client knows it.
 pub(crate) const ASPECTS: [&str; 5] = ["out", "in", "trip", "connect", "crowd"];
-
-struct Options {
-    rounds: usize,
-    output: Output,
-}
-
-enum Output {
-    Print,
-    WriteReadme,
-}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -58,24 +51,6 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stderr(), "network: {fault}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn options(words: &[String]) -> Result<Options, Fault> {
-    let mut options = Options { rounds: 5, output: Output::Print };
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--rounds" => options.rounds = words.next().ok_or("--rounds needs a number")?.parse()?,
-            "--write" => options.output = Output::WriteReadme,
-            // Cargo's own, on every bench target.
-            "--bench" => {}
-            other => return Err(format!("unknown argument `{other}`").into()),
-        }
-    }
-    match options.rounds {
-        0..3 => Err("fewer than 3 rounds say nothing".into()),
-        _ => Ok(options),
     }
 }
 

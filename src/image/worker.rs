@@ -73,15 +73,8 @@ pub fn place(request: Request, output: impl std::io::Write + Send + 'static) -> 
     // The decoder of a layer has a thread as well.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(request.layers.len());
     let work = Arc::new(Work { request, next: AtomicUsize::new(0), output: Mutex::new(Ok(output)) });
-    let others: Vec<_> = (1..threads)
-        .map(|_| {
-            let work = work.clone();
-            thread::spawn(Box::new(move || work.all()))
-        })
-        .collect();
-    work.all();
-    // Where one could not be started, those that were do its work.
-    others.into_iter().flatten().for_each(thread::Thread::join);
+    let crew = work.clone();
+    thread::share(threads, move || crew.all());
     let output = std::mem::replace(&mut *work.output(), Err(std::io::ErrorKind::BrokenPipe.into()));
     output.map(drop)
 }

@@ -6,6 +6,7 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 
 use super::{Errno, Sys};
 
@@ -40,6 +41,20 @@ pub fn spawn(work: Work) -> Sys<Thread> {
     }
     // SAFETY: pthread_create(3) has succeeded, so it has written the name of the thread.
     Ok(Thread(Some(unsafe { thread.assume_init() })))
+}
+
+/// Does `work` on as many threads as are given, this one among them, and returns when it has ended on all. Where one
+/// cannot be started, those that were have to do its part.
+pub fn share(threads: usize, work: impl Fn() + Send + Sync + 'static) {
+    let work = Arc::new(work);
+    let others: Vec<_> = (1..threads)
+        .map(|_| {
+            let work = work.clone();
+            spawn(Box::new(move || work()))
+        })
+        .collect();
+    work();
+    others.into_iter().flatten().for_each(Thread::join);
 }
 
 impl Thread {
@@ -81,18 +96,15 @@ mod tests {
     #[test]
     fn a_joined_thread_has_done_its_work() {
         let done = Arc::new(AtomicUsize::new(0));
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                let done = done.clone();
-                super::spawn(Box::new(move || {
-                    // More than musl's own default holds.
-                    let page = std::hint::black_box([1u8; 512 << 10]);
-                    done.fetch_add(usize::from(page[4096]), Ordering::Relaxed);
-                }))
-                .unwrap()
-            })
-            .collect();
-        threads.into_iter().for_each(super::Thread::join);
+        let work = {
+            let done = done.clone();
+            move || {
+                // More than musl's own default holds.
+                let page = std::hint::black_box([1u8; 512 << 10]);
+                done.fetch_add(usize::from(page[4096]), Ordering::Relaxed);
+            }
+        };
+        super::share(8, work);
         assert_eq!(done.load(Ordering::Relaxed), 8);
         assert_eq!(Arc::strong_count(&done), 1, "each closure was dropped");
     }

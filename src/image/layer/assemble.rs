@@ -38,15 +38,8 @@ pub(in crate::image) fn assemble(
     let Node::Directory { directory, children } = merged.root else { return Ok(()) };
     let work = Arc::new(Work { trees: Trees { layers, ownership }, state: Mutex::default(), changed: Condvar::new() });
     work.fill((Place { opened: top, path: Vec::new(), metadata: directory, above: None }, children), &mut None)?;
-    let others: Vec<_> = (1..threads)
-        .map(|_| {
-            let work = work.clone();
-            thread::spawn(Box::new(move || work.all()))
-        })
-        .collect();
-    work.all();
-    // Where one could not be started, those that were do its work.
-    others.into_iter().flatten().for_each(thread::Thread::join);
+    let crew = work.clone();
+    thread::share(threads, move || crew.all());
     work.state().failed.take().map_or(Ok(()), Err)
 }
 

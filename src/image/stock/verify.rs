@@ -33,16 +33,11 @@ pub fn verify(store: &Store, images: &[Known]) -> Result<Vec<Problem>> {
     // What is read is not taken away meanwhile.
     let _importing = store.importing()?;
     let mut problems = notes(store, images)?;
-    let tasks = Arc::new(Mutex::new(tasks(store, images)?));
+    let tasks = Mutex::new(tasks(store, images)?);
     let found: Arc<Mutex<Vec<Result<Vec<Problem>>>>> = Arc::default();
-    let crew: Vec<thread::Thread> = (0..std::thread::available_parallelism().map_or(1, usize::from))
-        .map(|_| {
-            let (store, tasks, found) = (store.clone(), tasks.clone(), found.clone());
-            thread::spawn(Box::new(move || work(&store, &tasks, &found)))
-        })
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|errno| Error::io("cannot start a thread", &errno.into()))?;
-    crew.into_iter().for_each(thread::Thread::join);
+    let (own, results) = (store.clone(), found.clone());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    thread::share(threads, move || work(&own, &tasks, &results));
     let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
     for one in found {
         problems.extend(one?);

@@ -42,15 +42,20 @@ fn append(sbx: Sbx, words: [&str; 3]) -> Sbx {
     sbx.verb(&["run"]).report(Some(&report))
 }
 
+/// Returns a run with the image `oci:image:one`, whose root is filled.
+fn filled(who: Who) -> Sbx {
+    let base = crate::fixture::of(who).join("root").display().to_string();
+    let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
+    append(sbx, [&base, "one.tar", "oci:image:one"])
+}
+
 #[test]
 fn a_layer_on_its_base_is_what_the_run_saw() {
     if !has_rootfs() {
         return;
     }
     for who in Who::all() {
-        let base = crate::fixture::of(who).join("root").display().to_string();
-        let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
-        let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
+        let sbx = filled(who);
         let (sbx, seen) = run(sbx, "oci:@/image:one", "@/two.tar", &format!("{CHANGE}; chmod 0755 /set; {LIST}"));
         assert!(seen.contains("linked") && seen.contains("./was-dir regular file"), "{who:?} {seen}");
         let sbx = append(sbx, ["oci:image:one", "two.tar", "oci:image:two"]);
@@ -66,9 +71,7 @@ fn what_was_copied_and_is_the_same_is_no_change() {
         return;
     }
     for who in Who::all() {
-        let base = crate::fixture::of(who).join("root").display().to_string();
-        let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
-        let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
+        let sbx = filled(who);
         let script = ": >>/mod; : >>/keep/deep/f; busybox touch -r /moded /stamp; echo 2 >/moded; busybox touch -r /stamp /moded; \
                       : >>/was-file; chmod 600 /was-file; : >>/del; busybox touch /del; busybox ln /swap/old /swap/linked";
         let (sbx, _) = run(sbx, "oci:@/image:one", "@/two.tar", script);
@@ -85,9 +88,7 @@ fn what_is_gone_is_hidden_and_what_is_replaced_is_opaque() {
         return;
     }
     for who in Who::all() {
-        let base = crate::fixture::of(who).join("root").display().to_string();
-        let (sbx, _) = run(Sbx::new(who), &base, "@/one.tar", FILL);
-        let sbx = append(sbx, [&base, "one.tar", "oci:image:one"]);
+        let sbx = filled(who);
         let (sbx, _) = run(sbx, "oci:@/image:one", "@/two.tar", CHANGE);
         let all = members(&sbx, "two.tar");
         let sorts = |name: &str| all.iter().filter(|(it, _)| it == name).map(|(_, sort)| *sort).collect::<Vec<_>>();

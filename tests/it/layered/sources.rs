@@ -120,6 +120,16 @@ fn registries() {
     }
 }
 
+/// Runs a verb of `sbx image` that has to succeed; returns what it says.
+#[track_caller]
+fn verb(sbx: Sbx, words: &[&str]) -> (Sbx, String) {
+    let sbx = sbx.verb(&[&["image"], words].concat()).cmd(&[]).report(None);
+    let ran = sbx.run();
+    assert_eq!(ran.code(), 0, "{words:?}: {ran:?}");
+    let report = sbx.path("report.json").display().to_string();
+    (sbx.verb(&["run"]).report(Some(&report)), ran.stdout)
+}
+
 /// Made by umoci, pushed by skopeo, pulled and run by sbx, changed by that run; the change is put on top of it, run
 /// again, and read back by skopeo.
 #[test]
@@ -130,13 +140,6 @@ fn an_image_goes_all_the_way_round() {
         let name = server.name("b/c:a");
         let sbx = image(who, &layers());
         push(&sbx, &server);
-        let verb = |sbx: Sbx, words: &[&str]| {
-            let sbx = sbx.verb(&[&["image"], words].concat()).cmd(&[]).report(None);
-            let ran = sbx.run();
-            assert_eq!(ran.code(), 0, "{who:?} {words:?}: {ran:?}");
-            let report = sbx.path("report.json").display().to_string();
-            (sbx.verb(&["run"]).report(Some(&report)), ran.stdout)
-        };
         // What is pulled and not unpacked yet is no damage.
         let sbx = sbx.file("empty.tar", &tar(&[file("none", "")]));
         let (sbx, _) = verb(sbx, &["append", &name, "empty.tar", "oci:unused:t"]);
@@ -170,13 +173,6 @@ fn packed_layers_are_pruned_and_fetched_again() {
         push(&sbx, &server);
         let (ours, sbx) = inside(sbx.spec(&of(&name)));
         let blobs = super::maker::kept(&sbx, "blobs").len();
-        let verb = |sbx: Sbx, words: &[&str]| {
-            let sbx = sbx.verb(&[&["image"], words].concat()).cmd(&[]).report(None);
-            let ran = sbx.run();
-            assert_eq!(ran.code(), 0, "{who:?} {words:?}: {ran:?}");
-            let report = sbx.path("report.json").display().to_string();
-            (sbx.verb(&["run"]).report(Some(&report)), ran.stdout)
-        };
         let (sbx, _) = verb(sbx, &["prune"]);
         assert_eq!(super::maker::kept(&sbx, "blobs").len(), blobs - 3, "{who:?}");
         let (sbx, said) = verb(sbx, &["verify"]);
