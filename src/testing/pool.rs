@@ -132,7 +132,8 @@ impl Pool<'_> {
             if entries[0].seen != 0 {
                 self.take_signals(show);
             }
-            for (index, _) in busy.iter().zip(&entries[1..]).filter(|(_, entry)| entry.seen != 0) {
+            // From the end: one that is gone leaves its place to the last, which was heard then.
+            for (index, _) in busy.iter().zip(&entries[1..]).rev().filter(|(_, entry)| entry.seen != 0) {
                 self.hear(*index, show);
             }
             self.clocks(show);

@@ -51,14 +51,15 @@ const PROJECTS: [Project; 6] = [
     ),
 ];
 
-/// Returns the home that has the tool, if this caller can start it: cargo mostly lies in one.
+/// Returns the home that has the tool, if this caller can start it: cargo mostly lies in one, with its toolchains.
 fn home_of(tool: &str, sbx: &Sbx) -> Option<String> {
     if tool.starts_with('/') {
         return Path::new(tool).exists().then(|| sbx.path("").display().to_string());
     }
     let home = std::env::var("HOME").ok()?;
     let own = matches!(sbx.who(), Who::Root) || !nix::unistd::geteuid().is_root();
-    (own && Path::new(&home).join(".cargo/bin").join(tool).exists()).then_some(home)
+    let there = |path: &str| Path::new(&home).join(path).exists();
+    (own && there(&format!(".cargo/bin/{tool}")) && there(".rustup")).then_some(home)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{empty, tests};
-use crate::harness::{Sbx, Who};
+use crate::harness::{Running, Sbx, Who};
 use crate::pty::{Leader, Pty};
 
 /// Two that take long, one of which does not want to end, and more than there are workers.
@@ -91,6 +91,30 @@ fn on_a_terminal_what_runs_is_shown_and_ctrl_c_ends_it() {
     empty(&sbx);
 }
 
+fn signal_workers(running: &Running, signal: Signal) {
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    for worker in std::fs::read_to_string(children).unwrap().split_whitespace() {
+        let worker = nix::unistd::Pid::from_raw(worker.parse().unwrap());
+        nix::sys::signal::kill(worker, signal).unwrap();
+    }
+}
+
+/// The ends of both are seen in one look. The third case has a new worker.
+#[test]
+fn workers_that_end_together_are_both_told_of() {
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = sbx(who);
+    let running = sbx.start();
+    await_both(&sbx);
+    running.signal(Signal::SIGSTOP);
+    signal_workers(&running, Signal::SIGKILL);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    running.signal(Signal::SIGCONT);
+    let ran = running.wait();
+    assert_eq!(ran.code(), 125, "{ran:?}");
+    assert!(ran.stderr.contains("1 passed, 2 could not be run"), "{ran:?}");
+}
+
 /// One that does not answer is ended, too: what it ran ends with it.
 #[test]
 fn a_worker_that_does_not_hear_is_killed() {
@@ -98,11 +122,7 @@ fn a_worker_that_does_not_hear_is_killed() {
     let sbx = sbx(who);
     let mut running = sbx.start();
     await_both(&sbx);
-    let children = format!("/proc/{0}/task/{0}/children", running.pid());
-    for worker in std::fs::read_to_string(children).unwrap().split_whitespace() {
-        let worker = nix::unistd::Pid::from_raw(worker.parse().unwrap());
-        nix::sys::signal::kill(worker, Signal::SIGSTOP).unwrap();
-    }
+    signal_workers(&running, Signal::SIGSTOP);
     let begin = std::time::Instant::now();
     running.signal(Signal::SIGTERM);
     while running.is_alive() {
