@@ -28,7 +28,7 @@ pub struct Test {
     /// List the tests that would be run
     #[arg(long)]
     pub list: bool,
-    /// Run so many at once; the default is a little more than there are processors, less where the memory limits of the specs ask for it
+    /// Run so many at once; the default is two more than there are processors, less where the memory limits of the specs ask for it
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Start nothing more after the first failure

@@ -31,9 +31,10 @@ pub fn shuffle(order: &mut [usize], seed: u64) {
     }
 }
 
-/// Returns how many cases run at once if nobody says so: a little more than there are processors, because part of a
-/// case is waiting for the kernel (as ninja(1) does, and by its numbers), but no more than fit into the `available`
-/// memory if each takes what its limit allows.
+/// Returns how many cases run at once if nobody says so: two more than there are processors, because part of every
+/// case is waiting for grace periods of the kernel while its mounts and namespaces go (with one more, two processors
+/// were idle for a third of the time), but no more than fit into the `available` memory if each takes what its limit
+/// allows.
 #[must_use]
 pub fn jobs(cores: usize, available: Option<u64>, cases: &[&Case]) -> usize {
     let largest = cases.iter().filter_map(|case| case.memory).max();
@@ -41,12 +42,7 @@ pub fn jobs(cores: usize, available: Option<u64>, cases: &[&Case]) -> usize {
         (Some(available), Some(largest @ 1..)) => usize::try_from(available / largest).unwrap_or(usize::MAX),
         _ => usize::MAX,
     };
-    let busy = match cores {
-        0 | 1 => 2,
-        2 => 3,
-        more => more.saturating_add(2),
-    };
-    busy.min(fit).min(cases.len()).max(1)
+    cores.saturating_add(2).min(fit).min(cases.len()).max(1)
 }
 
 /// Returns `MemAvailable` of proc_meminfo(5), in bytes, from its text.
@@ -115,7 +111,7 @@ mod tests {
         assert_eq!(jobs(4, Some(3 << 30), &large), 3);
         assert_eq!(jobs(4, Some(1), &large), 1, "one runs in any case");
         assert_eq!(jobs(4, None, &large), 6);
-        assert_eq!(jobs(2, None, &large), 3);
+        assert_eq!(jobs(1, None, &large), 3);
         assert_eq!(jobs(8, Some(1), &[&case("a", "b", None), &case("a", "c", None)]), 2, "no limit, no bound");
         assert_eq!(available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
         assert_eq!(available("MemTotal: 9 kB\n"), None);
