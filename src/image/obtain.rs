@@ -39,14 +39,9 @@ pub(super) fn stored(
     Trees { store, ownership }: Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Image> {
-    // Of a layout, what has no digest: all else follows from it.
-    let open = match form {
-        Form::Layout => oci::open_index(at),
-        _ => Some(oci::open_archive(at)?),
-    };
-    let stamp = open.map(|file| Stamp::of(&file, at.path)).transpose()?;
-    if let Some(stamp) = stamp
-        && let Some(memo) = Memo::read(store, &stamp, selection)?
+    let seen = State::of(form, at)?;
+    if let Some(seen) = &seen
+        && let Some(memo) = Memo::read(store, seen, selection)?
         && let Some(image) = memo.image(at.path, wanted, (store, ownership))?
     {
         return Ok(image);
@@ -67,8 +62,8 @@ pub(super) fn stored(
     let removed = unpacked.into_inner().map_or(Ok(()), Temporary::discard);
     let (image, memo) = found?;
     removed?;
-    if let Some(stamp) = stamp {
-        memo.write(store, &stamp)?;
+    if let Some(seen) = seen.filter(|seen| seen.is_settled) {
+        memo.write(store, &seen);
     }
     Ok(image)
 }
@@ -289,12 +284,35 @@ fn compare(what: &str, digest: &Digest, wanted: Option<&Digest>) -> Result<()> {
     }
 }
 
+/// What tells whether a place still holds the same image.
+struct State {
+    /// The beginning of the names of its notes.
+    name: String,
+    line: String,
+    /// Whether a change would show.
+    is_settled: bool,
+}
+
+impl State {
+    /// Of a layout the bytes of what has no digest: all else follows from it. An archive is too large for that, and
+    /// its stamp has to do. None where the layout cannot be read.
+    fn of(form: Form, at: At<'_>) -> Result<Option<Self>> {
+        let of = |stamp: Stamp, line, is_settled| Self { name: stamp.name(), line, is_settled };
+        if form != Form::Layout {
+            let stamp = Stamp::of(&oci::open_archive(at)?, at.path)?;
+            return Ok(Some(of(stamp, stamp.line(), stamp.is_settled())));
+        }
+        let Some((file, bytes)) = oci::open_index(at) else { return Ok(None) };
+        Ok(Some(of(Stamp::of(&file, at.path)?, Digest::of(&bytes).to_string(), true)))
+    }
+}
+
 /// What was found out about an archive or a layout, so that the next run of it reads nothing of it: a packed archive
 /// would have to be unpacked for its first document, and the documents of 64 layers cost a run half a millisecond.
 #[derive(PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memo {
-    stamp: String,
+    state: String,
     tag: Option<String>,
     platform: Option<String>,
     kind: String,
@@ -308,7 +326,7 @@ impl Memo {
     fn of(selection: &Selection, (kind, manifest): (Kind, &Manifest)) -> Self {
         let chain = layered::chain_id(manifest.layers.iter().map(|layer| &layer.diff_id));
         Self {
-            stamp: String::new(),
+            state: String::new(),
             tag: selection.tag.clone(),
             platform: selection.platform.as_ref().map(ToString::to_string),
             kind: kind.as_str().to_owned(),
@@ -320,26 +338,26 @@ impl Memo {
     }
 
     /// Each choice has a note of its own: runs of two images of one layout do not take turns in writing one.
-    fn place(store: &Store, stamp: &Stamp, (tag, platform): (Option<&str>, Option<&str>)) -> PathBuf {
+    fn place(store: &Store, seen: &State, (tag, platform): (Option<&str>, Option<&str>)) -> PathBuf {
         if (tag, platform) == (None, None) {
-            return store.note(&format!("{}.image", stamp.name()));
+            return store.note(&format!("{}.image", seen.name));
         }
         let choice = format!("{}\0{}", tag.unwrap_or_default(), platform.unwrap_or_default());
         let choice = Digest::of(choice.as_bytes());
-        store.note(&format!("{}-{}.image", stamp.name(), choice.hex()))
+        store.note(&format!("{}-{}.image", seen.name, choice.hex()))
     }
 
     /// Returns what is known of the archive or layout as it is now; a damaged note is as good as none.
-    fn read(store: &Store, stamp: &Stamp, selection: &Selection) -> Result<Option<Self>> {
+    fn read(store: &Store, seen: &State, selection: &Selection) -> Result<Option<Self>> {
         let platform = selection.platform.as_ref().map(ToString::to_string);
-        let path = Self::place(store, stamp, (selection.tag.as_deref(), platform.as_deref()));
+        let path = Self::place(store, seen, (selection.tag.as_deref(), platform.as_deref()));
         let memo = seal::read::<Self>(&path)?;
         if memo != Sealed::Missing {
             store.check()?;
         }
         Ok(memo
             .whole()
-            .filter(|memo| memo.stamp == stamp.line() && memo.tag == selection.tag && memo.platform == platform))
+            .filter(|memo| memo.state == seen.line && memo.tag == selection.tag && memo.platform == platform))
     }
 
     fn image(
@@ -367,17 +385,10 @@ impl Memo {
         }))
     }
 
-    fn write(mut self, store: &Store, stamp: &Stamp) -> Result<()> {
-        // One that could change within the tick of its file system's clock is not remembered.
-        if !stamp.is_settled() {
-            return Ok(());
-        }
-        self.stamp = stamp.line();
-        let path = Self::place(store, stamp, (self.tag.as_deref(), self.platform.as_deref()));
-        match seal::write(&path, &self) {
-            // Whoever has a store that cannot be written runs what is in it, and reads the documents each time.
-            Err(error) if error.errno == Some(libc::EROFS) => Ok(()),
-            written => written,
-        }
+    /// Whoever has a store that is full or cannot be written runs what is in it, and reads the documents each time.
+    fn write(mut self, store: &Store, seen: &State) {
+        self.state.clone_from(&seen.line);
+        let path = Self::place(store, seen, (self.tag.as_deref(), self.platform.as_deref()));
+        seal::write(&path, &self).ok();
     }
 }

@@ -72,8 +72,12 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 /// A file that cannot be written.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
     let new = path.with_added_extension(format!("{}.new", std::process::id()));
-    std::fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
-    std::fs::rename(&new, path).map_err(|error| failed("rename to", path, &error))
+    let written = std::fs::write(&new, text).map_err(|error| failed("write", &new, &error));
+    let done = written.and_then(|()| std::fs::rename(&new, path).map_err(|error| failed("rename to", path, &error)));
+    if done.is_err() {
+        std::fs::remove_file(&new).ok();
+    }
+    done
 }
 
 #[cfg(test)]

@@ -64,13 +64,12 @@ enum Answer {
     Failed { layer: usize, kind: String, message: String, errno: Option<i32>, hint: Option<String> },
 }
 
-/// Extracts as `request` says, with as many threads as there are layers and processors, and writes the answers to
-/// `output`. To be called where nothing but the layers and their directories can be reached.
+/// Extracts as `request` says, as many layers at once as there are processors, and writes the answers to `output`. To be called where nothing but the layers and their directories can be reached.
 ///
 /// # Errors
 /// An answer that could not be written.
 pub fn place(request: Request, output: impl std::io::Write + Send + 'static) -> std::io::Result<()> {
-    // The decoder of a layer has a thread as well.
+    // Each layer has a thread for its decoder and one for its list as well.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(request.layers.len());
     let work = Arc::new(Work { request, next: AtomicUsize::new(0), output: Mutex::new(Ok(output)) });
     let crew = work.clone();

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,10 +78,17 @@ pub(in crate::image) fn file(at: At<'_>) -> Result<File> {
     }
 }
 
-/// Opens the place of a layout's `index.json`; none where there is none: whoever reads the layout says what is wrong.
-pub(in crate::image) fn index(at: At<'_>) -> Option<File> {
+/// Opens a layout's `index.json` and reads it; none where there is none of a bearable size: whoever reads the layout
+/// says what is wrong.
+pub(in crate::image) fn index(at: At<'_>) -> Option<(File, Vec<u8>)> {
     let top = directory(at).ok()?;
-    file::open_beneath(&*top, OsStr::new("index.json"), Access::Place).ok().map(File::from)
+    let index = File::from(file::open_beneath(&*top, OsStr::new("index.json"), Access::Read).ok()?);
+    if !index.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let read = (&index).take(json::SIZE + 1).read_to_end(&mut bytes).ok()?;
+    u64::try_from(read).is_ok_and(|read| read <= json::SIZE).then_some((index, bytes))
 }
 
 fn directory(at: At<'_>) -> Result<Arc<OwnedFd>> {

@@ -93,6 +93,8 @@ enum Remedy {
     File(PathBuf),
     /// The notes of an image.
     Image(Digest),
+    /// It could not be read, and may be whole.
+    None,
 }
 
 /// What was removed, for a person.

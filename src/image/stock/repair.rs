@@ -58,6 +58,10 @@ fn apply(store: &Store, problem: &Problem, (removed, failures): (&mut Vec<Remove
         }),
         Remedy::Image(digest) if !store.record_note(digest).exists() => return,
         Remedy::Image(digest) => forget(store, digest).map(|()| Removed::Image(digest.clone())),
+        Remedy::None => {
+            let message = format!("the {} `{}` was left as it was: {}", problem.kind, problem.name, problem.reason);
+            Err(Error::new(Kind::Io, message))
+        }
     };
     match done {
         Ok(one) => removed.push(one),

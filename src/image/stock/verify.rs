@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::image::digest::Digest;
 use crate::image::layer::{self, Entry};
 use crate::image::layered::chain_id;
@@ -19,6 +19,7 @@ use crate::image::tree::Ownership;
 use crate::sys::entry::raise_open_files;
 use crate::sys::file::{self, Access};
 use crate::sys::thread;
+use crate::sys::watch::asked_to_end;
 
 /// Looks for what is wrong with the store: with all of it, or with what `images` need.
 ///
@@ -59,11 +60,19 @@ enum Task {
 fn work(store: &Store, tasks: &Mutex<VecDeque<Task>>, found: &Mutex<Vec<Result<Vec<Problem>>>>) {
     let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     while let Some(task) = next() {
-        let problems = match &task {
-            Task::Layer(diff_id, ownership) => layer(store, diff_id, *ownership),
-            Task::Root(chain, ownership) => root(store, chain, *ownership),
-            Task::Blob(digest) => blob(store, digest),
+        let (problems, (kind, digest)) = match &task {
+            Task::Layer(diff_id, ownership) => (layer(store, diff_id, *ownership), ("layer", diff_id)),
+            Task::Root(chain, ownership) => (root(store, chain, *ownership), ("root", chain)),
+            Task::Blob(digest) => (blob(store, digest), ("blob", digest)),
         };
+        // What is wrong with one must not hide the others.
+        let problems = problems.or_else(|error| match asked_to_end() {
+            Some(_) => Err(error),
+            None => {
+                let (name, remedy) = (digest.to_string(), Remedy::None);
+                Ok(Vec::from([Problem { kind, name, path: None, reason: error.to_string(), remedy }]))
+            }
+        });
         found.lock().unwrap_or_else(PoisonError::into_inner).push(problems);
     }
 }
@@ -120,12 +129,11 @@ impl About {
         Problem { kind: self.kind, name: self.name.clone(), path, reason: reason.into(), remedy }
     }
 
-    /// What was found, or why it could not be looked at: what is wrong with one image must not hide the others.
     fn found(&self, faults: Result<Vec<check::Fault>>) -> Result<Vec<Problem>> {
         match faults {
             Ok(faults) => Ok(faults.into_iter().map(|(path, reason)| self.problem(Some(path), reason)).collect()),
             Err(error) if error.kind == Kind::Image => Ok(Vec::from([self.problem(None, error.message)])),
-            Err(error) => Err(Error { message: format!("{} {}: {}", self.kind, self.name, error.message), ..error }),
+            Err(error) => Err(error),
         }
     }
 

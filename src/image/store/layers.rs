@@ -125,7 +125,7 @@ impl Store {
     /// A tree that is in use, or cannot be removed.
     pub(in crate::image) fn set_aside(&self, place: &Path) -> Result<()> {
         let note = place.join("skipped");
-        let _lock = match File::options().write(true).open(&note) {
+        let lock = match File::options().write(true).open(&note) {
             Ok(file) => {
                 lock_alone(&file, place)?;
                 if !is_named(&file, &note)? {
@@ -145,6 +145,7 @@ impl Store {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("rename", place, &error)),
             _ => {}
         }
+        drop(lock);
         temporary.discard()
     }
 

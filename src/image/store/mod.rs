@@ -14,6 +14,8 @@
 //! partial/<digest>[.lock]              the beginning of a blob
 //! tmp/<name>, tmp/<name>.lock          an extraction; the lock is held while it runs
 //! seen/<device>-<inode>[.lock]         the digests of a file that was read, see `remember`
+//! seen/<device>-<inode>[-<choice>].image   the image that was read there, see `obtain`
+//! seen/<chain-id>.lock                 held while a root is put together
 //! ```
 //! A run does not wait for the disk. The note of a tree names the boot in which it was made, and a process of its own
 //! writes the tree back, syncfs(2), and then marks it as `settled`. After a power cut, what has neither the mark nor

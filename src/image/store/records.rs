@@ -51,7 +51,7 @@ pub(in crate::image) struct RecordLayer {
 pub(in crate::image) type Noted<T> = (PathBuf, Sealed<T>);
 
 impl Store {
-    /// Notes an image. What is noted of it already stays: a place is added.
+    /// Notes an image. What is noted of it already stays: a place is added, or has this image once more.
     ///
     /// # Errors
     /// A note that cannot be read or written.
@@ -63,8 +63,9 @@ impl Store {
         };
         let before = record.clone();
         for place in new.places {
-            if record.places.iter().all(|known| known.source != place.source) {
-                record.places.push(place);
+            match record.places.iter_mut().find(|known| known.source == place.source) {
+                Some(known) => *known = place,
+                None => record.places.push(place),
             }
         }
         for document in new.documents {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::harness::Who;
-use crate::image_verbs::shop::{SAID, Shop};
+use crate::image_verbs::shop::{SAID, Said, Shop};
 use crate::registry::yard::Yard;
 
 /// What happens to a file.
@@ -159,6 +159,28 @@ fn whatever_changes_in_a_tree_is_found() {
         let paths: Vec<_> =
             found["problems"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
         assert_eq!(paths, ["/d", "/d/three"], "{found}");
+    }
+}
+
+/// What cannot be read is told of, and hides nothing; it may be whole, so it stays.
+#[test]
+fn what_cannot_be_read_hides_no_damage() {
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        shop.image_verb(&["pull", "oci:lay:a"]);
+        let layers = shop.store("layers").display().to_string();
+        shop.script("set -e; f=$(echo \"$1\"/*/rootfs/d/two); echo more >> \"$f\"", &[&layers]);
+        let script = "set -e; f=$(dirname $(dirname \"$1\"/*/rootfs/e)); mv \"$f/list\" \"$f/kept\"; mkdir \"$f/list\"";
+        shop.script(script, &[&layers]);
+        let both = |said: &Said| said.out.contains("`/d/two` has 25 bytes") && said.out.contains("Is a directory");
+        let said = shop.sbx(&["image", "verify"]);
+        assert!(said.status == 1 && both(&said), "{who:?}: {said:?}");
+        let said = shop.sbx(&["image", "verify", "--repair"]);
+        assert!(said.status == 1 && both(&said) && said.err.contains("was left as it was"), "{who:?}: {said:?}");
+        shop.script("f=$(dirname \"$1\"/*/kept); rmdir \"$f/list\"; mv \"$f/kept\" \"$f/list\"", &[&layers]);
+        assert_eq!(shop.image_verb(&["verify"]), "", "{who:?}");
+        let ran = shop.run("oci:lay:a");
+        assert_eq!((ran.out.as_str(), ran.status), (SAID, 0), "{who:?}: {ran:?}");
     }
 }
 
