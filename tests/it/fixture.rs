@@ -1,11 +1,11 @@
 //! What the runs of the binary share: the binary where everybody can reach it, and a small
 //! root file system made of Debian's static busybox, as a directory and packed.
 
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use crate::harness::{NOBODY, Who, skip};
 
@@ -17,10 +17,10 @@ const APPLETS: [&str; 30] = [
     "setsid",
 ];
 
-/// Returns the directory of the fixtures, made by the first that asks.
+/// Returns the directory of the fixtures, made by the first that asks. It is locked as long as this process lives.
 pub(crate) fn directory() -> &'static Path {
-    static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(make);
-    &DIRECTORY
+    static DIRECTORY: LazyLock<(PathBuf, File)> = LazyLock::new(make);
+    &DIRECTORY.0
 }
 
 /// Returns the directory of those fixtures that belong to `who`.
@@ -43,38 +43,53 @@ pub(crate) fn has_rootfs() -> bool {
 }
 
 /// The name holds what the fixture was made of, so it is made again when that changes and shared otherwise.
-fn make() -> PathBuf {
+fn make() -> (PathBuf, File) {
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_sbx")).unwrap();
     let uid = nix::unistd::geteuid();
     let name = format!("sbx-it-{uid}-{:x}-{:x}", binary.mtime_nsec(), binary.ino());
     let (all, place) = (std::env::temp_dir(), std::env::temp_dir().join(name));
-    if place.exists() {
-        assert_eq!(std::fs::metadata(&place).unwrap().uid(), uid.as_raw(), "somebody else made {place:?}");
-        return place;
+    loop {
+        if let Ok(lock) = File::open(&place) {
+            assert_eq!(lock.metadata().unwrap().uid(), uid.as_raw(), "somebody else made {place:?}");
+            lock.lock_shared().unwrap();
+            // Unless whoever removes what is stale had it.
+            if place.exists() {
+                return (place, lock);
+            }
+        }
+        let made = tempfile::Builder::new().prefix("sbx-it-new-").tempdir_in(&all).unwrap();
+        fill(made.path());
+        remove_stale(&all, &format!("sbx-it-{uid}-"));
+        // Another process of the tests may have been faster.
+        std::fs::rename(made.path(), &place).ok();
     }
-    let made = tempfile::Builder::new().prefix("sbx-it-new-").tempdir_in(&all).unwrap();
-    std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_sbx"), made.path().join("sbx")).unwrap();
+}
+
+fn fill(made: &Path) {
+    std::fs::set_permissions(made, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_sbx"), made.join("sbx")).unwrap();
     if Path::new(BUSYBOX).exists() {
-        let own = made.path().join(uid.to_string());
+        let uid = nix::unistd::geteuid();
+        let own = made.join(uid.to_string());
         rootfs(&own);
         if uid.is_root() {
-            let other = made.path().join(NOBODY.to_string());
+            let other = made.join(NOBODY.to_string());
             run("cp", &["-a", &own.display().to_string(), &other.display().to_string()]);
             run("chown", &["-R", "-h", &format!("{NOBODY}:{NOBODY}"), &other.display().to_string()]);
         }
     }
-    let stale = format!("sbx-it-{uid}-");
-    for entry in std::fs::read_dir(&all).unwrap().filter_map(Result::ok) {
-        // The tests of another checkout may be running on a younger one.
-        let age = entry.metadata().ok().and_then(|found| found.modified().ok()?.elapsed().ok()).unwrap_or_default();
-        if entry.file_name().to_string_lossy().starts_with(&stale) && age > Duration::from_secs(86_400) {
+}
+
+/// Removes the fixtures of older builds that no tests run on: each has the size of the program.
+fn remove_stale(all: &Path, stale: &str) {
+    for entry in std::fs::read_dir(all).unwrap().filter_map(Result::ok) {
+        if entry.file_name().to_string_lossy().starts_with(stale)
+            && let Ok(unused) = File::open(entry.path())
+            && unused.try_lock().is_ok()
+        {
             std::fs::remove_dir_all(entry.path()).ok();
         }
     }
-    // Another process of the tests may have been faster.
-    std::fs::rename(made.path(), &place).ok();
-    place
 }
 
 fn rootfs(place: &Path) {
