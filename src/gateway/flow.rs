@@ -4,15 +4,11 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use crate::gateway::means::{Means, PIPE};
 use crate::gateway::shape::Link;
 use crate::sys::poller::Pipe;
 use crate::sys::{Errno, socket};
 
-/// Bytes that one pipe holds, where the caller may have so many.
-const PIPE: usize = 1 << 20;
-/// How many pipes there are at most: those that hold something for a target that is slower than its source. When all
-/// do, bytes are copied instead.
-const MOST_PIPES: usize = 64;
 /// How many bytes of slowed streams are held, all together; each may hold a little in any case.
 const MOST_HELD: usize = 64 << 20;
 const LEAST_HELD: usize = 16 << 10;
@@ -36,36 +32,6 @@ pub struct Side {
     pub ended: bool,
     /// There was urgent data, before which reads stop, and at which splice(2) stops for good.
     pub urgent: bool,
-}
-
-/// What all flows share.
-#[derive(Debug)]
-pub struct Means {
-    idle: Vec<Pipe>,
-    made: usize,
-    held: usize,
-    pub scratch: Vec<u8>,
-    pub now: u64,
-}
-
-impl Means {
-    /// Returns means without a pipe yet.
-    #[must_use]
-    pub fn new(now: u64) -> Self {
-        Self { idle: Vec::new(), made: 0, held: 0, scratch: vec![0; 64 << 10], now }
-    }
-
-    fn pipe(&mut self) -> Option<Pipe> {
-        if let Some(pipe) = self.idle.pop() {
-            return Some(pipe);
-        }
-        if self.made >= MOST_PIPES {
-            return None;
-        }
-        let pipe = Pipe::new(PIPE).ok()?;
-        self.made += 1;
-        Some(pipe)
-    }
 }
 
 /// What a flow waits for.
@@ -168,11 +134,8 @@ impl Flow {
     /// Gives back what a stream that ends holds of the common means.
     pub fn let_go(&mut self, means: &mut Means) {
         means.held -= std::mem::take(&mut self.held);
-        match self.pipe.take() {
-            Some((pipe, 0)) => means.idle.push(pipe),
-            // What is in it must not reach another stream.
-            Some(_) => means.made -= 1,
-            None => {}
+        if let Some((pipe, inside)) = self.pipe.take() {
+            means.take_back(pipe, inside);
         }
     }
 
@@ -187,7 +150,7 @@ impl Flow {
                     *inside -= count;
                     self.carried += count as u64;
                 }
-                means.idle.extend(self.pipe.take().map(|(pipe, _)| pipe));
+                self.pipe.take().into_iter().for_each(|(pipe, _)| means.take_back(pipe, 0));
             }
             if self.end.is_some() {
                 return self.finish(target);
@@ -216,7 +179,7 @@ impl Flow {
                     left?;
                 }
                 other => {
-                    means.idle.push(pipe);
+                    means.take_back(pipe, 0);
                     self.end = other?.map(|_| means.now);
                 }
             }
@@ -339,8 +302,9 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
-    use super::{Flow, Means, Side};
+    use super::{Flow, Side};
     use crate::gateway::Shaping;
+    use crate::gateway::means::Means;
     use crate::gateway::shape::Link;
 
     #[test]

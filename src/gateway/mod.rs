@@ -14,6 +14,7 @@ pub mod hello;
 pub mod lane;
 pub mod lookup;
 pub mod lookups;
+pub mod means;
 pub mod opening;
 pub mod packet;
 pub mod pins;

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::domain::DomainName;
-use crate::gateway::flow::{Means, Wait};
+use crate::gateway::flow::Wait;
 use crate::gateway::flows::Flows;
 use crate::gateway::lookups::{Askers, Lookups};
+use crate::gateway::means::Means;
 use crate::gateway::pins::Pins;
 use crate::gateway::record::Record;
 use crate::gateway::rules::Rules;

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use crate::gateway::flow::{Flow, Means, Side, Wait};
+use crate::gateway::flow::{Flow, Side, Wait};
+use crate::gateway::means::Means;
 use crate::gateway::opening;
 use crate::gateway::record::{Place, Record};
 use crate::gateway::rules::{Judgement, Read, Rules};
