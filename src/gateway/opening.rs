@@ -72,8 +72,9 @@ fn kind(bytes: &[u8], more: More) -> Kind {
 fn http(bytes: &[u8], more: More) -> Kind {
     let Some(start) = bytes.iter().position(|byte| !is_blank(*byte)) else { return Kind::Unknown };
     let bytes = &bytes[start..];
-    // HTTP/2 without TLS hides the host in a compressed header: it is carried as what it is, another protocol.
-    const HTTP_2: &[u8] = b"PRI * HTTP/2";
+    // HTTP/2 without TLS hides the host in a compressed header: it is carried as what it is, another protocol. What only
+    // looks so may be a request to a server that reads no versions.
+    const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     if bytes.starts_with(HTTP_2) {
         return Kind::Other;
     }
@@ -166,6 +167,7 @@ mod tests {
             b"GET /",
             b"PRI * H",
             b"PRI ",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n",
             b"\x16\x03",
             b"\x80\x2e\x01",
             b"user http",
@@ -191,6 +193,8 @@ mod tests {
             (b"GET\r/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", false),
             (b"GET \x01 HTTP/1.1\r\nHost: evil.example\r\n\r\n", false),
             (b"GET x://evil.example/\r\n", false),
+            (b"PRI * HTTP/2.0\r\nHost: evil.example\r\n\r\n", false),
+            (b"PRI * HTTP/2.0\r\n\r\nGET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", false),
             (b"DESCRIBE rtsp://evil.example/ RTSP/1.0\r\n\r\n", false),
             // The hello of a client that speaks SSL 2.0 too.
             (b"\x80\x2e\x01\x03\x03\0\x15\0\0\0\x10", false),
