@@ -11,6 +11,7 @@ pub mod echo;
 pub mod flow;
 pub mod flows;
 pub mod hello;
+pub mod http;
 pub mod lane;
 pub mod lookup;
 pub mod lookups;
@@ -22,7 +23,6 @@ pub mod publish;
 pub mod published;
 pub mod quic;
 pub mod record;
-pub mod request;
 pub mod rules;
 pub mod shape;
 pub mod slab;
@@ -212,7 +212,7 @@ pub enum Refusal {
     OtherName,
     /// TLS or HTTP that names no host, to an address that is allowed by name only.
     NoName,
-    /// A beginning of TLS or HTTP that cannot be read.
+    /// TLS or HTTP that cannot be read, or not by everybody as the same.
     Unreadable,
     /// QUIC, whose hello is not read, to an address that is allowed by name only.
     Quic,

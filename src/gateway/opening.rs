@@ -2,7 +2,7 @@
 //! it cannot read it says so of.
 
 use crate::gateway::hello::hello;
-use crate::gateway::request::request;
+use crate::gateway::http::request::request;
 use crate::gateway::told::{LONGEST, Opening, Told};
 
 /// Reads the beginning of a stream. Of a protocol that begins like HTTP no byte is decided before its first line, or a
@@ -29,6 +29,12 @@ pub fn at_end(bytes: &[u8]) -> Told {
         Kind::Tls | Kind::Http => Told::Unreadable,
         Kind::Unknown | Kind::Other => Told::Other,
     }
+}
+
+/// Returns whether these bytes begin a request of HTTP/1 or older.
+#[must_use]
+pub fn is_request(bytes: &[u8]) -> bool {
+    matches!(kind(bytes, More::MayCome), Kind::Http)
 }
 
 /// Returns whether these bytes are but the first part of a word: no server does anything with that before more comes,

@@ -34,7 +34,7 @@ const BORDERS: [(&[&str], &[&str]); 21] = [
     (&["serde", "serde_json"], &["report/", "plan/seccomp/oci.rs", "image/", "app/extract.rs", "testing/lines.rs"]),
     (&["ureq", "http_auth", "openssl_probe", "base64"], &["image/registry/"]),
     (&["rustls"], &["image/registry/", "gateway/hello.rs"]),
-    (&["httparse"], &["gateway/request.rs"]),
+    (&["httparse"], &["gateway/http/"]),
     (&["simple_dns"], &["gateway/dns/"]),
     (&["humantime"], &["units.rs", "spec/", "report/", "image/store/names.rs"]),
     (&["indicatif"], &["app/progress.rs", "app/test_display.rs"]),

@@ -1,21 +1,91 @@
-//! The head of an HTTP request: the hosts that it names. It reads no body and answers nothing.
+//! The head of an HTTP request: the hosts that it names, what follows it, and what may come of it. It reads no body and
+//! answers nothing.
 
 use std::net::Ipv6Addr;
 
-use crate::domain::{DomainName, NotDomainName};
-use crate::gateway::told::{Opening, Told};
+use httparse::{EMPTY_HEADER, Header, Status};
 
-const MOST_HEADERS: usize = 128;
+use crate::domain::{DomainName, NotDomainName};
+use crate::gateway::http::body::{Body, Ends, MOST_FIELDS, Unreadable, body, ends};
+use crate::gateway::told::{LONGEST, Opening, Told};
+
+/// What a request asks for, as far as it says what the answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Something,
+    /// An answer whose body stays away, whatever its head says (HEAD).
+    Head,
+    /// Another protocol on this connection, if the server agrees (101).
+    Upgrade,
+    /// A tunnel (CONNECT), if the server agrees (2xx).
+    Tunnel,
+}
+
+/// The head of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes of it.
+    pub length: usize,
+    pub told: Told,
+    pub body: Body,
+    pub asked: Asked,
+}
 
 /// Reads the first request of a stream.
 pub(crate) fn request(bytes: &[u8]) -> Opening {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Partial) => Opening::Undecided,
-        Ok(httparse::Status::Complete(_)) => Opening::Told(told(&request)),
-        Err(_) => Opening::Told(Told::Unreadable),
+    match head(bytes) {
+        Ok(None) => Opening::Undecided,
+        Ok(Some(head)) => Opening::Told(head.told),
+        Err(Unreadable) => Opening::Told(Told::Unreadable),
     }
+}
+
+/// Reads a request from its first byte on, or from empty lines before it; `None` if more of it has to come.
+pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, Unreadable> {
+    let bytes = &bytes[..bytes.len().min(LONGEST)];
+    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let length = match request.parse(bytes) {
+        Ok(Status::Partial) if bytes.len() < LONGEST => return Ok(None),
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) | Err(_) => return Err(Unreadable),
+    };
+    let ends = ends(&bytes[empty_lines(bytes)..length]);
+    let body = body(request.headers, request.version.unwrap_or(0))?;
+    let asked = asked(&request)?;
+    // Who does not take LF alone for an end of a line finds other fields, and so another body.
+    let is_bare = matches!(body, Body::Unsaid | Body::Length(0));
+    match (ends, asked) {
+        (Ends::Both, _) => Err(Unreadable),
+        (Ends::Alone, _) | (_, Asked::Tunnel) if !is_bare => Err(Unreadable),
+        _ => Ok(Some(Head { length, told: told(&request), body, asked })),
+    }
+}
+
+/// Returns how many bytes of empty lines there are before anything else: readers skip them between requests.
+pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let [b'\r', b'\n', more @ ..] | [b'\n', more @ ..] = rest {
+        rest = more;
+    }
+    bytes.len() - rest.len()
+}
+
+fn asked(request: &httparse::Request<'_, '_>) -> Result<Asked, Unreadable> {
+    let has = |name: &str| request.headers.iter().any(|field| field.name.eq_ignore_ascii_case(name));
+    match request.method.unwrap_or_default() {
+        "CONNECT" => Ok(Asked::Tunnel),
+        "HEAD" => Ok(Asked::Head),
+        // To some servers these are other methods, whose answers mean something else.
+        method if ["CONNECT", "HEAD"].iter().any(|it| method.eq_ignore_ascii_case(it)) => Err(Unreadable),
+        _ if has("upgrade") && request.headers.iter().any(wants_upgrade) => Ok(Asked::Upgrade),
+        _ => Ok(Asked::Something),
+    }
+}
+
+fn wants_upgrade(field: &Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("connection")
+        && field.value.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 fn told(request: &httparse::Request<'_, '_>) -> Told {
