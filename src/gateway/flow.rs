@@ -70,6 +70,8 @@ pub struct Flow {
     line: VecDeque<(u64, Vec<u8>)>,
     /// Whether the last piece was more than a small one.
     bulk: bool,
+    /// How many bytes more may be taken from the source, where that is bounded.
+    bound: Option<u64>,
     /// Of the first piece of the line.
     taken: usize,
     held: usize,
@@ -90,6 +92,29 @@ impl Flow {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Has it take only so many bytes more from its source, and not look for its end; `None` is no bound.
+    pub fn bound(&mut self, bound: Option<u64>) {
+        self.bound = bound;
+    }
+
+    /// Returns whether it has taken all that it may.
+    #[must_use]
+    pub fn is_at_bound(&self) -> bool {
+        self.bound == Some(0)
+    }
+
+    /// Returns whether the target has to take something before more is looked for.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    /// Returns whether it has taken anything at all.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.carried > 0 || self.pipe.is_some() || !self.line.is_empty()
     }
 
     /// Moves what can be moved now.
@@ -155,7 +180,7 @@ impl Flow {
             if self.end.is_some() {
                 return self.finish(target);
             }
-            if !source.readable || !target.writable {
+            if !source.readable || !target.writable || self.is_at_bound() {
                 return Ok(Wait::Sockets);
             }
             if moved >= TURN {
@@ -163,7 +188,8 @@ impl Flow {
             }
             let Some(pipe) = means.pipe() else { return self.copy(source, target, means) };
             let spliced = self.bulk && !source.urgent;
-            let most = if spliced { PIPE } else { SMALL.min(pipe.size()) };
+            let whole = if spliced { PIPE } else { SMALL.min(pipe.size()) };
+            let most = self.within(whole);
             let came = if spliced {
                 pipe.fill(&source.socket, most)
             } else {
@@ -172,7 +198,8 @@ impl Flow {
             match ready(came, &mut source.readable) {
                 Ok(Some(count)) if count > 0 => {
                     moved += count;
-                    self.bulk = count >= most.min(SMALL);
+                    self.took(count);
+                    self.bulk = count >= whole.min(SMALL);
                     source.readable &= spliced || count == most || source.ended || source.urgent;
                     let left = if spliced { Ok(count) } else { self.pass(&means.scratch[..count], &pipe, target) };
                     self.pipe = Some((pipe, *left.as_ref().unwrap_or(&count)));
@@ -196,15 +223,19 @@ impl Flow {
     /// Moves bytes through memory, and takes from the source only what the target took.
     fn copy(&mut self, source: &mut Side, target: &mut Side, means: &mut Means) -> Result<Wait, Errno> {
         for _ in 0..4 {
-            let Some(came) = ready(socket::peek(&source.socket, &mut means.scratch), &mut source.readable)? else {
+            let most = self.within(means.scratch.len());
+            if most == 0 {
                 return Ok(Wait::Sockets);
-            };
+            }
+            let came = ready(socket::peek(&source.socket, &mut means.scratch[..most]), &mut source.readable)?;
+            let Some(came) = came else { return Ok(Wait::Sockets) };
             if came == 0 {
                 return self.finish(target);
             }
             let sent = ready(socket::send(&target.socket, &means.scratch[..came]), &mut target.writable)?;
             let Some(sent) = sent else { return Ok(Wait::Sockets) };
             socket::receive(&source.socket, &mut means.scratch[..sent])?;
+            self.took(sent);
             self.carried += sent as u64;
         }
         Ok(Wait::Turn)
@@ -246,7 +277,7 @@ impl Flow {
             Some(due) if due > means.now => Ok(Wait::Until(due)),
             Some(_) => self.finish(target),
             // There may be more than was let in.
-            None if source.readable => Ok(Wait::Turn),
+            None if source.readable && !self.is_at_bound() => Ok(Wait::Turn),
             None => Ok(Wait::Sockets),
         }
     }
@@ -255,7 +286,7 @@ impl Flow {
     fn take_in(&mut self, source: &mut Side, means: &mut Means, link: &mut Link) -> Result<(), Errno> {
         while source.readable && self.end.is_none() {
             let window = if means.held < MOST_HELD { link.window() } else { LEAST_HELD };
-            let count = window.saturating_sub(self.held + OVERHEAD).min(means.scratch.len());
+            let count = self.within(window.saturating_sub(self.held + OVERHEAD).min(means.scratch.len()));
             if count == 0 {
                 return Ok(());
             }
@@ -267,11 +298,21 @@ impl Flow {
                 self.end = Some(due);
                 return Ok(());
             }
+            self.took(came);
             self.held += came + OVERHEAD;
             means.held += came + OVERHEAD;
             self.line.push_back((due, means.scratch[..came].to_vec()));
         }
         Ok(())
+    }
+
+    /// Returns how many of `count` bytes may be taken.
+    fn within(&self, count: usize) -> usize {
+        self.bound.map_or(count, |bound| count.min(usize::try_from(bound).unwrap_or(usize::MAX)))
+    }
+
+    fn took(&mut self, count: usize) {
+        self.bound = self.bound.map(|bound| bound.saturating_sub(count as u64));
     }
 
     fn finish(&mut self, target: &Side) -> Result<Wait, Errno> {

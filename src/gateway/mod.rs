@@ -23,6 +23,7 @@ pub mod publish;
 pub mod published;
 pub mod quic;
 pub mod record;
+pub mod requests;
 pub mod rules;
 pub mod shape;
 pub mod slab;

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::flow::{Flow, Side, Wait};
+use crate::gateway::http::request::Head;
 use crate::gateway::means::Means;
 use crate::gateway::opening;
 use crate::gateway::record::{Place, Record};
+use crate::gateway::requests::{HOLD, Requests, Spoken, Trouble};
 use crate::gateway::rules::{Judgement, Read, Rules};
 use crate::gateway::shape::Link;
 use crate::gateway::told::{LONGEST, Opening, Told};
@@ -17,8 +19,6 @@ use crate::sys::{Errno, socket};
 
 /// How long a server may take to answer. Linux itself would try for two minutes.
 const DIAL: u64 = 15_000_000_000;
-/// How long the beginning of a hello or a request may stand without its end.
-const HOLD: u64 = 10_000_000_000;
 
 /// Who began it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Stream {
     word: Vec<u8>,
     /// So many bytes more are to be let go in the same way.
     lets: usize,
+    /// Where the client speaks HTTP and each of its requests is judged.
+    requests: Option<Requests>,
     up: Flow,
     down: Flow,
     what: What,
@@ -101,6 +103,7 @@ impl Stream {
             holds: if reads { Holds::Client } else { Holds::Nothing },
             word: Vec::new(),
             lets: 0,
+            requests: None,
             up: Flow::default(),
             down: Flow::default(),
             what,
@@ -141,7 +144,8 @@ impl Stream {
         if self.dialing.is_none() {
             match self.carry(common) {
                 Ok(carried) => wait = wait.or(carried),
-                Err(_) => return self.reset(),
+                Err(Trouble::Refused(refusal)) => return self.refuse(Verdict::Refused(refusal), common),
+                Err(Trouble::Broken(_)) => return self.reset(),
             }
             if self.holds == Holds::Nothing || self.down.carried() > 0 {
                 self.settle(common);
@@ -210,7 +214,7 @@ impl Stream {
         scratch[..said].copy_from_slice(&self.word);
         self.lets = 0;
         let mut ended = false;
-        let told = loop {
+        let (told, is_request) = loop {
             let came = match socket::peek(&self.client.socket, &mut scratch[said..]) {
                 Ok(came) => came,
                 Err(Errno::EAGAIN) => {
@@ -222,8 +226,8 @@ impl Stream {
             };
             let bytes = &scratch[..said + came];
             match opening::read(bytes) {
-                Opening::Told(told) => break told,
-                Opening::Undecided if came == 0 || ended => break opening::at_end(bytes),
+                Opening::Told(told) => break (told, opening::is_request(bytes)),
+                Opening::Undecided if came == 0 || ended => break (opening::at_end(bytes), false),
                 // More may have come before the end, after this was read.
                 Opening::Undecided if socket::peer_ended(&self.client.socket) => ended = true,
                 // Where the network is shaped it would come too early.
@@ -237,6 +241,10 @@ impl Stream {
         };
         common.rules.agree(&self.judgement, self.to.port(), &told)?;
         self.holds = Holds::Nothing;
+        if is_request {
+            let word = std::mem::take(&mut self.word);
+            self.requests = Some(Requests::new(word, (&mut self.up, &mut self.down)));
+        }
         if let (Judgement::ByName(_), Told::Names(names)) = (&self.judgement, &told)
             && let Some(name) = names.first()
         {
@@ -254,10 +262,11 @@ impl Stream {
         if matches!(self.holds, Holds::Until(end) if now >= end) { Err(Refusal::Unreadable) } else { Ok(()) }
     }
 
-    fn carry(&mut self, common: &mut Common<'_>) -> Result<Wait, Errno> {
+    fn carry(&mut self, common: &mut Common<'_>) -> Result<Wait, Trouble> {
         if common.means.now < self.begins {
             return Ok(Wait::Until(self.begins));
         }
+        self.look(common)?;
         let [from_sandbox, to_sandbox] = common.links;
         let (up, down) = match self.way {
             Way::Outward => (from_sandbox, to_sandbox),
@@ -270,9 +279,28 @@ impl Stream {
                 let count = std::mem::take(&mut self.lets);
                 self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means))?);
             }
-            return Ok(wait);
+            // At the beginning of a tunnel what it holds may have come before.
+            return Ok(if self.client.readable { Wait::Turn } else { wait });
         }
-        Ok(wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?))
+        let wait = wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?);
+        let ends = [(&self.client, &self.up), (&self.server, &self.down)];
+        Ok(self.requests.as_ref().map_or(wait, |requests| requests.wait(ends).or(wait)))
+    }
+
+    /// Lets go what may of the requests that came.
+    fn look(&mut self, common: &mut Common<'_>) -> Result<(), Trouble> {
+        let Some(requests) = &mut self.requests else { return Ok(()) };
+        let (rules, judgement, port) = (common.rules, &self.judgement, self.to.port());
+        let judge = |head: &Head| rules.agree(judgement, port, &head.told);
+        let (client, server) = ((&mut self.client, &mut self.up), (&mut self.server, &mut self.down));
+        match requests.look(client, server, (&judge, common.means))? {
+            Spoken::Http => return Ok(()),
+            Spoken::Other => {}
+            // What goes through it is judged as what a stream begins with.
+            Spoken::Tunnel => self.holds = Holds::Client,
+        }
+        self.requests = None;
+        Ok(())
     }
 
     fn settle(&mut self, common: &mut Common<'_>) {

@@ -34,6 +34,50 @@ fn what_comes_with_the_end_is_judged_too() {
     assert!(gateway.finish().connections.iter().all(|it| it.what.verdict != Verdict::Allowed));
 }
 
+#[test]
+fn a_later_request_is_judged_whenever_it_comes() {
+    const TRIES: usize = 600;
+    let Some(inside) = Inside::new() else { return };
+    let (listener, to) = server();
+    let gateway = begin(&inside, &[to.port()], policy(&["127.0.0.2"], &["evil.example"]));
+    let server = thread::spawn(move || {
+        let mut all = Vec::new();
+        for stream in listener.incoming().take(TRIES) {
+            // What came before a reset is heard too.
+            stream.unwrap().read_to_end(&mut all).ok();
+        }
+        all
+    });
+    inside.run(move || {
+        let evil = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+        let text = [
+            "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 40000\r\n\r\n",
+            &"x".repeat(40_000),
+            "PUT / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n4e20\r\n",
+            &"x".repeat(20_000),
+            "\r\n0\r\n\r\n",
+            evil,
+        ];
+        let text = text.concat();
+        for number in 0..TRIES {
+            let mut client = TcpStream::connect(to).unwrap();
+            // What follows comes while this is looked at, or before, or after; cut within a head or a body, or before.
+            let (first, second) =
+                text.split_at(text.len() - [1, 20, evil.len(), evil.len() + 3, 10_000, 25_000][number % 6]);
+            client.write_all(first.as_bytes()).ok();
+            (0..number % 60 * 40).for_each(|_| std::hint::spin_loop());
+            client.write_all(second.as_bytes()).ok();
+            client.shutdown(Shutdown::Write).ok();
+            client.read_exact(&mut [0]).ok();
+        }
+    });
+    let heard = server.join().unwrap();
+    assert!(heard.len() > TRIES * 20_000, "what is right went: {}", heard.len());
+    assert!(!heard.windows(4).any(|part| part == b"evil"));
+    let ledger = gateway.finish();
+    assert!(ledger.connections.iter().all(|it| it.what.verdict != Verdict::Allowed), "{ledger:?}");
+}
+
 /// A query for the address of `localhost`, as it is asked by TCP.
 const QUERY: &[u8] = b"\0\x1b\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x01\0\x01";
 

@@ -11,6 +11,7 @@ mod names;
 mod postgres;
 mod protocols;
 mod publish;
+mod requests;
 mod shaping;
 mod spec;
 pub(crate) mod world;
