@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Inputs, Redirection};
 use crate::plan::way::{Deed, Doors, Published};
 use crate::plan::{MapWriter, Op, Step};
-use crate::spec::{HostPattern, Mount, Network, Ports, Protocol, RESOLVER, Rules, Spec};
+use crate::spec::{HostPattern, Mount, Network, Ports, Protocol, Publish, RESOLVER, Rules, Spec};
 use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -84,22 +84,37 @@ pub fn steps(inputs: Inputs<'_>) -> Vec<Step> {
 /// the 1024 files that a process may have open, and be under way at once.
 const MOST_DOORS: usize = 128;
 
+/// Where names are asked for.
+const NAMES: u16 = 53;
+
+/// Returns what is published at one of `doors`: who comes there would be taken for the sandbox, and let out by its
+/// rules.
+fn published_at<'r>(rules: &'r Rules, doors: &[u16]) -> Option<&'r Spanned<Publish>> {
+    rules.publish.iter().find(|publish| doors.contains(&publish.value.inside))
+}
+
 /// Returns the ports that rules name, and that of names.
 fn listed(rules: &Rules) -> Vec<u16> {
     let ranges = rules.allow.iter().filter_map(|rule| match &rule.value.ports {
         Ports::All => None,
         Ports::Some(ranges) => Some(ranges.iter().cloned()),
     });
-    let ports: BTreeSet<u16> = ranges.flatten().flatten().chain([53]).collect();
+    let ports: BTreeSet<u16> = ranges.flatten().flatten().chain([NAMES]).collect();
     ports.into_iter().collect()
 }
 
 /// Checks that the rules can be had of this kernel, and with what else the spec says.
 ///
 /// # Errors
-/// A rule, or another thing of the spec, for which the kernel would have to lead all ports to one.
+/// A rule, or another thing of the spec, for which the kernel would have to lead all ports to one; and what would be
+/// published where sbx itself listens.
 pub fn check(inputs: Inputs<'_>) -> Result<()> {
-    let (Redirection::Missing(errno), Some(way)) = (inputs.facts.redirection, way(inputs)) else { return Ok(()) };
+    let Some(way) = way(inputs) else { return Ok(()) };
+    if let Some(publish) = published_at(&way.rules, &[PORT]) {
+        let message = format!("the port {PORT} inside is sbx's own: what leaves the sandbox is taken there");
+        return Err(Error::new(Kind::Spec, message).with_hint("choose another port inside").at(publish.origin));
+    }
+    let Redirection::Missing(errno) = inputs.facts.redirection else { return Ok(()) };
     let refused = |origin, what: String, instead: &str| {
         let message = format!("{what} needs nf_tables with TPROXY, which this kernel does not have");
         let hint = format!("as root: `modprobe -a nf_tables nft_tproxy`{instead}");
@@ -114,6 +129,12 @@ pub fn check(inputs: Inputs<'_>) -> Result<()> {
     }
     if let Some(rule) = way.rules.allow.iter().find(|rule| rule.value.ports == Ports::All) {
         return refused(rule.origin, format!("`{}`, with all ports,", rule.value), ", or write the ports: `:80,443`");
+    }
+    if let Some(publish) = published_at(&way.rules, &listed(&way.rules)) {
+        let port = publish.value.inside;
+        let door = if port == NAMES { "sbx answers for names" } else { "a rule lets the sandbox out" };
+        let what = format!("`publish` to the port {port} inside, at which {door},");
+        return refused(publish.origin, what, ", or choose another port inside");
     }
     let count = way.doors.count();
     if count > MOST_DOORS {

@@ -1,7 +1,9 @@
 //! A kernel without nf_tables: sbx listens at the ports that rules name. The verdicts are the same.
 
+use std::io::Write as _;
 use std::net::UdpSocket;
 
+use super::publish::{ECHO, ask};
 use super::world::{ASK, OTHER, SERVER, SERVER_6, WITHOUT_NF_TABLES, World, connections, echo, serve};
 use crate::harness::{Ran, Sbx, Who};
 
@@ -113,6 +115,33 @@ fn what_a_list_of_ports_cannot_do_is_said() {
     }
     let ran = run(Who::Root, "network egress { allow \"a.example:1-50,54-128\" \"*:60\" }", "echo ran");
     assert_eq!(ran.ok(), "ran", "as many as there can be");
+}
+
+#[test]
+fn what_is_published_leads_inside_and_never_to_where_the_gateway_listens() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    serve("127.0.0.1:7000", |mut connection| connection.write_all(b"from the host").unwrap());
+    for (publish, words) in [
+        (
+            "publish 8080 7000",
+            "`publish` to the port 7000 inside, at which a rule lets the sandbox out, needs nf_tables",
+        ),
+        ("publish 8080 7000 protocol=\"udp\"", "`publish` to the port 7000 inside, at which"),
+        ("publish 8080 53", "`publish` to the port 53 inside, at which sbx answers for names, needs nf_tables"),
+        ("publish 8080 53 protocol=\"udp\"", "`publish` to the port 53 inside, at which sbx"),
+        ("publish 8080 1", "the port 1 inside is sbx's own"),
+    ] {
+        let ran = run(Who::Root, &format!("network egress {{\n allow \"127.0.0.1:7000\"\n {publish}\n}}"), "echo ran");
+        ran.refused(words);
+        assert!(ran.stderr.contains("spec.kdl:3") && ran.stderr.contains("another port"), "{ran:?}");
+    }
+    let spec = "network egress { allow \"127.0.0.1:7000\"; publish 8080 8000 }";
+    let sbx = Sbx::new(Who::Root).spec(spec).through(WITHOUT_NF_TABLES).sh(ECHO);
+    let running = sbx.start();
+    running.await_output("ready");
+    assert_eq!(ask("127.0.0.1:8080", b"from inside"), b"from inside");
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait();
 }
 
 #[test]

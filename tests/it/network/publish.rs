@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::world::{OTHER, SERVER, SERVER_6, World, connections};
 use crate::harness::{Sbx, Who};
 
-const ECHO: &str = "python3 -u -c \"
+pub(super) const ECHO: &str = "python3 -u -c \"
 import socket, threading
 s = socket.create_server(('127.0.0.1', 8000)); print('ready')
 def serve(c):
@@ -15,7 +15,7 @@ def serve(c):
     c.close()
 while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()\"";
 
-fn ask(address: &str, what: &[u8]) -> Vec<u8> {
+pub(super) fn ask(address: &str, what: &[u8]) -> Vec<u8> {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     connection.write_all(what).unwrap();
@@ -86,6 +86,24 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)
 s.sendto(bytes.fromhex('123401000001000000000000096c6f63616c686f73740000010001'), ('192.0.0.8', 53)); print(s.recv(99)[-4:])\"";
     let ran = Sbx::new(Who::Root).spec("network egress { allow \"127.0.0.1\" }").sh(line).run();
     assert_eq!(ran.ok(), "b'\\x7f\\x00\\x00\\x01'", "{ran:?}");
+}
+
+#[test]
+fn where_the_gateway_listens_nothing_is_published() {
+    let Some(_world) = World::new(&[]) else { return };
+    for who in Who::all() {
+        for protocol in ["", " protocol=\"udp\""] {
+            let spec = format!("network egress {{\n  allow \"127.0.0.1\"\n  publish 8080 1{protocol}\n}}");
+            for verb in ["run", "plan"] {
+                let sbx = Sbx::new(who).spec(&spec).sh("echo ran");
+                let ran = if verb == "run" { sbx.run() } else { sbx.verb(&[verb]).run() };
+                assert_eq!(ran.code(), 125, "{ran:?}");
+                for words in ["the port 1 inside is sbx's own", "spec.kdl:3", "hint: choose another port"] {
+                    assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
