@@ -26,8 +26,9 @@ const SPECIAL: [(IpAddr, u8); 15] = [
     (v6(0xfe80, 0), 10),
     (v6(0xfec0, 0), 10),
     (v6(0xff00, 0), 8),
-    // The metadata of Amazon's and Google's clouds.
-    (IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 128),
+    // What Amazon's cloud has for its machines: metadata, credentials of pods, names, time.
+    (v6(0xfd00, 0xec2), 32),
+    // The metadata of Google's.
     (IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), 128),
     // Local-use translation: what it leads to is the business of this network.
     (IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0)), 48),
@@ -47,15 +48,15 @@ pub fn meant(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// Returns the IPv4 address that an IPv6 address leads to by translation or a tunnel: NAT64 (RFC 6052), 6to4 (RFC
-/// 3056), Teredo (RFC 4380).
+/// Returns the IPv4 address that an IPv6 address leads to by translation or a tunnel: NAT64 (RFC 6052), an
+/// address that is translated as it is (RFC 7915), 6to4 (RFC 3056), Teredo (RFC 4380).
 #[must_use]
 pub fn behind(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = address else { return None };
     let octets = v6.octets();
     let at = |first: usize| Ipv4Addr::new(octets[first], octets[first + 1], octets[first + 2], octets[first + 3]);
     match v6.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(at(12).into()),
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => Some(at(12).into()),
         [0x2002, ..] => Some(at(2).into()),
         [0x2001, 0, ..] => Some(Ipv4Addr::from_bits(!at(12).to_bits()).into()),
         _ => None,
@@ -103,6 +104,8 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:ec2::253",
             "fd20:ce::254",
             "100.100.100.200",
             "192.0.0.192",
@@ -115,6 +118,8 @@ mod tests {
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
             "2001:0:1:2:3:4:80ff:fffe",
+            "::ffff:0:7f00:1",
+            "::ffff:0:169.254.169.254",
         ] {
             assert!(special(meant(text.parse().unwrap())).is_some(), "{text}");
         }
@@ -131,12 +136,15 @@ mod tests {
             "fd00::1",
             "::ffff:10.0.0.1",
             "64:ff9b::8.8.8.8",
+            "::ffff:0:8.8.8.8",
+            "fd00:ec3::1",
             "2002:808:808::1",
         ] {
             assert_eq!(special(meant(text.parse().unwrap())), None, "{text}");
         }
         assert_eq!(behind("64:ff9b::8.8.8.8".parse().unwrap()), Some("8.8.8.8".parse().unwrap()));
         assert_eq!(behind("2002:808:808::1".parse().unwrap()), Some("8.8.8.8".parse().unwrap()));
+        assert_eq!(behind("::ffff:0:8.8.8.8".parse().unwrap()), Some("8.8.8.8".parse().unwrap()));
         assert_eq!(behind("2001:db8::1".parse().unwrap()), None);
     }
 }
