@@ -123,6 +123,9 @@ pub struct Ledger {
 impl Ledger {
     /// How many kinds of connections are told apart.
     pub const MOST: usize = 1024;
+
+    /// How many of these only what was let through can have, so that nobody hides it behind what was refused.
+    pub const RESERVE: usize = 256;
 }
 
 /// Connections (flows of datagrams, queries) that differ in nothing but their time.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::gateway::{Connection, Ledger, Traffic, Watcher, What};
+use crate::gateway::{Connection, Ledger, Traffic, Verdict, Watcher, What};
 
 /// What happened so far.
 pub struct Record {
@@ -58,7 +58,11 @@ impl Record {
             return Place(Some(*at));
         }
         let at = self.ledger.connections.len();
-        if at >= Ledger::MOST {
+        let most = match what.verdict {
+            Verdict::Allowed | Verdict::Published => Ledger::MOST,
+            Verdict::Refused(_) | Verdict::Unreachable(_) => Ledger::MOST - Ledger::RESERVE,
+        };
+        if at >= most {
             return Place(None);
         }
         self.places.insert(what.clone(), at);
@@ -127,5 +131,25 @@ mod tests {
         let ledger = record.close();
         assert_eq!(ledger.connections.len(), Ledger::MOST);
         assert_eq!(ledger.unlisted, Traffic { count: 10, sent: 10, received: 10 });
+    }
+
+    #[test]
+    fn what_is_refused_leaves_room_for_what_is_not() {
+        let mut record = Record::new(None);
+        for port in 0..u16::try_from(Ledger::MOST + 10).unwrap() {
+            record.count(what(port, Verdict::Refused(Refusal::NotAllowed)));
+            record.count(what(port, Verdict::Unreachable(111)));
+        }
+        let left = [what(80, Verdict::Allowed), what(81, Verdict::Published)];
+        for what in &left {
+            let place = record.count(what.clone());
+            record.carried(place, 5, 6);
+        }
+        let ledger = record.close();
+        let last: Vec<_> = ledger.connections.iter().rev().take(2).rev().map(|it| it.what.clone()).collect();
+        assert_eq!(last, left);
+        let listed = u64::try_from(ledger.connections.len()).unwrap();
+        assert!(listed < Ledger::MOST as u64, "{listed}");
+        assert_eq!(ledger.unlisted.count, 2 * (Ledger::MOST as u64 + 10) + 2 - listed);
     }
 }

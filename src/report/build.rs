@@ -35,6 +35,7 @@ impl<'a> Report<'a> {
         let usage = ended.map(|outcome| outcome.usage).unwrap_or_default();
         let argv = plan.map_or(subject.command, |plan| &plan.exec.argv);
         let planned = plan.iter().flat_map(|plan| &plan.warnings);
+        let (connections, unlisted_connections) = connections(plan, ended).unzip();
         let met = ended.iter().flat_map(|outcome| &outcome.warnings);
         Self {
             schema: SCHEMA_NAME,
@@ -64,10 +65,8 @@ impl<'a> Report<'a> {
             network: Network {
                 mode: plan.map(network_mode),
                 interfaces: ended.and_then(|outcome| outcome.interfaces.as_deref()).map(interfaces),
-                connections: ended.and_then(|outcome| outcome.ledger.as_ref()).map(connections).unwrap_or_default(),
-                unlisted_connections: ended
-                    .and_then(|outcome| outcome.ledger.as_ref())
-                    .map_or(0, |ledger| ledger.unlisted.count),
+                connections,
+                unlisted_connections,
             },
             output: ended.map(|outcome| output(&outcome.output, plan)).unwrap_or_default(),
             changes: ended.and_then(|outcome| outcome.changes.as_ref()).map(changes).unwrap_or_default(),
@@ -260,7 +259,15 @@ fn interfaces(counted: &[run::Interface]) -> Vec<Interface<'_>> {
     figures.collect()
 }
 
-fn connections(ledger: &Ledger) -> Vec<Connection<'_>> {
+/// Returns the list, and how many more there were; nothing where connections do not go through sbx.
+fn connections<'a>(plan: Option<&Plan>, ended: Option<&'a Outcome>) -> Option<(Vec<Connection<'a>>, u64)> {
+    match ended.and_then(|outcome| outcome.ledger.as_ref()) {
+        Some(ledger) => Some((listed(ledger), ledger.unlisted.count)),
+        None => (plan.map(network_mode) == Some("none")).then(|| (Vec::new(), 0)),
+    }
+}
+
+fn listed(ledger: &Ledger) -> Vec<Connection<'_>> {
     let listed = ledger.connections.iter().map(|gateway::Connection { what, traffic }| Connection {
         // Without a name it is the address again.
         to: Some(what.to.as_str()).filter(|to| to.parse::<std::net::IpAddr>().is_err()),

@@ -142,10 +142,11 @@ pub struct Network<'a> {
     /// What went through the interfaces of the sandbox's own namespace; null when it was not counted, as the
     /// host's are not.
     pub interfaces: Option<Vec<Interface<'a>>>,
-    /// Connections that sbx saw, in the order in which they came first.
-    pub connections: Vec<Connection<'a>>,
-    /// How many more there were than the list has room for.
-    pub unlisted_connections: u64,
+    /// Connections that sbx saw, in the order in which they came first; null when it saw none because they did not go
+    /// through it, as with `host`. Refused ones leave a part of the list to others.
+    pub connections: Option<Vec<Connection<'a>>>,
+    /// How many more there were than the list has room for; null as `connections` is.
+    pub unlisted_connections: Option<u64>,
 }
 
 /// One network interface of the sandbox.

@@ -281,12 +281,24 @@ impl<'a> Judge<'a> {
         }
         if let Some(rule) = &expect.connections {
             for (verdict, wanted) in [("refused", rule.value.refused), ("allowed", rule.value.allowed)] {
-                let made = report.network.connections.iter().filter(|made| made.verdict == verdict);
-                let count: u64 = made.map(|made| made.count).sum();
-                if let Some(wanted) = wanted.filter(|wanted| *wanted != count) {
-                    self.fail(rule.origin, format!("{count} connections were {verdict}, expected {wanted}"), None);
+                if let Some(wanted) = wanted {
+                    self.connections(rule.origin, verdict, wanted);
                 }
             }
+        }
+    }
+
+    /// What is not listed may be of any verdict, so that a number holds only where everything is.
+    fn connections(&mut self, origin: Origin, verdict: &str, wanted: u64) {
+        let network = &self.evidence.report.network;
+        let Some((listed, unlisted)) = network.connections.as_ref().zip(network.unlisted_connections) else {
+            let message = format!("how many connections were {verdict} is not known, expected {wanted}");
+            return self.fail(origin, message, None);
+        };
+        let count: u64 = listed.iter().filter(|made| made.verdict == verdict).map(|made| made.count).sum();
+        let more = if unlisted == 0 { String::new() } else { format!(", and of {unlisted} more it is not known") };
+        if count != wanted || unlisted != 0 {
+            self.fail(origin, format!("{count} connections were {verdict}{more}, expected {wanted}"), None);
         }
     }
 

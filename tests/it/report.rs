@@ -100,7 +100,7 @@ fn a_spec_error() {
     isolation: {"capabilities":null,"cgroup":{"path":null,"version":null},"landlock":{"abi":null,"status":"none"},"limits":[],"namespaces":null,"no_new_privileges":null,"seccomp":{"denied":null,"profile":"none"},"user":{"inside":null,"outside":null},"weakened":[]}
     leftovers: []
     memory: {"limit_bytes":null,"limit_hits":null,"max_rss_bytes":null,"oom_kills":null,"page_faults_major":null,"page_faults_minor":null,"peak_bytes":null,"source":null,"swap_peak_bytes":null}
-    network: {"connections":[],"interfaces":null,"mode":null,"unlisted_connections":0}
+    network: {"connections":null,"interfaces":null,"mode":null,"unlisted_connections":null}
     outcome: {"core_dumped":false,"error":{"column":5,"errno":null,"file":"build.kdl","hint":"did you mean `memory`","kind":"spec","line":8,"message":"unknown limit `memry`","step":null},"exit_code":null,"killed_by":null,"kind":"setup_failed","mistakes":[],"reason":"unknown limit `memry`","signal":null}
     output: {"stderr":null,"stderr_bytes":null,"stdout":null,"stdout_bytes":null,"truncated":false}
     pids: {"denied_forks":null,"left_at_exit":null,"limit":null,"peak":null}

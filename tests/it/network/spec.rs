@@ -2,6 +2,7 @@
 
 use sbx::spec::parse::parse;
 use sbx::spec::{Network, Protocol};
+use serde_json::json;
 
 use crate::harness::{Sbx, Who};
 
@@ -31,6 +32,19 @@ fn absent_empty_and_full_are_three_things() {
     assert!(parse(b"network egress { allow }").is_err(), "a list of nothing");
     assert!(parse(b"network none { allow \"*\" }").is_err(), "`none` takes no block");
     assert!(parse(b"network host { allow \"*\" }").is_err());
+}
+
+#[test]
+fn what_is_not_known_of_the_network_is_null() {
+    for who in Who::all() {
+        for (network, connections) in [("host", json!(null)), ("none", json!([])), ("egress", json!([]))] {
+            let ran = Sbx::new(who).spec(&format!("network {network}")).cmd(&["true"]).run();
+            let found = &ran.report["network"];
+            assert_eq!((&found["mode"], &found["connections"]), (&json!(network), &connections), "{ran:?}");
+            let unlisted = if connections.is_null() { json!(null) } else { json!(0) };
+            assert_eq!(found["unlisted_connections"], unlisted, "{ran:?}");
+        }
+    }
 }
 
 #[test]

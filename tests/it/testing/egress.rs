@@ -13,6 +13,37 @@ fn held(pid: &str) -> Option<[usize; 2]> {
 }
 
 #[test]
+fn what_left_is_counted_however_much_was_refused_before() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    serve(&format!("{SERVER}:9002"), echo);
+    let line = format!(
+        "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(9); s.connect(('192.0.0.8', 53))
+for n in range(1100):
+    s.send(bytes.fromhex('123401000001000000000000') + b'\\x05%05d\\x07example\\0\\0\\x01\\0\\x01' % n); s.recv(99)
+c = socket.create_connection(('{SERVER}', 9002)); c.send(b'x'); print(c.recv(1))"
+    );
+    let spec = format!(
+        "network egress {{ allow \"{SERVER}:9002\" }}\ncommand \"python3\" \"-c\" #\"\"\"\n{line}\n\"\"\"#\n\
+         test \"none\" {{ expect {{ connections allowed=0; }}; }}\n\
+         test \"one\" {{ expect {{ connections allowed=1; }}; }}\n\
+         test \"refused\" {{ expect {{ connections refused=1100; }}; }}\n\
+         test \"connects\" {{ expect {{ stdout \"b'x'\\n\"; }}; }}\n"
+    );
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = tests(who, &[("a.sbx.kdl", &spec)]).flags(&["t"]);
+    let ran = sbx.run();
+    assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["connects"]), "{ran:?}");
+    for words in [
+        "1 connections were allowed, and of 332 more it is not known, expected 0",
+        "1 connections were allowed, and of 332 more it is not known, expected 1",
+        "768 connections were refused, and of 332 more it is not known, expected 1100",
+    ] {
+        assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+    }
+}
+
+#[test]
 fn a_hundred_ways_out_leave_no_thread_and_no_descriptor() {
     let Some(_world) = World::new(&["bash"]) else { return };
     serve(&format!("{SERVER}:9002"), echo);
