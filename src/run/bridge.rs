@@ -66,7 +66,20 @@ impl Member {
         let name = &bridge.name;
         let directory = Path::new(PLACE).join(name);
         let lock = entered(&directory).map_err(|source| failed("keep a list of who is on", name, &source))?;
-        let neighbours = swept(&directory);
+        let joined = Self::joined(bridge, &directory);
+        if joined.is_err() {
+            std::fs::remove_file(directory.join(NEW)).ok();
+            // With others on the bridge it is not empty.
+            std::fs::remove_dir(&directory).ok();
+        }
+        drop(lock);
+        joined
+    }
+
+    /// The same, with the directory locked.
+    fn joined(bridge: &Bridge, directory: &Path) -> Result<Self> {
+        let name = &bridge.name;
+        let neighbours = swept(directory);
         let address = choose(bridge, &neighbours)?;
         let network = match neighbours.iter().find_map(network_of) {
             Some(network) => network,
@@ -75,8 +88,7 @@ impl Member {
         let entry = directory.join(format!("{}_{}", address.0, address.1));
         let held = written(&entry, &network.namespace, &bridge.hostname)
             .map_err(|source| failed("write down who is on", name, &source))?;
-        drop(lock);
-        Ok(Self { address, directory, entry, _held: held, network })
+        Ok(Self { address, directory: directory.to_owned(), entry, _held: held, network })
     }
 
     /// Connects the network of `child` to the bridge.
@@ -91,15 +103,17 @@ impl Member {
         net::ask(socket, &messages.bytes)
     }
 
-    /// Gives the place up; the kernel has removed the interfaces with the sandbox.
-    pub fn leave(self) {
-        left(&self.directory, &self.entry);
-    }
-
     /// Returns where the others are found.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+}
+
+impl Drop for Member {
+    /// Gives the place up, however far the run came; the kernel has removed the interfaces with the sandbox.
+    fn drop(&mut self) {
+        left(&self.directory, &self.entry);
     }
 }
 

@@ -126,13 +126,10 @@ impl<'a> Uplink<'a> {
     /// Ends the gateway when nothing of the sandbox is left; returns what went through it.
     #[must_use]
     pub fn finish(self) -> Option<Ledger> {
-        let Self { state, member, .. } = self;
-        let ledger = match state {
+        match self.state {
             State::Open(gateway) => Some(gateway.finish()),
             State::Awaited(..) | State::Never => None,
-        };
-        member.into_iter().for_each(Member::leave);
-        ledger
+        }
     }
 }
 

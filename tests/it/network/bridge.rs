@@ -137,6 +137,16 @@ fn the_way_out_of_a_bridge_is_the_gateways() {
 }
 
 #[test]
+fn a_set_up_that_fails_leaves_no_place() {
+    let Some(_world) = World::new(&[]) else { return };
+    for wrong in ["collect \"/tmp/x\" to=\"/nonexistent/dir/y\"", "mounts { bind \"/nonexistent\" \"/x\" }"] {
+        let spec = format!("network bridge \"failed\"\n{wrong}");
+        Sbx::new(Who::Root).spec(&spec).sh("echo ran").run().refused("/nonexistent");
+        assert_eq!(places(&["failed"]), [""; 0], "{wrong}");
+    }
+}
+
+#[test]
 fn a_killed_sbx_leaves_no_interface_and_its_place_is_free() {
     let Some(_world) = World::new(&["python3"]) else { return };
     let spec = "hostname \"gone\"\nnetwork bridge \"killed\" address=\"10.88.8.2/24\"";
