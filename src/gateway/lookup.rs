@@ -49,11 +49,16 @@ impl State {
         if text.ends_with(".in-addr.arpa") || text.ends_with(".ip6.arpa") {
             return Ok(Found::nothing(Code::NoSuchName));
         }
-        let beside = self.lookups.neighbours.as_mut().map(|neighbours| neighbours.addresses(name)).unwrap_or_default();
-        if !beside.is_empty() {
-            return Ok(told(query.asked, &beside));
+        let may = self.rules.may_resolve(name);
+        // They need no rule, because what goes to them does not leave.
+        if may != Err(Refusal::Denied) {
+            let neighbours = self.lookups.neighbours.as_mut();
+            let beside = neighbours.map(|neighbours| neighbours.addresses(name)).unwrap_or_default();
+            if !beside.is_empty() {
+                return Ok(told(query.asked, &beside));
+            }
         }
-        if let Err(refusal) = self.rules.may_resolve(name) {
+        if let Err(refusal) = may {
             self.note(name, None, Verdict::Refused(refusal));
             return Ok(Found::nothing(Code::NoSuchName));
         }

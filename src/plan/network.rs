@@ -2,14 +2,14 @@
 //! sbx, and by which rules sbx lets it out. What those rules mean is the gateway's affair.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Inputs, Redirection};
 use crate::plan::way::{Deed, Doors, Published};
 use crate::plan::{MapWriter, Op, Step};
-use crate::spec::{HostPattern, Mount, Network, Ports, Protocol, Publish, RESOLVER, Rules, Spec};
+use crate::spec::{Destination, HostPattern, IpBlock, Mount, Network, Ports, Protocol, Publish, RESOLVER, Rules, Spec};
 use crate::sys::net::Family;
 use crate::units::{AbsPath, Origin, Spanned};
 
@@ -201,10 +201,38 @@ pub fn bridge_steps(inputs: Inputs<'_>) -> Result<Vec<Step>> {
             "with the capability `SYS_ADMIN` a sandbox makes its network when sbx can no longer connect it to a bridge";
         return refused(message, hint);
     }
+    let rules = inputs.spec.network.as_ref().and_then(|network| network.value.rules());
+    rules.map_or(Ok(()), |rules| held(rules, &bridge, bridge.address))?;
     Ok(vec![Step {
         op: Op::Way(Deed::JoinBridge { name: bridge.name, address: bridge.address }),
         origin: bridge.origin,
     }])
+}
+
+/// The first 32 bits of the IPv6 addresses on all bridges.
+pub const BESIDE: u32 = 0xfd73_6278;
+
+/// Checks that all that `rules` deny goes through sbx: what goes from one sandbox on a bridge to another does not.
+/// `address` is the place on the bridge, as far as it is known.
+///
+/// # Errors
+/// A block with addresses of the bridge. Of IPv6, one of nothing but such addresses: they cannot be chosen, and a larger
+/// one is about others.
+pub fn held(rules: &Rules, bridge: &Bridge, address: Option<(IpAddr, u8)>) -> Result<()> {
+    let beside = IpBlock::new(Ipv6Addr::from(u128::from(BESIDE) << 96).into(), 32);
+    let own = address.map(|(address, prefix)| IpBlock::around(address, prefix));
+    let in_vain = |rule: &&Spanned<Destination>| {
+        let HostPattern::Block(block) = rule.value.host else { return false };
+        let overlaps = |own: IpBlock| block.is_within(own) || own.is_within(block);
+        own.is_some_and(overlaps) || beside.is_some_and(|beside| block.is_within(beside))
+    };
+    let Some(rule) = rules.deny.iter().find(in_vain) else { return Ok(()) };
+    let name = &bridge.name;
+    let message =
+        format!("`deny` of `{}` cannot be held towards the other sandboxes on the bridge `{name}`", rule.value);
+    let hint = "what they say to each other does not leave: put who must not be reached on another bridge, and for a \
+                block of others give this one an `address` outside of it";
+    Err(Error::new(Kind::Spec, message).with_hint(hint).at(rule.origin))
 }
 
 fn bridge(spec: &Spec) -> Option<Bridge> {

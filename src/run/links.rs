@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::plan::network::BESIDE;
 use crate::run::netlink::Messages;
 
 /// The name of the interface in the sandbox.
@@ -45,7 +46,7 @@ pub const TWIN_PREFIX: u8 = 64;
 pub fn twin((address, prefix): (Ipv4Addr, u8)) -> Ipv6Addr {
     let address = u32::from(address);
     let network = address & u32::MAX.checked_shr(prefix.into()).map_or(u32::MAX, |hosts| !hosts);
-    Ipv6Addr::from(0xfd73_6278_u128 << 96 | u128::from(network) << 64 | u128::from(address))
+    Ipv6Addr::from(u128::from(BESIDE) << 96 | u128::from(network) << 64 | u128::from(address))
 }
 
 /// Makes a bridge, and brings it up.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::domain::DomainName;
 use crate::error::Result;
 use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
-use crate::plan::network::Way;
+use crate::plan::network::{self, Way};
 use crate::run::bridge::{self, Member};
 use crate::run::{inlets, links};
 use crate::spec::{Publish, Rules};
@@ -50,11 +50,11 @@ impl<'a> Uplink<'a> {
     /// Takes the ports of the host that are published, so that one that is taken is an error before anything runs.
     ///
     /// # Errors
-    /// A port of the host that cannot be had, with the line that names it.
+    /// A port of the host that cannot be had, with the line that names it; a place on the bridge that cannot.
     pub fn new(way: &'a Way, watcher: Option<Watcher>) -> Result<Self> {
         let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
         let inlets = Inlets { published, ..Inlets::default() };
-        let member = way.bridge.as_ref().map(Member::join).transpose()?;
+        let member = way.bridge.as_ref().map(|bridge| joined(way, bridge)).transpose()?;
         Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets, Vec::new()), member })
     }
 
@@ -170,6 +170,14 @@ impl gateway::Neighbours for Neighbourhood {
         };
         all.flat_map(of).collect()
     }
+}
+
+/// Takes a place on the bridge, whose addresses may be known only now.
+fn joined(way: &Way, bridge: &network::Bridge) -> Result<Member> {
+    let member = Member::join(bridge)?;
+    let (address, prefix) = member.address;
+    network::held(&way.rules, bridge, Some((address.into(), prefix)))?;
+    Ok(member)
 }
 
 fn bind(publish: &Spanned<Publish>) -> Result<Bound> {

@@ -129,6 +129,13 @@ impl IpBlock {
         (prefix <= width(network) && masked(network, prefix) == network).then_some(Self { network, prefix })
     }
 
+    /// Returns the block of `prefix` bits that `address` is in.
+    #[must_use]
+    pub fn around(address: IpAddr, prefix: u8) -> Self {
+        let prefix = prefix.min(width(address));
+        Self { network: masked(address, prefix), prefix }
+    }
+
     fn parse(host: &str, text: &str) -> Result<Self, NotDestination> {
         if host.contains('%') {
             return Err(wrong(text, "has a zone", "write the address without `%`: zones are the host's"));

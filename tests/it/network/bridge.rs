@@ -137,6 +137,50 @@ fn the_way_out_of_a_bridge_is_the_gateways() {
 }
 
 #[test]
+fn a_deny_that_cannot_be_held_towards_neighbours_is_refused() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    for (deny, address) in [
+        ("10.88.14.3", " address=\"10.88.14.2/24\""),
+        ("10.0.0.0/8:80", " address=\"10.88.14.2/24\""),
+        ("[fd73:6278:a58:e00::a58:e03]:80", " address=\"10.88.14.2/24\""),
+        ("fd73:6278::/33", ""),
+        ("10.88.0.0/28", ""),
+    ] {
+        let spec = format!("network bridge \"held\"{address} {{\n  allow \"*\"\n  deny \"{deny}\"\n}}");
+        let refused = |verb: &[&str]| {
+            let sbx = Sbx::new(Who::Root).spec(&spec).sh("echo ran");
+            let ran = if verb.is_empty() { sbx.run() } else { sbx.verb(verb).run() };
+            assert_eq!(ran.code(), 125, "{deny}: {ran:?}");
+            for words in ["cannot be held towards the other sandboxes on the bridge `held`", "spec.kdl:3:8", "hint:"] {
+                assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+            }
+        };
+        refused(&[]);
+        // Without an address none is known before the run.
+        if !address.is_empty() || deny.contains("::") {
+            refused(&["plan"]);
+        }
+        assert_eq!(places(&["held"]), [""; 0]);
+    }
+    let spec = "network bridge \"held\" { deny \"10.89.0.0/16\" \"fc00::/7\" \"*:25\" \"a.example\" }";
+    assert_eq!(Sbx::new(Who::Root).spec(spec).sh("echo ran").run().ok(), "ran", "that is about the way out");
+}
+
+#[test]
+fn a_neighbour_whose_name_is_denied_is_not_found_by_it() {
+    let Some(_world) = World::new(&["python3"]) else { return };
+    let first =
+        Sbx::new(Who::Root).spec("hostname \"one\"\nnetwork bridge \"names\" address=\"10.88.15.2/24\"").sh(SERVE);
+    let first = server(&first);
+    let sbx = Sbx::new(Who::Root).spec("network bridge \"names\" { deny \"one\" \"*.two\" }");
+    let ran = sbx.sh(&format!("{ASK} one 10.88.15.2")).run();
+    assert_eq!(ran.ok().lines().collect::<Vec<_>>(), ["gaierror", "10.88.15.1"], "{ran:?}");
+    assert!(connections(&ran).iter().all(|it| it.starts_with("refused dns one:53")), "{ran:?}");
+    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.wait();
+}
+
+#[test]
 fn a_set_up_that_fails_leaves_no_place() {
     let Some(_world) = World::new(&[]) else { return };
     for wrong in ["collect \"/tmp/x\" to=\"/nonexistent/dir/y\"", "mounts { bind \"/nonexistent\" \"/x\" }"] {
