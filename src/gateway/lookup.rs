@@ -13,6 +13,7 @@ use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
 use crate::gateway::{Protocol, Refusal, Verdict, What, packet};
+use crate::spec::MOST_RESOLVERS;
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys, random};
@@ -107,7 +108,7 @@ impl State {
     /// before said.
     fn ask(&mut self, query: Query, name: DomainName, (whom, attempt, trouble): (Whom, usize, Errno)) {
         let resolvers = self.lookups.sources().1.to_vec();
-        let last = (2 * resolvers.len()).clamp(2, 6);
+        let last = (2 * resolvers.len()).clamp(2, MOST_RESOLVERS);
         let asked = attempt.checked_sub(1).and_then(|before| resolvers.get(before % resolvers.len()));
         let mut trouble = (asked.map(SocketAddr::ip), trouble);
         for attempt in attempt..last {

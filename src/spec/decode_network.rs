@@ -6,7 +6,7 @@ use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::shaping::{self, Bandwidth, Loss};
 use crate::spec::tree::Entry;
 use crate::spec::value_network::{self, form};
-use crate::spec::{Bridge, Network, Protocol, Publish, Rules};
+use crate::spec::{Bridge, MOST_RESOLVERS, Network, Protocol, Publish, Rules};
 use crate::units::{Origin, Spanned};
 
 const CHILDREN: [&str; 7] = ["allow", "deny", "publish", "bandwidth", "latency", "loss", "dns"];
@@ -96,6 +96,11 @@ fn child(reader: &mut Reader<'_, '_>, rules: &mut Rules) {
             for entry in reader.arguments("the address of a resolver") {
                 let address = reader.read(entry, value_network::resolver, form::RESOLVER);
                 rules.dns.extend(address.map(|it| Spanned::new(it, Origin::Spec(entry.span))));
+                // One for all that follow.
+                if rules.dns.len() == MOST_RESOLVERS + 1 {
+                    let message = format!("`dns` takes {MOST_RESOLVERS} addresses at most");
+                    reader.out.push(Finding::new(entry.span, message).label("one too many: it would never be asked"));
+                }
             }
         }
     }

@@ -49,7 +49,7 @@ pub mod value_test;
 pub use destination::{Destination, HostPattern, IpBlock, Ports};
 pub use landlock::{Landlock, LandlockRule};
 pub use limits::{Cpu, Disk, Hugetlb, Io, Limits, Memory, Resource, Rlimit, Wall};
-pub use network::{Bridge, Network, Protocol, Publish, RESOLVER, Rules};
+pub use network::{Bridge, MOST_RESOLVERS, Network, Protocol, Publish, RESOLVER, Rules};
 pub use rootfs::{ImagePath, Pull, Rootfs, RootfsSource, Writable};
 pub use seccomp::{Compare, Condition, Seccomp, SeccompProfile, SeccompRule, SeccompVerdict};
 pub use shaping::{Bandwidth, Loss};

@@ -11,6 +11,9 @@ use crate::units::Spanned;
 /// The address at which a sandbox finds the resolver: one that no host has (RFC 7600, the "IPv4 dummy address").
 pub const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 
+/// How many resolvers are asked for a name, one after the other, until none is waited for any more.
+pub const MOST_RESOLVERS: usize = 6;
+
 /// `network none`, `host`, `egress { … }`, `bridge NAME address= { … }`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Network {

@@ -35,6 +35,21 @@ fn absent_empty_and_full_are_three_things() {
 }
 
 #[test]
+fn as_many_resolvers_are_taken_as_are_asked() {
+    let text = |count: usize| {
+        let list: Vec<_> = (1..=count).map(|number| format!("\"10.0.0.{number}\"")).collect();
+        format!("network egress {{\n  dns {}\n  dns {}\n}}", list[..3].join(" "), list[3..].join(" "))
+    };
+    assert!(parse(text(6).as_bytes()).is_ok());
+    let ran = Sbx::new(Who::Nobody).spec(&text(8)).verb(&["check"]).run();
+    assert_ne!(ran.code(), 0, "{ran:?}");
+    for words in ["`dns` takes 6 addresses at most", "spec.kdl:3:40"] {
+        assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
+    }
+    assert_eq!(ran.stderr.matches("at most").count(), 1, "{ran:?}");
+}
+
+#[test]
 fn what_is_not_known_of_the_network_is_null() {
     for who in Who::all() {
         for (network, connections) in [("host", json!(null)), ("none", json!([])), ("egress", json!([]))] {
