@@ -56,7 +56,7 @@ fn nobody_goes_out_by_the_gateway_of_a_neighbour() {
     let victim = Sbx::new(Who::Root).spec(&spec).sh(SERVE);
     let running = server(&victim);
     let line = format!(
-        "ip route add {SERVER} via 10.88.11.2; ip -6 route add {SERVER_6} via fd73:6278:a58:b00::a58:b02; python3 -c \"
+        "ip route add {SERVER} via 10.88.11.2 && ip -6 route add {SERVER_6} via fd73:6278:a58:b00::a58:b02 && python3 -c \"
 import socket, struct
 def ping(a):
     s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.sendto(struct.pack('>BBHHH', 8, 0, 0xf7ff - 7, 7, 0), (a, 0))
@@ -70,6 +70,8 @@ u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(b'x', ('{SERVER}'
     let attacker = "network bridge \"near\"\ncapabilities \"NET_ADMIN\" \"NET_RAW\"\nseccomp \"none\"";
     let ran = Sbx::new(Who::Root).spec(attacker).sh(&line).run();
     assert_eq!(ran.ok().lines().collect::<Vec<_>>(), ["ConnectionRefusedError"; 3], "{ran:?}");
+    // It went by its neighbour indeed, not by a gateway of its own.
+    assert_eq!(connections(&ran), [""; 0], "of its own");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(connections(&running.wait()), [""; 0], "of the neighbour");
 }

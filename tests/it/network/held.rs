@@ -46,11 +46,13 @@ except OSError as e: print(type(e).__name__)\""
 fn no_socket_of_the_set_up_is_left_to_the_command() {
     let Some(_world) = World::new(&["ls"]) else { return };
     for who in Who::all() {
-        let ran =
-            Sbx::new(who).spec("network egress { allow \"*\"; publish 8080 80; publish 8081 81 protocol=\"udp\" }");
-        let ran = ran.sh("ls /proc/self/fd | wc -l; ls -l /proc/1/fd 2>&1 | grep -c socket").run();
-        // 0, 1, 2 and the directory itself; of pid 1 nothing is seen.
-        assert_eq!(ran.stdout, "4\n0\n", "{ran:?}");
+        for mode in ["egress", "bridge \"held\""].into_iter().take(if who == Who::Root { 2 } else { 1 }) {
+            let rules = "{ allow \"*\"; publish 8080 80; publish 8081 81 protocol=\"udp\" }";
+            let ran = Sbx::new(who).spec(&format!("network {mode} {rules}"));
+            let ran = ran.sh("ls /proc/self/fd | wc -l; ls -l /proc/1/fd 2>&1 | grep -c socket").run();
+            // 0, 1, 2 and the directory itself; of pid 1 nothing is seen.
+            assert_eq!(ran.stdout, "4\n0\n", "{mode}: {ran:?}");
+        }
     }
 }
 
