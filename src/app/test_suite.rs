@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::app::gather::{self, Gathered};
 use crate::app::request::{self, Text};
-use crate::app::{Refusal, prepare, reenter, run};
+use crate::app::test_reserve::Reserved;
+use crate::app::{Refusal, prepare, reenter, run, trusted};
 use crate::cli::{Place, Request};
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Accounting, Invocation, Manner};
@@ -30,6 +31,8 @@ pub struct Suite {
     /// One for each case.
     pub prepared: Vec<Prepared>,
     pub grounds: Vec<Ground>,
+    /// As long as anything is run.
+    reserved: Reserved,
 }
 
 /// One case, as it is run.
@@ -192,7 +195,7 @@ impl Suite {
             let ground = match known {
                 Some(ground) => ground,
                 None => {
-                    let ground = self.ground(prepared, key, place)?;
+                    let ground = self.ground(*case, key, place)?;
                     self.grounds.push(ground);
                     self.grounds.len() - 1
                 }
@@ -203,20 +206,27 @@ impl Suite {
         Ok(())
     }
 
-    fn ground(&self, prepared: &Prepared, key: Spec, place: &Place) -> std::result::Result<Ground, Refusal> {
+    fn ground(&mut self, case: usize, key: Spec, place: &Place) -> std::result::Result<Ground, Refusal> {
+        let prepared = &self.prepared[case];
         let text = &self.texts[prepared.text];
         let spec = &prepared.spec;
         let mut invocation = run::invocation(spec, &Request::default(), text, (Capture::Yes, prepared.accounting));
         invocation.manner = Manner::Replace;
         // What is compared is obeyed, too.
-        let kept = self.cases.iter().zip(&self.prepared).filter(|(_, other)| other.text == prepared.text);
-        let directories = kept.filter_map(|(case, _)| case.snapshot.as_deref()?.parent()?.file_name());
-        invocation.trusted.extend(directories.take(1).map(|name| text.base.join(name)));
-        let volumes = run::volumes(spec, place);
+        let mut kept = self.cases.iter().zip(&self.prepared).filter(|(_, other)| other.text == prepared.text);
+        let directory = kept.find_map(|(case, _)| case.snapshot.as_deref()?.parent()?.file_name());
+        let directory = directory.map(|name| text.base.join(name));
+        invocation.trusted.extend(directory.clone());
+        let volumes = run::volumes(spec, place).and_then(|volumes| {
+            invocation.volumes = volumes;
+            match directory.filter(|_| trusted::is_given(spec, &invocation, &text.base)) {
+                Some(directory) => self.reserved.add(&directory),
+                None => Ok(()),
+            }
+        });
         let exposed;
         let gathered = match volumes {
-            Ok(volumes) => {
-                invocation.volumes = volumes;
+            Ok(()) => {
                 exposed = prepare::exposed(spec, &invocation);
                 gather::gather(spec, &invocation, &exposed, place)
             }

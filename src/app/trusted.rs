@@ -98,27 +98,39 @@ fn given(spec: &Spec, invocation: &Invocation) -> Vec<Given> {
     found.map(|(found, by)| Given { id: (found.dev(), found.ino()), by }).collect()
 }
 
+/// Returns whether the command may make names in `directory`.
+#[must_use]
+pub fn is_given(spec: &Spec, invocation: &Invocation, directory: &Path) -> bool {
+    let given = given(spec, invocation);
+    if given.is_empty() {
+        return false;
+    }
+    // What cannot be looked up is not known to be out of reach.
+    let Ok(real) = std::fs::canonicalize(directory) else { return true };
+    let mut above = real.ancestors().filter_map(|above| std::fs::metadata(above).ok());
+    above.any(|found| given.iter().any(|given| given.id == id(&found)))
+}
+
 /// Returns every name on the way to the absolute path `file`, those of links and of what they lead through as
-/// well; of a way that ends nowhere, such as a pipe's in `/proc/self/fd`, nothing.
+/// well; of a way that ends nowhere, those that are there.
 ///
 /// # Errors
 /// ELOOP for too many links.
 fn names(file: &Path) -> std::io::Result<Vec<Name>> {
-    match walk(file) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => {
-            Ok(Vec::new())
-        }
-        found => found,
+    let mut names = Vec::new();
+    match walk(file, &mut names) {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => Err(error),
+        _ => Ok(names),
     }
 }
 
-fn walk(file: &Path) -> std::io::Result<Vec<Name>> {
+fn walk(file: &Path, names: &mut Vec<Name>) -> std::io::Result<()> {
     let top = || Ok::<_, std::io::Error>(vec![(PathBuf::from("/"), id(&std::fs::symlink_metadata("/")?))]);
     // The directories from the root to where the walk stands.
     let mut here = top()?;
     let mut left = Vec::new();
     put_before(&mut left, file);
-    let (mut names, mut links) = (Vec::new(), 0);
+    let mut links = 0;
     while let Some(part) = left.pop() {
         if part == ".." {
             here.truncate(here.len().saturating_sub(1).max(1));
@@ -149,7 +161,7 @@ fn walk(file: &Path) -> std::io::Result<Vec<Name>> {
             put_before(&mut left, &target);
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 fn id(found: &std::fs::Metadata) -> (u64, u64) {

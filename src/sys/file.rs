@@ -229,6 +229,19 @@ pub fn stat(file: impl AsFd) -> Result<Stat> {
     stat::fstat(file).map(|found| reduced(&found))
 }
 
+/// Returns whether an open file still is what `path` names, by fstat(2) and lstat(2).
+///
+/// # Errors
+/// Those of both, but `ENOENT` for `path`: what has no name is named nowhere.
+pub fn is_named(file: impl AsFd, path: &Path) -> Result<bool> {
+    let own = stat::fstat(file)?;
+    match stat::lstat(path) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// fchmod(2). Only the lower twelve bits of `mode` count.
 ///
 /// # Errors
