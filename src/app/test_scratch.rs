@@ -2,7 +2,7 @@
 //! that call or one of its workers lives; what a killed one left is removed by the next, and never what is another
 //! user's.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Scratch {
         })?;
         Ok(match lock(&path) {
             // Until now it looked like a leftover.
-            Ok(lock) => is_there(&path, &lock).then_some(Self { path, _lock: Some(lock) }),
+            Ok(lock) => file::is_named(&lock, &path).unwrap_or(false).then_some(Self { path, _lock: Some(lock) }),
             Err(source) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => None,
             Err(_) => Some(Self { path, _lock: None }),
         })
@@ -108,9 +108,4 @@ fn lock(path: &Path) -> std::io::Result<File> {
         Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
         Err(TryLockError::Error(source)) => Err(source),
     }
-}
-
-fn is_there(path: &Path, lock: &File) -> bool {
-    let same = |found: &Metadata, held: &Metadata| (found.dev(), found.ino()) == (held.dev(), held.ino());
-    matches!((std::fs::symlink_metadata(path), lock.metadata()), (Ok(found), Ok(held)) if same(&found, &held))
 }

@@ -1,5 +1,6 @@
-//! Removal of a tree that a stranger's archive shaped: by descriptors, without following
-//! a link or crossing a mount, however deep it is and whatever its modes are.
+//! Removal of a tree that a stranger shaped: an archive in the store, or what came out of a sandbox in the directory
+//! of an `sbx test`. By descriptors, without following a link or crossing a mount, however deep it is and whatever
+//! its modes are.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

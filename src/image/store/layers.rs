@@ -13,6 +13,7 @@ use crate::image::digest::Digest;
 use crate::image::store::{Store, boot, failed};
 use crate::image::tree::Ownership;
 use crate::image::{InUse, Skipped, seal};
+use crate::sys::file;
 
 /// The time of the last use is written down this often.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -128,7 +129,7 @@ impl Store {
         let lock = match File::options().write(true).open(&note) {
             Ok(file) => {
                 lock_alone(&file, place)?;
-                if !is_named(&file, &note)? {
+                if !file::is_named(&file, &note).map_err(|errno| failed("look at", &note, &errno.into()))? {
                     return Ok(());
                 }
                 // Whoever has opened it and waits for the lock, which is held until the tree has lost its name, finds
@@ -215,16 +216,6 @@ fn lock_alone(note: &File, place: &Path) -> Result<()> {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", place, &error)),
         }
-    }
-}
-
-/// Returns whether an open file still is what `path` names.
-fn is_named(file: &File, path: &Path) -> Result<bool> {
-    let own = file.metadata().map_err(|error| failed("look at", path, &error))?;
-    match std::fs::symlink_metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed("look at", path, &error)),
     }
 }
 
