@@ -59,8 +59,6 @@ fn write(script: &[u8], block: &Block, formatted: &str) -> Vec<u8> {
     let mut written = before.to_vec();
     for line in formatted.split_terminator('\n') {
         written.extend_from_slice(prefix);
-        // Lines of a text that goes over several are as they were.
-        let line = if ending.len() > 1 { line.strip_suffix('\r').unwrap_or(line) } else { line };
         if !line.is_empty() {
             written.push(b' ');
         }
