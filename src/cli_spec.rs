@@ -51,7 +51,8 @@ pub struct Init {
 
 #[derive(Debug, Args)]
 pub struct Fmt {
-    /// Specs, or directories for all *.sbx.kdl below; `-` formats standard input
+    /// Specs, or directories for all *.sbx.kdl below, but not in hidden ones, `target`, `node_modules` and `__pycache__`;
+    /// `-` formats standard input
     #[arg(value_name = "PATH", default_value = ".")]
     pub paths: Vec<PathBuf>,
     /// Change nothing: show what would change, and exit with 1 if something would

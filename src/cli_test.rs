@@ -16,7 +16,7 @@ Exit status:
 
 #[derive(Debug, Args, Default, PartialEq, Eq)]
 pub struct Test {
-    /// Specs, or directories below which specs called `*.sbx.kdl` are looked for
+    /// Specs, or directories for all *.sbx.kdl below, but not in hidden ones, `target`, `node_modules` and `__pycache__`
     #[arg(value_name = "PATH", default_value = ".")]
     pub paths: Vec<PathBuf>,
     /// Run only tests with TEXT in the spec's path or the test's name, or SPEC::NAME with parts of both (can be repeated)

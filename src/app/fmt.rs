@@ -23,8 +23,8 @@ pub enum Action {
 /// What `--check` exits with where something would change.
 const CHANGED: u8 = 1;
 
-/// Formats the specs at `paths`: files, directories for all `*.sbx.kdl` below, `-` for standard input to standard
-/// output. Returns what goes to standard output.
+/// Formats the specs at `paths`: files, directories for what [`discover::below`] finds there, `-` for standard input
+/// to standard output. Returns what goes to standard output.
 ///
 /// # Errors
 /// None by itself: what went wrong is part of what is done, as the other files are formatted all the same.

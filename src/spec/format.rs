@@ -1,5 +1,6 @@
 //! Writes a spec as `sbx fmt` leaves it: four spaces for each block, one space between words, at most one empty line.
-//! Words, strings and comments stay byte for byte; the kdl crate's own formatter loses comments and rewrites strings.
+//! Words, strings and comments stay byte for byte, but for the line ends within them; the kdl crate's own formatter
+//! loses comments and rewrites strings.
 
 use std::borrow::Cow;
 
@@ -30,8 +31,8 @@ pub fn format(text: &[u8]) -> Result<String, Vec<Finding>> {
     Err(vec![finding.help("this is a mistake of sbx: please report it with the spec")])
 }
 
-/// Returns `text` with the line ends of Unix, in strings and comments too: a value has no others (KDL 2, "Multi-line
-/// Strings").
+/// Returns `text` with the line ends of Unix, in strings and comments too: a string of one line can have none, and in
+/// the value of one of several they all are those of Unix anyway (KDL 2, "Multi-line Strings").
 fn unix(text: &str) -> Cow<'_, str> {
     match text.contains('\r') {
         true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),

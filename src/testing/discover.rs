@@ -41,7 +41,8 @@ pub enum Links {
     LeftOut,
 }
 
-/// Adds the specs below `directory` to `found`, each directory in the order of the names in it.
+/// Adds the specs below `directory` to `found`, each directory in the order of the names in it. Directories of others
+/// and hidden ones are left out; `directory` itself may be one.
 ///
 /// # Errors
 /// A directory that cannot be read.

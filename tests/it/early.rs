@@ -16,7 +16,7 @@ fn reported(ran: &Ran, kind: &str, code: i32) {
     assert_eq!(ran.stdout, "", "{ran:?}");
 }
 
-/// A tar of zeros that takes long to unpack, whatever it is packed with.
+/// A tar of so many empty files that it takes long to unpack.
 fn long_archive(sbx: &Sbx) {
     let file = std::fs::File::create(sbx.path("long.tar")).unwrap();
     let mut builder = tar::Builder::new(std::io::BufWriter::new(file));
