@@ -16,7 +16,7 @@ use crate::run::{Outcome, drive, stdio};
 use crate::spec::{Collect, HostPath, Need, RootfsSource, Spec, Stdin};
 use crate::sys::{process, time};
 use crate::testing::judge::{self, Evidence, Found, Snapshots};
-use crate::testing::snapshot;
+use crate::testing::snapshot::OnDisk;
 use crate::units::{Origin, Spanned};
 
 /// The largest file that is looked at.
@@ -108,7 +108,7 @@ impl Runner<'_> {
             stdout: output.and_then(|output| output.stdout.as_deref()).unwrap_or_default(),
             stderr: output.and_then(|output| output.stderr.as_deref()).unwrap_or_default(),
             files: files(prepared, place, told.ok()),
-            kept: prepared.kept.as_ref().map_or(&snapshot::Found::Missing, |kept| &kept.found),
+            kept: prepared.kept.as_ref().map_or(&OnDisk::Missing, |kept| &kept.content),
             secrets: plan.map_or(&[][..], |plan| &plan.exec.env),
             report: &report,
             text: text.as_spec(),

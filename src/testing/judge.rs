@@ -11,7 +11,7 @@ use crate::report::{OutcomeKind, Report};
 use crate::run::CAPTURE_MAX;
 use crate::spec::{Expect, ExpectedOutcome, FileRule, TextRule};
 use crate::testing::difference::difference;
-use crate::testing::snapshot;
+use crate::testing::snapshot::{self, OnDisk};
 use crate::units::{Origin, Span, Spanned, SpecText, duration};
 
 /// How much of a stream an answer holds: its beginning and its end.
@@ -27,7 +27,7 @@ pub struct Evidence<'a> {
     /// What came of the files that are expected, in their order.
     pub files: Vec<Found>,
     /// The snapshot, as it was before the run.
-    pub kept: &'a snapshot::Found,
+    pub kept: &'a OnDisk,
     /// The environment, with the values that no message may show.
     pub secrets: &'a [Variable],
     pub text: SpecText<'a>,
@@ -323,9 +323,9 @@ impl<'a> Judge<'a> {
         let text = snapshot::text(&ended(self.evidence.report), &written, &complained);
         let name = path.display().to_string();
         let old = match self.evidence.kept {
-            snapshot::Found::Text(old) => Some(old),
-            snapshot::Found::Missing => None,
-            snapshot::Found::Unreadable(why) => {
+            OnDisk::Text(old) => Some(old),
+            OnDisk::Missing => None,
+            OnDisk::Unreadable(why) => {
                 self.fail(origin, why.clone(), None);
                 return None;
             }

@@ -29,13 +29,14 @@ const NO_NEWLINE: &str = "(no newline at the end)";
 /// What lies in the place of a snapshot, and which directory that of the spec is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    pub found: Found,
+    pub content: OnDisk,
     /// By device and inode; none where it could not be opened.
     home: Option<(u64, u64)>,
 }
 
+/// What of a snapshot is there before the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum OnDisk {
     Missing,
     Text(String),
     /// Why it cannot be read.
@@ -65,10 +66,10 @@ impl Kept {
     pub fn look(path: &Path) -> Self {
         let home = match file::open(home_of(path), Access::DirectoryPlace) {
             Ok(home) => home,
-            Err(errno) => return Self { found: Found::Unreadable(unread(path, errno)), home: None },
+            Err(errno) => return Self { content: OnDisk::Unreadable(unread(path, errno)), home: None },
         };
-        let found = read(&home, path).unwrap_or_else(Found::Unreadable);
-        Self { found, home: identity(&home).ok() }
+        let content = read(&home, path).unwrap_or_else(OnDisk::Unreadable);
+        Self { content, home: identity(&home).ok() }
     }
 
     /// Writes `text` to the snapshot at `path`, whole or not at all.
@@ -117,13 +118,13 @@ fn directory(home: &OwnedFd) -> Sys<OwnedFd> {
 }
 
 /// Nothing but a regular file is read, and nothing waits for what another one would give.
-fn read(home: &OwnedFd, path: &Path) -> std::result::Result<Found, String> {
+fn read(home: &OwnedFd, path: &Path) -> std::result::Result<OnDisk, String> {
     let below = Path::new(DIRECTORY).join(path.file_name().unwrap_or(OsStr::new("")));
     let below = CString::new(below.as_os_str().as_bytes()).map_err(|_| unread(path, Errno::EINVAL))?;
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = match files::open_beneath(number(home), &below, flags) {
         Ok(file) => File::from(own(file)),
-        Err(Errno::ENOENT) => return Ok(Found::Missing),
+        Err(Errno::ENOENT) => return Ok(OnDisk::Missing),
         Err(errno) => return Err(unread(path, errno)),
     };
     let why = |why: &str| format!("cannot read the snapshot `{}`: it {why}", path.display());
@@ -138,7 +139,7 @@ fn read(home: &OwnedFd, path: &Path) -> std::result::Result<Found, String> {
         return Err(why(&format!("has {} bytes, more than any", found.len())));
     }
     String::from_utf8(bytes)
-        .map(Found::Text)
+        .map(OnDisk::Text)
         .map_err(|_| why("is not UTF-8; remove it, and let `--update` make it anew"))
 }
 
