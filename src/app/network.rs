@@ -32,10 +32,14 @@ pub fn complete(spec: &mut Spec) -> Result<()> {
 /// is the path by which to look into the image.
 #[must_use]
 pub fn settled(spec: &Spec, base: &Base, eyes: Option<&Path>) -> Option<Spec> {
+    let files = network::files(spec);
+    if files.is_empty() {
+        return None;
+    }
     let mut grounds = Grounds::new(base);
     ground::base_mounts(spec).into_iter().for_each(|path| grounds.cover_base(path));
     let mut changed = None;
-    for number in network::files(spec) {
+    for number in files {
         let path = spec.mounts[number].value.destination();
         let Some(real) = real(path, &grounds, eyes).filter(|real| real != path) else { continue };
         if let Mount::File { destination, .. } = &mut changed.get_or_insert_with(|| spec.clone()).mounts[number].value {
