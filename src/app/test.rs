@@ -22,6 +22,9 @@ use crate::testing::tell::Teller;
 use crate::testing::{AfterFailure, Case, Event, Options, Record, Results, Tally, discover, junit, lines, pool};
 use crate::units::Origin;
 
+/// What stands in the JUnit XML until there are results.
+const UNFINISHED: &str = "it was killed, or it still runs: what came of its tests is not known";
+
 /// Runs the tests that `arguments` choose.
 ///
 /// # Errors
@@ -32,14 +35,14 @@ pub fn test(arguments: &cli::Test) -> std::result::Result<Done, Refusal> {
     let mut xml = xml.map_err(|error| Refusal::new(&error, None))?;
     if xml.as_ref().is_some_and(|(file, _)| file.metadata().is_ok_and(|found| found.is_file())) {
         // Nobody is to take what the last call left there for what came of this one, whatever becomes of it.
-        let unwritten = document(&mut xml, || junit::refused("sbx test did not come to its end"));
+        let unwritten = document(&mut xml, || junit::refused("sbx test did not come to its end", UNFINISHED));
         if !unwritten.is_empty() {
             return Err(Refusal::of_text(unwritten));
         }
     }
     let told = all(arguments, &mut xml);
     told.map_err(|mut refusal| {
-        let written = document(&mut xml, || junit::refused(&refusal.text));
+        let written = document(&mut xml, || junit::refused("no test could be run", &refusal.text));
         refusal.text.push_str(&written);
         refusal
     })

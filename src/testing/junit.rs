@@ -35,13 +35,14 @@ pub fn document(cases: &[Case], results: &Results) -> Result<Vec<u8>, quick_juni
     report.to_string().map(String::into_bytes)
 }
 
-/// Returns the document of a call that came to no case: who reads it must not see a green one of an earlier call.
+/// Returns the document of a call without results, with what became of it and why: who reads it must not see a green
+/// one of an earlier call.
 ///
 /// # Errors
 /// Those of [`document`].
-pub fn refused(why: &str) -> Result<Vec<u8>, quick_junit::SerializeError> {
+pub fn refused(what: &str, why: &str) -> Result<Vec<u8>, quick_junit::SerializeError> {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    status.set_type("error").set_message("no test could be run").set_description(xml(why));
+    status.set_type("error").set_message(what).set_description(xml(why));
     let mut suite = TestSuite::new("sbx test");
     suite.add_test_case(TestCase::new("sbx test", status));
     let mut report = Report::new("sbx test");
