@@ -8,7 +8,7 @@ use crate::app::{edit, network, script};
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::run::c_text::path_text;
-use crate::spec::diagnostic::{self, Finding};
+use crate::spec::diagnostic::{self, Finding, UNKNOWN};
 use crate::spec::input::{File, Input};
 use crate::spec::param::Setting;
 use crate::spec::parse;
@@ -94,10 +94,11 @@ impl Text {
     }
 
     /// Returns the names of the parameters that the text and what it extends declare.
-    #[must_use]
-    pub fn parameters(&self) -> Vec<String> {
-        // A text with mistakes is told of when it is parsed.
-        self.with_input(&[], |input| Ok(parse::parameters(input))).unwrap_or_default()
+    ///
+    /// # Errors
+    /// Mistakes that may hide more, which are told when the text is parsed: those that are found all the same.
+    pub fn parameters(&self) -> std::result::Result<Vec<String>, Vec<String>> {
+        self.with_input(&[], |input| Ok(parse::parameters(input))).unwrap_or(Err(Vec::new()))
     }
 
     /// Returns the spec that is written here as one that extends nothing and has no parameters. That of a script
@@ -239,11 +240,11 @@ impl Mistake {
     }
 }
 
-/// Returns a finding as an error. Without a help it is the words at the caret that say what is expected.
+/// Returns a finding as an error. Without a help it is the words at the caret that say what is expected, if they do.
 #[must_use]
 pub fn told(finding: &Finding) -> Error {
     let error = Error::new(Kind::Spec, finding.message.clone()).at(Origin::Spec(finding.span));
-    let label = Some(&finding.label).filter(|label| !label.is_empty());
+    let label = Some(&finding.label).filter(|label| !label.is_empty() && *label != UNKNOWN);
     match finding.help.as_ref().or(label) {
         Some(help) => error.with_hint(help),
         None => error,

@@ -93,11 +93,14 @@ impl Suite {
                 Err(error) => drawn.push_str(&Refusal::new(&error, None).text),
             }
         }
+        // What cannot be read may declare anything.
+        let mut whole = drawn.is_empty();
+        let mut names = |text: &Text| text.parameters().inspect_err(|_| whole = false).unwrap_or_else(|found| found);
         let known: Vec<Vec<String>> = match settings {
             [] => Vec::new(),
-            _ => texts.iter().map(|(_, text)| text.parameters()).collect(),
+            _ => texts.iter().map(|(_, text)| names(text)).collect(),
         };
-        if let Some(error) = param::undeclared(settings, &known) {
+        if let Some(error) = param::undeclared(settings, &known).filter(|_| whole) {
             drawn.push_str(&Refusal::new(&request::told(&error), None).text);
         }
         for (number, (path, text)) in texts.into_iter().enumerate() {

@@ -4,7 +4,7 @@
 use crate::spec::diagnostic::{Finding, Findings};
 use crate::spec::extend::{self, Override};
 use crate::spec::input::{File, Input};
-use crate::spec::param::{self, By, Given, Replacer, Use};
+use crate::spec::param::{self, By, Given, Param, Replacer, Use};
 use crate::spec::read::shorten;
 use crate::spec::tree::Node;
 use crate::spec::{relocate, scan, tree};
@@ -27,8 +27,8 @@ pub(crate) struct Assembled<'t> {
     uses: Vec<Use>,
 }
 
-/// Returns the nodes of each file, with parameters replaced and paths as the first file would write them.
-pub(crate) fn parts<'t>(input: Input<'t>, out: &mut Findings) -> (Vec<Part<'t>>, Assembled<'t>) {
+/// Returns the nodes of each file as they stand there, and the parameters that it declares.
+pub(crate) fn read<'t>(input: Input<'t>, out: &mut Findings) -> (Vec<Part<'t>>, Vec<Vec<Param>>) {
     let (mut parts, mut declared) = (Vec::with_capacity(1), Vec::new());
     for file in input.files {
         let mut nodes = nodes(file, out);
@@ -37,6 +37,12 @@ pub(crate) fn parts<'t>(input: Input<'t>, out: &mut Findings) -> (Vec<Part<'t>>,
         parts.push(Part { nodes, extends });
     }
     unread(input, &parts, out);
+    (parts, declared)
+}
+
+/// Returns the nodes of each file, with parameters replaced and paths as the first file would write them.
+pub(crate) fn parts<'t>(input: Input<'t>, out: &mut Findings) -> (Vec<Part<'t>>, Assembled<'t>) {
+    let (mut parts, declared) = read(input, out);
     let givens = param::resolve(&declared, input.settings, out);
     let mut replacer = Replacer::new(&givens);
     for (number, (part, file)) in parts.iter_mut().zip(input.files).enumerate() {

@@ -7,6 +7,9 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::units::{Span, SpecText};
 
+/// The words at a caret that say nothing but which word is meant.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// One mistake in the text of a spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

@@ -26,11 +26,15 @@ pub fn parse_files(input: Input<'_>) -> Result<Spec, Vec<Finding>> {
     assembled(input).map(|(spec, _)| spec)
 }
 
-/// Returns the names of the parameters that the files of `input` declare, whatever else is wrong with them.
-#[must_use]
-pub fn parameters(input: Input<'_>) -> Vec<String> {
-    let (_, assembled) = assemble::parts(input, &mut Findings::default());
-    assembled.givens.into_iter().map(|given| given.name).collect()
+/// Returns the names of the parameters that the files of `input` declare.
+///
+/// # Errors
+/// Mistakes that may hide more: those that are found all the same.
+pub fn parameters(input: Input<'_>) -> Result<Vec<String>, Vec<String>> {
+    let mut out = Findings::default();
+    let (_, declared) = assemble::read(input, &mut out);
+    let names = declared.into_iter().flatten().map(|param| param.name).collect();
+    if out.is_empty() { Ok(names) } else { Err(names) }
 }
 
 /// Returns what `input` describes as the text of one spec that extends nothing and has no parameters. `names` are

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use crate::spec::diagnostic::{Finding, Findings};
+use crate::spec::diagnostic::{Finding, Findings, UNKNOWN};
 use crate::spec::literal::Value;
 use crate::spec::tree::{Entry, Node};
 use crate::spec::value::{self, form};
@@ -305,7 +305,7 @@ pub(crate) fn unknown<'w>(span: Span, message: String, text: &str, words: impl I
     match nearest(text, &words) {
         Some(word) => finding.label(format!("did you mean `{word}`?")),
         None if (1..=8).contains(&words.len()) => finding.label(format!("possible here: `{}`", words.join("`, `"))),
-        None => finding.label("unknown"),
+        None => finding.label(UNKNOWN),
     }
 }
 

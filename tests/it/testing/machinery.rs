@@ -233,6 +233,31 @@ fn a_parameter_need_not_be_one_of_every_spec() {
     let ran = run(&sbx.flags(&["t", "--set", "WROD=x"]));
     assert!(ran.code() == 125 && ran.stderr.contains("no spec has the parameter `WROD`"), "{ran:?}");
     assert!(ran.stderr.contains("did you mean `WORD`"), "{ran:?}");
+    // Nothing else is possible, so there is nothing to hint at.
+    let ran = run(&tests(who, &[("a.sbx.kdl", TRIVIAL)]).flags(&["t", "--set", "ZZZ=1"]));
+    assert!(ran.code() == 125 && ran.stderr.contains("no spec has the parameter `ZZZ`"), "{ran:?}");
+    assert!(!ran.stderr.contains("hint"), "{ran:?}");
+}
+
+/// Who declares a parameter where nobody can read it has another mistake.
+#[test]
+fn a_parameter_is_not_missed_in_what_cannot_be_read() {
+    let Some(who) = somebody() else { return };
+    let declared = "param \"WORD\"\ntest \"a\" { command \"${WORD}\"; }";
+    for (name, text, mistake) in [
+        ("script", "# /// sbx\n# param \"WORD\"\n", "the spec of the script has no end".to_owned()),
+        ("open", "limits {\nparam \"WORD\"\n", "never closed".to_owned()),
+        ("extends", "extends \"base.kdl\"\ntest \"a\" { }", "base.kdl".to_owned()),
+    ] {
+        let sbx = tests(who, &[("b.sbx.kdl", TRIVIAL)]).file(&format!("t/{name}.sbx.kdl"), text.as_bytes());
+        let ran = run(&sbx.flags(&["t", "--set", "WORD=x"]));
+        assert!(ran.code() == 125 && ran.stderr.contains(&mistake), "{ran:?}");
+        assert!(!ran.stderr.contains("no spec has the parameter"), "{ran:?}");
+    }
+    // Where all are read, the wrong name is told beside what it leads to.
+    let ran = run(&tests(who, &[("a.sbx.kdl", declared)]).flags(&["t", "--set", "WRD=x"]));
+    assert!(ran.code() == 125 && ran.stderr.contains("no spec has the parameter `WRD`"), "{ran:?}");
+    assert!(ran.stderr.contains("the parameter `WORD` is not set"), "{ran:?}");
 }
 
 #[test]
