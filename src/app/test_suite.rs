@@ -1,6 +1,8 @@
 //! From paths to cases: reads the specs, puts each test over its file, and looks up once what many cases share.
 //! Nothing is run here.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,22 +165,22 @@ impl Suite {
     fn same_snapshots(&self) -> String {
         let mut drawn = String::new();
         // By what the directories are: they have many names.
-        let places: Vec<Option<PathBuf>> = (self.cases.iter().zip(&self.prepared))
-            .map(|(case, prepared)| {
-                let base = &self.texts[prepared.text].base;
-                let name = case.snapshot.as_deref()?.file_name()?;
-                Some(std::fs::canonicalize(base).unwrap_or_else(|_| base.clone()).join(name))
-            })
-            .collect();
-        for (number, case) in self.cases.iter().enumerate() {
-            let same = places[..number].iter().position(|other| other.is_some() && *other == places[number]);
-            let (Some(other), Some(path)) = (same.and_then(|same| self.cases.get(same)), &case.snapshot) else {
-                continue;
+        let mut homes: HashMap<usize, PathBuf> = HashMap::new();
+        let mut places: HashMap<PathBuf, &Case> = HashMap::new();
+        for (case, prepared) in self.cases.iter().zip(&self.prepared) {
+            let (text, Some(path)) = (&self.texts[prepared.text], &case.snapshot) else { continue };
+            let real = || std::fs::canonicalize(&text.base).unwrap_or_else(|_| text.base.clone());
+            let home = homes.entry(prepared.text).or_insert_with(real);
+            let other = match places.entry(home.join(path.file_name().unwrap_or_default())) {
+                Entry::Occupied(other) => &other.into_mut().name,
+                Entry::Vacant(place) => {
+                    place.insert(case);
+                    continue;
+                }
             };
-            let message = format!("`{}` and `{}` would have one snapshot, `{}`", other.name, case.name, path.display());
+            let message = format!("`{other}` and `{}` would have one snapshot, `{}`", case.name, path.display());
             let error = Error::new(Kind::Spec, message).with_hint("change the letters or digits of one name");
-            let (text, origin) = (&self.texts[self.prepared[number].text], self.prepared[number].origin);
-            drawn.push_str(&Refusal::new(&error.at(origin), Some(text.as_spec())).text);
+            drawn.push_str(&Refusal::new(&error.at(prepared.origin), Some(text.as_spec())).text);
         }
         drawn
     }
