@@ -1,6 +1,6 @@
 //! Runs one case in a worker, as `sbx run` would run its spec, and holds what came of it against what is expected.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::app::configure::complete;
@@ -12,8 +12,9 @@ use crate::plan::facts::{Facts, Redirection};
 use crate::plan::{Plan, resolve};
 use crate::report::cases::Answer;
 use crate::report::{Report, Subject};
+use crate::run::harvest::Unfit;
 use crate::run::{Outcome, drive, stdio};
-use crate::spec::{Collect, HostPath, Need, RootfsSource, Spec, Stdin};
+use crate::spec::{Collect, HostPath, Need, RootfsSource, Spec, Stdin, Wanted};
 use crate::sys::{process, time};
 use crate::testing::judge::{self, Evidence, Found, Snapshots};
 use crate::testing::snapshot::OnDisk;
@@ -159,7 +160,8 @@ fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
     }
     for (number, file) in prepared.expect.files.iter().enumerate() {
         let to = outside(place.join(number.to_string()));
-        let collect = Collect { source: file.value.path.clone(), to, need: Need::Optional };
+        let wanted = Wanted::FileUpTo(FILE_MAX);
+        let collect = Collect { source: file.value.path.clone(), to, need: Need::Optional, wanted };
         spec.collect.push(Spanned::new(collect, file.origin));
     }
     Ok(spec)
@@ -169,25 +171,17 @@ fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
 fn files(prepared: &Prepared, place: &Path, outcome: Option<&Outcome>) -> Vec<Found> {
     let files = prepared.expect.files.iter().enumerate().map(|(number, file)| {
         let failed = outcome.and_then(|outcome| outcome.failed.iter().find(|error| error.origin == file.origin));
-        match failed {
-            Some(error) => Found::Unreadable(error.to_string()),
-            None => found(&place.join(number.to_string())),
+        let unfit = outcome.and_then(|outcome| outcome.unfit.iter().find(|(origin, _)| *origin == file.origin));
+        match (failed, unfit) {
+            (Some(error), _) => Found::Unreadable(error.to_string()),
+            (None, Some((_, Unfit::NotAFile))) => Found::NotAFile,
+            (None, Some(&(_, Unfit::TooLarge(size)))) => Found::TooLarge { size, most: FILE_MAX },
+            (None, None) => match std::fs::read(place.join(number.to_string())) {
+                Ok(bytes) => Found::Content(bytes),
+                Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing,
+                Err(error) => Found::Unreadable(error.to_string()),
+            },
         }
     });
     files.collect()
-}
-
-/// Returns what was taken out to `path`.
-fn found(path: &Path) -> Found {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing,
-        Err(error) => Found::Unreadable(error.to_string()),
-        Ok(found) if !found.is_file() => Found::NotAFile,
-        Ok(found) if found.len() > FILE_MAX => Found::TooLarge(found.len()),
-        Ok(_) => {
-            let mut bytes = Vec::new();
-            let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
-            read.map_or_else(|error| Found::Unreadable(error.to_string()), |_| Found::Content(bytes))
-        }
-    }
 }

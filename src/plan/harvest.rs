@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Invocation;
 use crate::plan::{Op, Step, Tree};
-use crate::spec::{Need, Spec};
+use crate::spec::{Need, Spec, Wanted};
 use crate::units::{AbsPath, Origin};
 
 /// How many trees the child can hand over: `sys::rights::MOST` less the two namespaces.
@@ -51,6 +51,7 @@ pub struct Collected {
     pub source: AbsPath,
     pub to: PathBuf,
     pub need: Need,
+    pub wanted: Wanted,
     pub origin: Origin,
 }
 
@@ -79,6 +80,7 @@ pub fn resolve(
         source: collect.value.source.clone(),
         to: invocation.absolute(&collect.value.to),
         need: collect.value.need,
+        wanted: collect.value.wanted,
         origin: collect.origin,
     });
     let mut harvest = Harvest { collects: collects.collect(), ..Harvest::default() };

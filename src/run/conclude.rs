@@ -51,6 +51,7 @@ pub fn unstarted(ended: Ended, (started_at, started): Clocks, groups: Option<Gro
         leftovers,
         changes: None,
         failed: Vec::new(),
+        unfit: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -59,8 +60,8 @@ impl Outcome {
     /// Adds what was taken out. What a command that failed has not made is no second failure, which would hide
     /// its own.
     pub fn harvest(&mut self, harvested: Harvested) {
-        let Harvested { changes, failed, missing, warnings } = harvested;
-        (self.changes, self.failed) = (changes, failed);
+        let Harvested { changes, failed, unfit, missing, warnings } = harvested;
+        (self.changes, self.failed, self.unfit) = (changes, failed, unfit);
         self.warnings.extend(warnings);
         match self.ended {
             Ended::Exited { code: 0 } => self.failed.extend(missing),
@@ -131,6 +132,7 @@ impl Dead<'_> {
             leftovers,
             changes: None,
             failed: Vec::new(),
+            unfit: Vec::new(),
             warnings,
         }
     }

@@ -74,6 +74,8 @@ pub struct Outcome {
     pub changes: Option<harvest::Changed>,
     /// What was to be taken out and could not be: the run is sbx's failure then, whatever the command did.
     pub failed: Vec<crate::error::Error>,
+    /// What was to be taken out and is not what was wanted, by what asked for it.
+    pub unfit: Vec<(crate::units::Origin, harvest::Unfit)>,
     pub warnings: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::spec::diagnostic::Finding;
 use crate::spec::read::{Children, Reader, shorten, unknown};
 use crate::spec::value::{self, form};
-use crate::spec::{Access, Bind, Collect, Exec, HostPath, Mount, Need};
+use crate::spec::{Access, Bind, Collect, Exec, HostPath, Mount, Need, Wanted};
 use crate::units::{AbsPath, Spanned};
 
 const CHILDREN: [&str; 9] = ["bind", "tmpfs", "overlay", "file", "dir", "symlink", "volume", "device", "mask"];
@@ -46,7 +46,7 @@ pub(crate) fn collect(reader: &mut Reader<'_, '_>) -> Option<Collect> {
     let to = reader.required_property("to").and_then(|it| reader.read(it, value::host_path, form::OUTSIDE));
     let optional = reader.property("optional").and_then(|it| reader.truth(it));
     let need = if optional == Some(true) { Need::Optional } else { Need::Required };
-    Some(Collect { source: source?, to: to?, need })
+    Some(Collect { source: source?, to: to?, need, wanted: Wanted::FileOrDirectory })
 }
 
 fn mount(reader: &mut Reader<'_, '_>) -> Option<Mount> {

@@ -238,6 +238,15 @@ pub struct Collect {
     pub source: AbsPath,
     pub to: HostPath,
     pub need: Need,
+    pub wanted: Wanted,
+}
+
+/// What is taken out of a sandbox by one path; no spec can say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    FileOrDirectory,
+    /// A regular file of no more bytes: nothing else is copied, not even in part.
+    FileUpTo(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -39,8 +39,11 @@ pub struct Evidence<'a> {
 #[derive(Debug)]
 pub enum Found {
     Content(Vec<u8>),
-    /// Longer than anybody compares.
-    TooLarge(u64),
+    /// It has so many bytes, of which no more than `most` are looked at.
+    TooLarge {
+        size: u64,
+        most: u64,
+    },
     NotAFile,
     Missing,
     /// Why nobody knows.
@@ -256,7 +259,9 @@ impl<'a> Judge<'a> {
                     }
                     continue;
                 }
-                Found::TooLarge(length) => format!("`{path}` has {length} bytes: too many to look at"),
+                Found::TooLarge { size, most } => {
+                    format!("`{path}` has {size} bytes, and no more than {most} are looked at")
+                }
                 Found::NotAFile => format!("`{path}` is not a regular file"),
                 Found::Missing => format!("`{path}` is not there"),
                 Found::Unreadable(why) => format!("`{path}` cannot be looked at: {why}"),

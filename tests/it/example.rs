@@ -218,6 +218,7 @@ pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
         leftovers: vec!["/sys/fs/cgroup/sbx-1".to_owned()],
         changes: None,
         failed: Vec::new(),
+        unfit: Vec::new(),
         warnings: vec!["a process did not end".to_owned()],
     }
 }

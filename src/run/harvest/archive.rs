@@ -104,17 +104,17 @@ impl<W: Write> Archive<W> {
                     self.links.insert(inode, path.to_vec());
                 }
                 let opened = file::open_at(parent, name, Access::Read).map_err(failed)?;
-                self.regular(path, opened)
+                let details = entry::details(&opened).map_err(failed)?;
+                self.regular(path, details, opened)
             }
         }
     }
 
-    /// Adds an open regular file.
+    /// Adds an open regular file, as long as `details` of it say.
     ///
     /// # Errors
     /// What could not be read or written.
-    pub fn regular(&mut self, path: &[u8], opened: OwnedFd) -> Result<(), Failure> {
-        let details = entry::details(&opened).map_err(|errno| unread(path, errno))?;
+    pub fn regular(&mut self, path: &[u8], details: Details, opened: OwnedFd) -> Result<(), Failure> {
         if details.kind != Kind::Regular {
             return Err(Failure::Refused {
                 path: format!("/{}", shown(path)),

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
-use crate::plan::harvest::{Changes, Harvest};
+use crate::plan::harvest::{Changes, Collected, Harvest};
 use crate::plan::{MapWriter, Plan};
 use crate::run::child::close_others;
 use crate::run::harvest::Sandbox;
@@ -31,8 +31,7 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug, Clone, Copy)]
 pub enum Task<'a> {
     Changes(&'a Changes),
-    /// A path inside.
-    Pack(&'a str),
+    Pack(&'a Collected),
 }
 
 /// A collector at work.
@@ -101,9 +100,9 @@ fn work(
             archive = layer.archive;
             Ok(())
         }
-        Task::Pack(source) => {
+        Task::Pack(collect) => {
             let root = file::open(std::path::Path::new("/"), Access::DirectoryPlace).map_err(Failure::Enter)?;
-            pack::pack(&root, source, (&mut archive, record))
+            pack::pack(&root, collect, (&mut archive, record))
         }
     };
     if archive.unnamed > 0 {

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::sys::Fd;
 use crate::sys::rights::MOST;
 use crate::sys::watch::own;
+use crate::units::Origin;
 
 /// What the child handed over: it outlives the child.
 #[derive(Debug, Default)]
@@ -58,9 +59,19 @@ pub struct Harvested {
     pub changes: Option<Changed>,
     /// What could not be had, whatever the command did.
     pub failed: Vec<Error>,
+    /// What was there and is not what is wanted, by what asked for it.
+    pub unfit: Vec<(Origin, Unfit)>,
     /// What was not there to be had: no mistake of a command that failed itself.
     pub missing: Vec<Error>,
     pub warnings: Vec<String>,
+}
+
+/// Why something that is there is not what is wanted ([`crate::spec::Wanted`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    NotAFile,
+    /// It has so many bytes.
+    TooLarge(u64),
 }
 
 /// The changes of the root, as they were written.

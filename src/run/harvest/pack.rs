@@ -6,9 +6,12 @@ use std::io::Write;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
+use crate::plan::harvest::Collected;
+use crate::run::harvest::Unfit;
 use crate::run::harvest::archive::Archive;
 use crate::run::harvest::record::{Failure, Record, shown};
 use crate::run::harvest::upper::DEPTH;
+use crate::spec::Wanted;
 use crate::sys::entry::{self, Kind};
 use crate::sys::file::{self, Access};
 use crate::sys::{Errno, path};
@@ -16,15 +19,16 @@ use crate::sys::{Errno, path};
 /// The name of what is packed, and the first part of all others.
 pub const TOP: &[u8] = b"x";
 
-/// Packs what is at `source` below `root` into `archive`.
+/// Packs what `collect` asks for below `root` into `archive`.
 ///
 /// # Errors
-/// Nothing there, or what could not be read or written.
+/// Nothing there, something else than what is wanted, or what could not be read or written.
 pub fn pack<W: Write>(
     root: &OwnedFd,
-    source: &str,
+    collect: &Collected,
     (archive, record): (&mut Archive<W>, &mut Record),
 ) -> Result<(), Failure> {
+    let source = collect.source.as_str();
     let open = |access| file::open_in_root(root, OsStr::new(source), access);
     let failed = |errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => Failure::Missing,
@@ -37,12 +41,18 @@ pub fn pack<W: Write>(
         return Err(refused("it is of procfs"));
     }
     let details = entry::details(&place).map_err(failed)?;
-    match details.kind {
-        Kind::Regular => {
+    match (details.kind, collect.wanted) {
+        (Kind::Regular, wanted) => {
             let opened = open(Access::Read).map_err(failed)?;
-            archive.regular(TOP, opened).map_err(|failure| renamed(failure, source.to_owned()))
+            // The same that says how much is copied, whoever of the host may write to the file.
+            let details = entry::details(&opened).map_err(failed)?;
+            match wanted {
+                Wanted::FileUpTo(most) if details.size > most => Err(Failure::Unfit(Unfit::TooLarge(details.size))),
+                _ => archive.regular(TOP, details, opened).map_err(|failure| renamed(failure, source.to_owned())),
+            }
         }
-        Kind::Directory => {
+        (_, Wanted::FileUpTo(_)) => Err(Failure::Unfit(Unfit::NotAFile)),
+        (Kind::Directory, Wanted::FileOrDirectory) => {
             let handle = open(Access::Directory).map_err(failed)?;
             archive.directory(TOP, details, &handle)?;
             let mut walk = Walk { archive, record, path: TOP.to_vec(), depth: 0, source };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::run::harvest::Counts;
+use crate::run::harvest::{Counts, Unfit};
 use crate::sys::Errno;
 
 /// As many warnings as are said; the pipe holds them all, so that nobody waits for a reader.
@@ -14,6 +14,8 @@ const WARNINGS: usize = 64;
 pub enum Failure {
     /// There is nothing at the path.
     Missing,
+    /// It is not what is wanted.
+    Unfit(Unfit),
     /// A place inside could not be read.
     Read { path: String, errno: Errno },
     /// A place inside cannot be kept, for this reason.
@@ -66,6 +68,8 @@ impl Record {
                 "deleted" => record.counts.deleted = number(),
                 "warning" => record.warnings.push(rest.to_owned()),
                 "missing" => record.failure = Some(Failure::Missing),
+                "no-file" => record.failure = Some(Failure::Unfit(Unfit::NotAFile)),
+                "large" => record.failure = Some(Failure::Unfit(Unfit::TooLarge(number()))),
                 "read" => {
                     record.failure = Some(Failure::Read { path: second.to_owned(), errno: errno(first) });
                 }
@@ -92,6 +96,8 @@ impl fmt::Display for Record {
         match &self.failure {
             None => {}
             Some(Failure::Missing) => f.write_str("missing\n")?,
+            Some(Failure::Unfit(Unfit::NotAFile)) => f.write_str("no-file\n")?,
+            Some(Failure::Unfit(Unfit::TooLarge(size))) => writeln!(f, "large {size}")?,
             Some(Failure::Read { path, errno }) => writeln!(f, "read {}\t{path}", *errno as i32)?,
             Some(Failure::Refused { path, why }) => writeln!(f, "refused {why}\t{path}")?,
             Some(Failure::Write(errno)) => writeln!(f, "write {}", *errno as i32)?,
@@ -113,7 +119,7 @@ pub fn shown(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{End, Failure, Record, shown};
-    use crate::run::harvest::Counts;
+    use crate::run::harvest::{Counts, Unfit};
     use crate::sys::Errno;
 
     #[test]
@@ -121,6 +127,8 @@ mod tests {
         for failure in [
             None,
             Some(Failure::Missing),
+            Some(Failure::Unfit(Unfit::NotAFile)),
+            Some(Failure::Unfit(Unfit::TooLarge(1 << 40))),
             Some(Failure::Write(Errno::ENOSPC)),
             Some(Failure::Read { path: shown(b"/a b\n\tc"), errno: Errno::EACCES }),
             Some(Failure::Refused { path: "/x".to_owned(), why: "too deep".to_owned() }),

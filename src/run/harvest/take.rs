@@ -11,7 +11,7 @@ use crate::run::anchor::Exposed;
 use crate::run::harvest::collector::{self, Task};
 use crate::run::harvest::record::{Failure, Record};
 use crate::run::harvest::target::Target;
-use crate::run::harvest::{Changed, Hands, Harvested, Sandbox, place};
+use crate::run::harvest::{Changed, Hands, Harvested, Sandbox, Unfit, place};
 use crate::spec::Need;
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, entry, fd};
@@ -60,6 +60,7 @@ pub fn all(plan: &Plan, targets: &Targets, hands: Hands) -> Harvested {
     for (collect, target) in harvest.collects.iter().zip(&targets.collects) {
         match take_out(around, collect, target, &mut harvested.warnings) {
             Ok(Found::Yes) => {}
+            Ok(Found::Unfit(unfit)) => harvested.unfit.push((collect.origin, unfit)),
             Ok(Found::No) if collect.need == Need::Optional => {}
             Ok(Found::No) => harvested.missing.push(
                 Error::new(Kind::Spec, format!("there is nothing at `{}` to collect", collect.source))
@@ -78,6 +79,7 @@ type Around<'a> = (&'a Plan, &'a Harvest, &'a Sandbox);
 enum Found {
     Yes,
     No,
+    Unfit(Unfit),
 }
 
 fn take_changes(
@@ -111,7 +113,7 @@ fn take_out(
     let (staged, directory) = target.stage_directory().map_err(failed)?;
     let (reader, writer) = fd::pipe().map_err(failed)?;
     let (reader, writer) = (own(reader), own(writer));
-    let task = (Task::Pack(collect.source.as_str()), number(&writer));
+    let task = (Task::Pack(collect), number(&writer));
     let collector = collector::start(plan, harvest, sandbox, task).map_err(failed)?;
     drop(writer);
     // The pipe is closed by then, so a collector that still writes ends too.
@@ -120,6 +122,7 @@ fn take_out(
     warnings.extend(said_so.iter().map(|warning| format!("collect: {warning}")));
     match (&failure, unpacked) {
         (Some(Failure::Missing), _) => Ok(Found::No),
+        (Some(Failure::Unfit(unfit)), _) => Ok(Found::Unfit(*unfit)),
         // A reader that stopped is why the collector could not write.
         (Some(Failure::Write(_)), Err(errno)) | (None, Err(errno)) => Err(failed(errno)),
         (Some(failure), _) => Err(said(failure, target, &what)),
@@ -136,6 +139,7 @@ fn said(failure: &Failure, target: &Target, what: &str) -> Error {
     let goal = format!("cannot {what} `{}`", target.shown);
     let error = match failure {
         Failure::Missing => Error::new(Kind::Io, goal).with_errno(libc::ENOENT),
+        Failure::Unfit(_) => Error::new(Kind::Bug, format!("{goal}: it is not what is wanted")),
         Failure::Read { path, errno } => {
             Error::new(Kind::Io, format!("{goal}: cannot read `{path}` of the sandbox")).with_errno(*errno as i32)
         }

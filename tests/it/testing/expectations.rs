@@ -272,3 +272,27 @@ test "not so many" { expect { connections refused=1; }; }
     assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["refused"]), "{ran:?}");
     assert!(ran.stderr.contains("a.sbx.kdl:5:31: 2 connections were refused, expected 1"), "{ran:?}");
 }
+
+/// What nobody looks at does not fill the host's disk on its way: the place for what comes out has one mebibyte.
+#[test]
+fn what_is_too_large_to_look_at_stays_in_the_sandbox() {
+    for who in Who::all() {
+        let spec = "mounts { tmpfs \"/out\" size=\"40M\"; }\ncommand \"sh\" \"-c\" \"head -c 17M /dev/zero >/out/a\"\n\
+                    test \"file\" { expect { file \"/out/a\"; }; }\n\
+                    test \"directory\" { expect { file \"/out\"; }; }\n\
+                    test \"largest\" { command \"sh\" \"-c\" \"head -c 16M /dev/zero >/out/a\"; expect { file \"/out/a\" empty=#true; }; }";
+        let sbx = tests(who, &[("a.sbx.kdl", spec)]).flags(&["t", "-j1", "--json"]);
+        let ran = run(&sbx);
+        assert!(ran.code() == 1 && ran.stderr.contains("`/out/a` is not empty"), "{ran:?}");
+        if who != Who::Root {
+            continue;
+        }
+        let small = "mount -t tmpfs -o size=1M none tmp && exec \"$@\"";
+        let sbx = sbx.flags(&["--filter", "file", "--filter", "directory"]);
+        let ran = run(&sbx.through(&format!("exec unshare -m sh -c '{small}' sh \"$@\"")));
+        let told = "`/out/a` has 17825792 bytes, and no more than 16777216 are looked at";
+        assert!(ran.code() == 1 && ran.stderr.contains(told), "{ran:?}");
+        assert!(ran.stderr.contains("`/out` is not a regular file"), "{ran:?}");
+        assert!(!ran.stdout.contains("cannot collect"), "{ran:?}");
+    }
+}
