@@ -12,7 +12,7 @@ use crate::image::Skipped;
 use crate::image::layer::{Attributes, Described, Directory, What};
 use crate::image::members::Member;
 use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
-use crate::sys::file::{self, Access, Errno, Owner};
+use crate::sys::file::{self, Access, Errno, Owner, Stat};
 
 /// Bytes of memory for the names of directories; half a million of 256 bytes.
 const NAMES: usize = 128 << 20;
@@ -30,7 +30,7 @@ impl Tree {
         let mut closed = Vec::new();
         for (inode, pending) in std::mem::take(&mut self.directories.pending) {
             if pending.mode & 0o100 == 0 && self.ownership == Ownership::Caller {
-                let directory = self.open_again(inode, &pending)?;
+                let (directory, _) = self.open_again(inode, &pending)?;
                 let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
                 let real = std::fs::read_link(&link)
                     .map_err(|error| Error::io(format_args!("cannot read `{link}`"), &error))?;
@@ -46,23 +46,25 @@ impl Tree {
         Ok((self.skipped, self.below))
     }
 
-    fn open_again(&self, inode: u64, pending: &Pending) -> Result<OwnedFd> {
+    fn open_again(&self, inode: u64, pending: &Pending) -> Result<(OwnedFd, Stat)> {
         let name = if pending.name.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(&pending.name) };
         let directory = file::open_in_root(&*self.root, name, Access::Directory)
             .map_err(|errno| self.failed("open", &pending.name, errno))?;
         match file::stat(&directory) {
-            Ok(stat) if stat.inode == inode => Ok(directory),
+            Ok(stat) if stat.inode == inode => Ok((directory, stat)),
             Ok(_) => Err(bad(format!("a later link hides the directory `{}`", pending.name.escape_ascii()))),
             Err(errno) => Err(self.failed("look at", &pending.name, errno)),
         }
     }
 
     fn settle(&self, inode: u64, pending: &Pending) -> Result<()> {
-        let directory = self.open_again(inode, pending)?;
+        let (directory, now) = self.open_again(inode, pending)?;
         let failed = |errno| self.failed("change the attributes of", &pending.name, errno);
         // Before it is given away: the set-group-ID bit is only for a group that one is in, chmod(2).
-        file::set_mode(&directory, pending.mode).map_err(failed)?;
-        if let Some(owner) = self.ownership.on_disk(pending.owner) {
+        if now.mode != pending.mode {
+            file::set_mode(&directory, pending.mode).map_err(failed)?;
+        }
+        if let Some(owner) = self.ownership.on_disk(pending.owner).filter(|owner| now.owner != *owner) {
             file::set_owner(&directory, owner).map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
         }
         pending.time.map_or(Ok(()), |time| file::set_time(&directory, time)).map_err(failed)
