@@ -36,6 +36,11 @@ pub(super) fn queue<T>(limit: usize) -> (Giver<T>, Taker<T>) {
 }
 
 impl<T> Giver<T> {
+    /// Returns how many items wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.state().items.len()
+    }
+
     /// Waits until there is room for `item`; gives it back where nobody will take it.
     pub(super) fn give(&self, item: T) -> Result<(), T> {
         let full = |state: &mut State<T>| state.items.len() >= state.limit;
@@ -50,6 +55,11 @@ impl<T> Giver<T> {
 }
 
 impl<T> Taker<T> {
+    /// Returns how many items wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.state().items.len()
+    }
+
     /// Waits for the next item; none comes after the giver is gone and all is taken.
     pub(super) fn take(&self) -> Option<T> {
         let mut state = self.0.wait_while(|state| state.items.is_empty());
