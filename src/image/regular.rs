@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::image::layer::FileKind;
+use crate::image::layer::{Contents, FileKind};
 use crate::image::ledger::Note;
 use crate::image::members::{Member, Members};
 use crate::image::pieces::{Pace, Pieces};
@@ -65,7 +65,7 @@ impl Tree {
         };
         self.contents(own, member, members)?;
         // Its digest follows from the contents that were noted before it.
-        let kind = FileKind::Regular { size: member.size, sha256: [0; 32] };
+        let kind = FileKind::Regular { size: member.size, contents: Contents::Blake3([0; 32]) };
         self.note(spot.full.clone(), of_member(member, kind, kept));
         Ok(())
     }

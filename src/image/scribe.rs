@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
-use crate::image::layer::{self, FileKind, What, Writer};
+use crate::image::layer::{self, Contents, FileKind, What, Writer};
 use crate::image::ledger::Note;
 use crate::image::pieces::{Hashed, Piece, Rest};
 use crate::image::queue::{Giver, Taker};
@@ -24,7 +24,7 @@ pub(super) fn write(list: File, rest: &Taker<Rest>, emptied: &Giver<Vec<u8>>) ->
     let mut scribe = Scribe {
         list: Writer::new(BufWriter::with_capacity(64 << 10, list)),
         tar: Sha256::new(),
-        contents: Sha256::new(),
+        contents: blake3::Hasher::new(),
         file: None,
     };
     while let Some(rest) = rest.take() {
@@ -49,7 +49,7 @@ struct Scribe {
     list: Writer<BufWriter<File>>,
     tar: Sha256,
     /// Of the file whose entry comes next.
-    contents: Sha256,
+    contents: blake3::Hasher,
     /// That file, where it is still to be written.
     file: Option<(Unfinished, Leave)>,
 }
@@ -73,8 +73,9 @@ impl Scribe {
                     self.file.iter_mut().for_each(|(file, _)| file.skip(count));
                 }
                 Note::Entry(mut entry) => {
-                    if let What::File(layer::File { kind: FileKind::Regular { sha256, .. }, .. }) = &mut entry.what {
-                        *sha256 = self.contents.finalize_reset().into();
+                    if let What::File(layer::File { kind: FileKind::Regular { contents, .. }, .. }) = &mut entry.what {
+                        *contents = Contents::Blake3(*self.contents.finalize().as_bytes());
+                        self.contents.reset();
                         self.file.take().map_or(Ok(()), |(file, _)| file.finish())?;
                     }
                     self.list.add(&entry).map_err(failed)?;
@@ -86,7 +87,7 @@ impl Scribe {
 }
 
 /// Hashes a hole, which reads as zeros.
-fn hash_zeros(hash: &mut Sha256, mut count: u64) {
+fn hash_zeros(hash: &mut blake3::Hasher, mut count: u64) {
     const ZEROS: [u8; 4096] = [0; 4096];
     while count > 0 {
         let piece = count.min(4096);
