@@ -96,7 +96,12 @@ pub(super) fn extract(
 }
 
 /// Does `work` in a thread of its own; what is returned waits for it.
-fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<impl FnOnce() -> Result<T>> {
+///
+/// # Errors
+/// A thread that cannot be started.
+pub(super) fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<impl FnOnce() -> Result<T>> {
     let (answer, answered) = queue(1);
     // The one who waits is there until the thread has ended.
     let thread = spawn(Box::new(move || {

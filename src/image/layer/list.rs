@@ -1,7 +1,9 @@
 //! The list of a layer as a file: JSON, one line an entry, the last one sealing those before with a
 //! digest. Names are bytes: what is not UTF-8 is written as `%XX`, and so is `%`.
 
-use std::io::{BufRead, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write};
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
 use crate::image::digest::{self, Digest};
 use crate::image::layer::{Attributes, Contents, Described, Directory, Entry, File, FileKind, What};
+use crate::image::store::failed;
 use crate::sys::file::{Owner, Time};
 
 /// Bytes of one line: the names and attributes of one member, which are at most a few paths and a PAX header of 1 MiB,
@@ -171,6 +174,15 @@ pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Ski
         let what = line.what().ok_or_else(|| damaged("a value is missing or out of range"))?;
         entries.push(Entry { path, what });
     }
+}
+
+/// Reads the list at `path`.
+///
+/// # Errors
+/// A file that cannot be opened, or as those of [`read`].
+pub(in crate::image) fn open(path: &Path) -> Result<Vec<Entry>> {
+    let list = std::fs::File::open(path).map_err(|error| failed("open", path, &error))?;
+    read(BufReader::with_capacity(256 << 10, list)).map(|(entries, _)| entries)
 }
 
 /// Returns the totals of a list from its end, without reading all of it: `None` for one that is damaged there.

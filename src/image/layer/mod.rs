@@ -12,7 +12,7 @@ use crate::image::digest::hex;
 use crate::sys::file::{Owner, Time};
 
 pub(super) use assemble::assemble;
-pub(super) use list::{Writer, read, totals};
+pub(super) use list::{Writer, open, read, totals};
 pub(super) use merge::{Merged, Node, alone, merge};
 pub(super) use whiteout::{Whiteout, whiteout};
 
