@@ -12,7 +12,7 @@ use crate::image::Skipped;
 use crate::image::layer::{Attributes, Described, Directory, What};
 use crate::image::members::Member;
 use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
-use crate::sys::file::{self, Access, Errno, Owner};
+use crate::sys::file::{self, Access, Errno, Owner, Stat};
 
 /// Bytes of memory for the names of directories; half a million of 256 bytes.
 const NAMES: usize = 128 << 20;
@@ -30,7 +30,7 @@ impl Tree {
         let mut closed = Vec::new();
         for (inode, pending) in std::mem::take(&mut self.directories.pending) {
             if pending.mode & 0o100 == 0 && self.ownership == Ownership::Caller {
-                let directory = self.open_again(inode, &pending)?;
+                let (directory, _) = self.open_again(inode, &pending)?;
                 let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
                 let real = std::fs::read_link(&link)
                     .map_err(|error| Error::io(format_args!("cannot read `{link}`"), &error))?;
@@ -46,24 +46,27 @@ impl Tree {
         Ok((self.skipped, self.below))
     }
 
-    fn open_again(&self, inode: u64, pending: &Pending) -> Result<OwnedFd> {
+    fn open_again(&self, inode: u64, pending: &Pending) -> Result<(OwnedFd, Stat)> {
         let name = if pending.name.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(&pending.name) };
         let directory = file::open_in_root(&*self.root, name, Access::Directory)
-            .map_err(|errno| self.failed("open", &pending.name, errno))?;
+            .map_err(|errno| self.shown.failed("open", &pending.name, errno))?;
         match file::stat(&directory) {
-            Ok(stat) if stat.inode == inode => Ok(directory),
+            Ok(stat) if stat.inode == inode => Ok((directory, stat)),
             Ok(_) => Err(bad(format!("a later link hides the directory `{}`", pending.name.escape_ascii()))),
-            Err(errno) => Err(self.failed("look at", &pending.name, errno)),
+            Err(errno) => Err(self.shown.failed("look at", &pending.name, errno)),
         }
     }
 
     fn settle(&self, inode: u64, pending: &Pending) -> Result<()> {
-        let directory = self.open_again(inode, pending)?;
-        let failed = |errno| self.failed("change the attributes of", &pending.name, errno);
+        let (directory, now) = self.open_again(inode, pending)?;
+        let failed = |errno| self.shown.failed("change the attributes of", &pending.name, errno);
         // Before it is given away: the set-group-ID bit is only for a group that one is in, chmod(2).
-        file::set_mode(&directory, pending.mode).map_err(failed)?;
-        if let Some(owner) = self.ownership.on_disk(pending.owner) {
-            file::set_owner(&directory, owner).map_err(|errno| self.not_given(&pending.name, pending.owner, errno))?;
+        if now.mode != pending.mode {
+            file::set_mode(&directory, pending.mode).map_err(failed)?;
+        }
+        if let Some(owner) = self.ownership.on_disk(pending.owner).filter(|owner| now.owner != *owner) {
+            file::set_owner(&directory, owner)
+                .map_err(|errno| self.shown.not_given(&pending.name, pending.owner, errno))?;
         }
         pending.time.map_or(Ok(()), |time| file::set_time(&directory, time)).map_err(failed)
     }
@@ -79,7 +82,7 @@ impl Tree {
         let parent = match file::open_in_root(&*self.root, &relative(above), Access::DirectoryPlace) {
             Ok(parent) => Rc::new(parent),
             Err(Errno::ENOENT) => self.make_parents(above)?,
-            Err(errno) => return Err(self.failed("open", &key, errno)),
+            Err(errno) => return Err(self.shown.failed("open", &key, errno)),
         };
         self.directories.last = Some((key, Rc::clone(&parent)));
         Ok(parent)
@@ -103,7 +106,7 @@ impl Tree {
             match file::make_directory_at(&*here, name) {
                 Ok(()) => self.count_one()?,
                 Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(self.failed("create", &above.join(&b'/'), errno)),
+                Err(errno) => return Err(self.shown.failed("create", &above.join(&b'/'), errno)),
             }
             if let Ok(target) = file::read_link_at(&*here, name) {
                 links += 1;
@@ -121,7 +124,7 @@ impl Tree {
                 continue;
             }
             let next = file::open_at(&*here, name, Access::DirectoryPlace);
-            here = Rc::new(next.map_err(|errno| self.failed("open", &above.join(&b'/'), errno))?);
+            here = Rc::new(next.map_err(|errno| self.shown.failed("open", &above.join(&b'/'), errno))?);
             names.push(part);
             self.remember_made(&names.join(&b'/'), &here)?;
         }
@@ -131,7 +134,7 @@ impl Tree {
     fn reopen(&self, names: &[Vec<u8>]) -> Result<Rc<OwnedFd>> {
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let found = file::open_in_root(&*self.root, &relative(&names), Access::DirectoryPlace);
-        found.map(Rc::new).map_err(|errno| self.failed("open", &names.join(&b'/'), errno))
+        found.map(Rc::new).map_err(|errno| self.shown.failed("open", &names.join(&b'/'), errno))
     }
 
     /// Notes the defaults of a directory that the archive has not described.
@@ -173,7 +176,7 @@ impl Tree {
     }
 
     fn inode(&self, name: &[u8], directory: &OwnedFd) -> Result<u64> {
-        file::stat(directory).map(|stat| stat.inode).map_err(|errno| self.failed("look at", name, errno))
+        file::stat(directory).map(|stat| stat.inode).map_err(|errno| self.shown.failed("look at", name, errno))
     }
 }
 

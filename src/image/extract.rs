@@ -14,7 +14,7 @@ use crate::image::decode::{self, Packed, Stored};
 use crate::image::digest::Digest;
 use crate::image::ledger::Ledger;
 use crate::image::members::{Ending, Members};
-use crate::image::pieces::{Hashed, PIECE, PIECES, Piece, Pieces};
+use crate::image::pieces::{Hashed, PIECE, PIECES, Pace, Piece, Pieces};
 use crate::image::queue::{Giver, Taker, queue};
 use crate::image::scribe;
 use crate::image::tree::{Target, Tree, Whiteouts};
@@ -65,8 +65,16 @@ pub(super) fn extract(
     let (left, rest) = queue(PIECES);
     let scribe = aside(move || scribe::write(list, &rest, &emptied))?;
     let ledger = Ledger::default();
-    let mut pieces =
-        Pieces { taker, rest: left, ledger: ledger.clone(), piece: Piece::default(), at: 0, read: &read, progress };
+    let mut pieces = Pieces {
+        taker,
+        rest: left,
+        ledger: ledger.clone(),
+        piece: Piece::default(),
+        at: 0,
+        pace: Pace::Even,
+        read: &read,
+        progress,
+    };
     let placed = place((&mut pieces, ending), (target, ledger), whiteouts, bounds);
     match &placed {
         Ok((skipped, _)) => pieces.end(*skipped),
@@ -88,7 +96,12 @@ pub(super) fn extract(
 }
 
 /// Does `work` in a thread of its own; what is returned waits for it.
-fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<impl FnOnce() -> Result<T>> {
+///
+/// # Errors
+/// A thread that cannot be started.
+pub(super) fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<impl FnOnce() -> Result<T>> {
     let (answer, answered) = queue(1);
     // The one who waits is there until the thread has ended.
     let thread = spawn(Box::new(move || {

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::image::decode::Packed;
 use crate::image::digest::Digest;
-use crate::image::extract::Extracted;
+use crate::image::extract::{self, Extracted};
 use crate::image::import::{Import, Job};
 use crate::image::layer::{self, Entry, LAYERS, Merged};
 use crate::image::store::{Kept, Name, Store, Temporary, failed};
@@ -51,10 +51,13 @@ pub(super) fn layered(
     }
     // What cannot be removed is told by `collect` when it is asked for; it does not stop this run.
     drop(store.collect()?);
+    let lowest = merge_lowest(layers, (store, ownership))?;
     let mut trees = trees((what, layers), (store, ownership), progress)?;
     if layers.len() > 1 {
         let diff_ids: Vec<&Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-        put_together((what, &chain, &diff_ids), &mut trees, (store, ownership))?;
+        // What went wrong with one of them is told where all of them are merged.
+        let lowest = lowest.and_then(|lowest| lowest().ok());
+        put_together((what, &chain, &diff_ids), (&mut trees, lowest), (store, ownership))?;
     }
     store.settle_later()?;
     find()?.ok_or_else(|| Error::new(Kind::Bug, format!("the root of {what} vanished from the store")))
@@ -67,6 +70,28 @@ pub(super) fn chain_id<'a>(mut diff_ids: impl Iterator<Item = &'a Digest>) -> Op
         let pieces = ["sha256:", chain.hex(), " sha256:", diff_id.hex()];
         Digest::finish(pieces.iter().fold(Sha256::new(), |hash, piece| hash.chain_update(piece)))
     }))
+}
+
+/// The lowest layers as one root, and how many they are.
+type Lowest = (Merged, usize);
+
+/// Begins to merge the lowest layers that are in the store, while those above are extracted.
+fn merge_lowest(
+    layers: &[Layer<'_>],
+    (store, ownership): (&Store, Ownership),
+) -> Result<Option<impl FnOnce() -> Result<Lowest>>> {
+    let there = layers.iter().take_while(|layer| layer.packed.is_none());
+    let lists: Vec<PathBuf> =
+        there.map(|layer| store.place_of(Name::Layer(layer.diff_id), ownership).join("list")).collect();
+    if lists.is_empty() || lists.len() == layers.len() {
+        return Ok(None);
+    }
+    let merge = move || {
+        let mut merged = Merged::default();
+        lists.iter().enumerate().try_for_each(|(number, list)| merged.lay(number, layer::open(list)?))?;
+        Ok((merged, lists.len()))
+    };
+    extract::aside(merge).map(Some)
 }
 
 /// Returns the trees of all layers; those that are not there are extracted.
@@ -137,11 +162,8 @@ fn lowest(what: &str, kept: Kept, layers: usize) -> Result<Kept> {
 /// Reads the list of a layer. A layer whose list is damaged is taken away, so that it is imported again.
 fn read_list(store: &Store, kept: &mut Kept) -> Result<Vec<Entry>> {
     let path = kept.list();
-    let read = std::fs::File::open(&path)
-        .map_err(|error| failed("open", &path, &error))
-        .and_then(|list| layer::read(std::io::BufReader::with_capacity(256 << 10, list)));
-    match read {
-        Ok((entries, _)) => Ok(entries),
+    match layer::open(&path) {
+        Ok(entries) => Ok(entries),
         Err(error) => {
             kept.in_use = InUse::default();
             store.set_aside(kept.root.parent().unwrap_or(&kept.root))?;
@@ -152,11 +174,14 @@ fn read_list(store: &Store, kept: &mut Kept) -> Result<Vec<Entry>> {
 
 fn put_together(
     (what, chain, diff_ids): (&str, &Digest, &[&Digest]),
-    trees: &mut [Kept],
+    (trees, lowest): (&mut [Kept], Option<Lowest>),
     (store, ownership): (&Store, Ownership),
 ) -> Result<()> {
-    let lists = trees.iter_mut().map(|kept| read_list(store, kept));
-    let merged = layer::merge(lists).map_err(|error| super::import::about(what, error))?;
+    let (mut merged, done) = lowest.unwrap_or_default();
+    for (number, kept) in trees.iter_mut().enumerate().skip(done) {
+        let laid = read_list(store, kept).and_then(|entries| merged.lay(number, entries));
+        laid.map_err(|error| super::import::about(what, error))?;
+    }
     let temporary = store.temporary()?;
     let assembled = assemble((&temporary, merged), trees, (store, ownership)).and_then(|made| {
         let (names, text) =

@@ -6,10 +6,13 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::image::layer::Entry;
+use crate::image::unfinished::{Leave, Unfinished};
 
 /// One remark.
 #[derive(Debug)]
 pub(super) enum Note {
+    /// The contents that come next, up to an entry, are still to be written to this file.
+    File(Unfinished, Leave),
     /// Bytes of the present piece are contents of a file.
     Contents(Range<usize>),
     /// So many zeros are, which are not in the archive.

@@ -105,6 +105,10 @@ impl<R: Read> Members<R> {
         }
     }
 
+    pub(super) fn input(&self) -> &R {
+        &self.input
+    }
+
     /// Gives up the rest of the current member: returns how many bytes the caller has to step over in the input.
     pub(super) fn pass(&mut self) -> (u64, &mut R) {
         (std::mem::take(&mut self.left) + std::mem::take(&mut self.padding), &mut self.input)

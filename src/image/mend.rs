@@ -56,24 +56,24 @@ pub(super) fn blob(path: &Path, digest: &Digest) -> Result<Blob> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Blob::Missing),
         other => other.map_err(|error| failed("open", path, &error))?,
     };
-    let found = hash(file).map_err(|error| failed("read", path, &error))?;
+    let mut found = Sha256::new();
+    each(file, &mut |bytes| found.update(bytes)).map_err(|error| failed("read", path, &error))?;
     Ok(if Digest::finish(found) == *digest { Blob::Whole } else { Blob::Damaged })
 }
 
-/// Reads a file to its end.
+/// Reads a file to its end, piece by piece.
 ///
 /// # Errors
 /// Those of read(2), and that sbx was asked to end.
-pub(super) fn hash(mut file: File) -> std::io::Result<Sha256> {
+pub(super) fn each(mut file: File, piece: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
     let mut buffer = vec![0; 128 << 10];
-    let mut hash = Sha256::new();
     loop {
         if asked_to_end().is_some() {
             return Err(std::io::Error::other("canceled"));
         }
         match file.read(&mut buffer)? {
-            0 => return Ok(hash),
-            count => hash.update(&buffer[..count]),
+            0 => return Ok(()),
+            count => piece(&buffer[..count]),
         }
     }
 }

@@ -36,11 +36,13 @@ mod remember;
 pub(crate) mod remove;
 mod scribe;
 mod seal;
+mod shown;
 mod sparse;
 pub mod stock;
 mod store;
 pub mod tend;
 mod tree;
+mod unfinished;
 pub mod worker;
 
 use std::path::PathBuf;

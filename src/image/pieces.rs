@@ -30,6 +30,15 @@ pub(super) enum Hashed {
     Yes,
 }
 
+/// Whose work the others wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Pace {
+    #[default]
+    Even,
+    /// There is more to place, and nothing to hash.
+    Behind,
+}
+
 /// What is left to do when members are placed.
 #[derive(Debug)]
 pub(super) enum Rest {
@@ -45,6 +54,7 @@ pub(super) struct Pieces<'a> {
     pub(super) ledger: Ledger,
     pub(super) piece: Piece,
     pub(super) at: usize,
+    pub(super) pace: Pace,
     /// Bytes of the archive that were read so far, and who wants to know.
     pub(super) read: &'a AtomicU64,
     pub(super) progress: &'a mut dyn FnMut(u64),
@@ -63,6 +73,7 @@ impl Pieces<'_> {
 
     /// Hands the present piece on and waits for the next one; returns whether there is one.
     fn turn(&mut self) -> io::Result<bool> {
+        let is_idle = self.rest.waiting() == 0;
         let piece = std::mem::take(&mut self.piece);
         self.at = 0;
         if !piece.bytes.is_empty() && self.rest.give(Rest::Piece(piece, self.ledger.take())).is_err() {
@@ -70,6 +81,7 @@ impl Pieces<'_> {
         }
         let Some(piece) = self.taker.take() else { return Ok(false) };
         self.piece = piece?;
+        self.pace = if is_idle && self.taker.waiting() > 0 { Pace::Behind } else { Pace::Even };
         (self.progress)(self.read.load(Ordering::Relaxed));
         Ok(true)
     }

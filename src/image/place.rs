@@ -6,15 +6,17 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::{Attributes, Entry, File, FileKind, What, Whiteout, whiteout};
 use crate::image::ledger::{Ledger, Note};
 use crate::image::members::{Member, MemberKind, Members};
 use crate::image::pieces::Pieces;
+use crate::image::shown::Shown;
 use crate::image::tree::{Directories, PATH, Target, Tree, Whiteouts, relative};
 use crate::image::{Bounds, Skipped};
-use crate::sys::file::{self, Access, Errno, FileType, Owner};
+use crate::sys::file::{self, Access, Errno, FileType};
 
 /// Where one member goes.
 pub(super) struct Spot<'a> {
@@ -32,7 +34,7 @@ impl Tree {
     pub(super) fn new(target: Target, ledger: Ledger, whiteouts: Whiteouts, bounds: Bounds) -> Result<Self> {
         let Target { root, shown, ownership } = target;
         let mut tree = Self {
-            path: shown,
+            shown: Arc::new(Shown(shown)),
             root: Rc::new(root),
             ownership,
             whiteouts,
@@ -114,9 +116,9 @@ impl Tree {
             }
             other => other,
         };
-        made.map_err(|errno| self.failed("create", &spot.full, errno))?;
+        made.map_err(|errno| self.shown.failed("create", &spot.full, errno))?;
         let directory = file::open_at(spot.parent, spot.name, Access::Directory)
-            .map_err(|errno| self.failed("open", &spot.full, errno))?;
+            .map_err(|errno| self.shown.failed("open", &spot.full, errno))?;
         let kept = self.attributes(&directory, &member.attributes, &spot.full)?;
         self.remember_member(spot.full.clone(), &directory, (member, kept))
     }
@@ -139,10 +141,10 @@ impl Tree {
             }
             other => other,
         };
-        made.map_err(|errno| self.failed("create", &spot.full, errno))?;
+        made.map_err(|errno| self.shown.failed("create", &spot.full, errno))?;
         if let Some(owner) = self.ownership.on_disk(member.owner) {
             file::set_owner_at(spot.parent, spot.name, owner)
-                .map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
+                .map_err(|errno| self.shown.not_given(&spot.full, member.owner, errno))?;
         }
         let kind = match member.kind {
             MemberKind::Symlink => FileKind::Symlink { target: member.link.clone() },
@@ -155,7 +157,7 @@ impl Tree {
         };
         settled
             .and_then(|()| file::set_time_at(spot.parent, spot.name, member.time))
-            .map_err(|errno| self.failed("change the attributes of", &spot.full, errno))
+            .map_err(|errno| self.shown.failed("change the attributes of", &spot.full, errno))
     }
 
     /// Links to a member that came before. That of a layer can be in a layer below, which is not here: then the
@@ -194,16 +196,17 @@ impl Tree {
             Ok(new) if (new.device, new.inode) == (old.device, old.inode) => return Ok(()),
             Ok(_) => self.clear(spot)?,
             Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(self.failed("look at", &spot.full, errno)),
+            Err(errno) => return Err(self.shown.failed("look at", &spot.full, errno)),
         }
         file::link_at((&parent, name), (spot.parent, spot.name))
-            .map_err(|errno| self.failed("create", &spot.full, errno))
+            .map_err(|errno| self.shown.failed("create", &spot.full, errno))
     }
 
     /// Removes what an earlier member left in the way.
     pub(super) fn clear(&mut self, spot: &Spot<'_>) -> Result<()> {
         self.directories.last = None;
-        let old = file::stat_at(spot.parent, spot.name).map_err(|errno| self.failed("look at", &spot.full, errno))?;
+        let old =
+            file::stat_at(spot.parent, spot.name).map_err(|errno| self.shown.failed("look at", &spot.full, errno))?;
         let removed = match old.kind {
             FileType::Directory => file::remove_directory_at(spot.parent, spot.name),
             _ => file::unlink_at(spot.parent, spot.name),
@@ -212,7 +215,7 @@ impl Tree {
             Err(Errno::ENOTEMPTY) => {
                 Err(bad(format!("`{}` replaces a directory that an earlier member filled", spot.full.escape_ascii())))
             }
-            Err(errno) => Err(self.failed("replace", &spot.full, errno)),
+            Err(errno) => Err(self.shown.failed("replace", &spot.full, errno)),
             Ok(()) => {
                 self.directories.pending.remove(&old.inode);
                 Ok(())
@@ -222,7 +225,9 @@ impl Tree {
 
     fn is_directory(&self, spot: &Spot<'_>) -> Result<bool> {
         let found = file::stat_at(spot.parent, spot.name);
-        found.map(|stat| stat.kind == FileType::Directory).map_err(|errno| self.failed("look at", &spot.full, errno))
+        found
+            .map(|stat| stat.kind == FileType::Directory)
+            .map_err(|errno| self.shown.failed("look at", &spot.full, errno))
     }
 
     /// Counts something made against the bound.
@@ -247,40 +252,10 @@ impl Tree {
                 Ok(()) => kept.push((name.clone(), value.clone())),
                 // tmpfs keeps none before Linux 6.6; the count says so.
                 Err(Errno::EOPNOTSUPP) => self.skipped.attributes += 1,
-                Err(errno) => return Err(self.failed("keep an attribute of", full, errno)),
+                Err(errno) => return Err(self.shown.failed("keep an attribute of", full, errno)),
             }
         }
         Ok(kept)
-    }
-
-    /// Returns the error of a step on `full`; whose fault it is follows from `errno`.
-    pub(super) fn failed(&self, what: &str, full: &[u8], errno: Errno) -> Error {
-        let error = unwritten(format!("cannot {what} `{}`", self.shown(full)), &errno.into());
-        match errno {
-            Errno::ELOOP | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ENOENT | Errno::EISDIR | Errno::EEXIST => {
-                error.with_kind(Kind::Image)
-            }
-            _ => error,
-        }
-    }
-
-    /// Returns the error of a change of owner.
-    pub(super) fn not_given(&self, full: &[u8], owner: Owner, errno: Errno) -> Error {
-        let error = self.failed("change the owner of", full, errno);
-        match errno {
-            Errno::EINVAL => error.with_hint(format!(
-                "the user namespace that sbx runs in has no {}:{}: run sbx outside of it",
-                owner.uid, owner.gid
-            )),
-            _ => error,
-        }
-    }
-
-    pub(super) fn shown(&self, full: &[u8]) -> String {
-        const ENOUGH: usize = 300;
-        let end = if full.len() > ENOUGH { "…" } else { "" };
-        let start = OsStr::from_bytes(&full[..full.len().min(ENOUGH)]);
-        format!("{}{end}", self.path.join(start).display())
     }
 
     pub(super) fn without_set_id(&mut self, mode: u32) -> u32 {
@@ -292,17 +267,6 @@ impl Tree {
 pub(super) fn of_member(member: &Member, kind: FileKind, attributes: Attributes) -> What {
     let Member { mode, owner, time, .. } = *member;
     What::File(File { kind, mode, owner, time, attributes })
-}
-
-/// Returns the error of a step that writes.
-pub(super) fn unwritten(what: String, error: &std::io::Error) -> Error {
-    let failed = Error::io(what, error);
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            failed.with_hint("free some space, or set SBX_STORE to a directory that has more")
-        }
-        _ => failed,
-    }
 }
 
 /// Splits a name as GNU tar does: a leading `/` counts for nothing, and `..` is refused.

@@ -19,6 +19,7 @@ struct State<T> {
     items: VecDeque<T>,
     limit: usize,
     ends: Ends,
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,12 +30,17 @@ enum Ends {
 
 /// Returns the two ends of a queue of at most `limit` items.
 pub(super) fn queue<T>(limit: usize) -> (Giver<T>, Taker<T>) {
-    let state = Mutex::new(State { items: VecDeque::new(), limit, ends: Ends::Both });
+    let state = Mutex::new(State { items: VecDeque::new(), limit, ends: Ends::Both, waiting: 0 });
     let shared = Arc::new(Shared { state, changed: Condvar::new() });
     (Giver(shared.clone()), Taker(shared))
 }
 
 impl<T> Giver<T> {
+    /// Returns how many items wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.state().items.len()
+    }
+
     /// Waits until there is room for `item`; gives it back where nobody will take it.
     pub(super) fn give(&self, item: T) -> Result<(), T> {
         let full = |state: &mut State<T>| state.items.len() >= state.limit;
@@ -43,16 +49,22 @@ impl<T> Giver<T> {
             return Err(item);
         }
         state.items.push_back(item);
-        self.0.changed.notify_all();
+        self.0.wake(state);
         Ok(())
     }
 }
 
 impl<T> Taker<T> {
+    /// Returns how many items wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.state().items.len()
+    }
+
     /// Waits for the next item; none comes after the giver is gone and all is taken.
     pub(super) fn take(&self) -> Option<T> {
-        let item = self.0.wait_while(|state| state.items.is_empty()).items.pop_front();
-        self.0.changed.notify_all();
+        let mut state = self.0.wait_while(|state| state.items.is_empty());
+        let item = state.items.pop_front();
+        self.0.wake(state);
         item
     }
 }
@@ -64,13 +76,28 @@ impl<T> Shared<T> {
 
     /// Waits while `busy` holds and there are both ends.
     fn wait_while(&self, mut busy: impl FnMut(&mut State<T>) -> bool) -> MutexGuard<'_, State<T>> {
-        let waited = self.changed.wait_while(self.state(), |state| state.ends == Ends::Both && busy(state));
-        waited.unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state();
+        while state.ends == Ends::Both && busy(&mut state) {
+            state.waiting += 1;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        state
+    }
+
+    /// Lets whoever waits look again. Waking nobody would be a system call as well.
+    fn wake(&self, state: MutexGuard<'_, State<T>>) {
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.changed.notify_all();
+        }
     }
 
     fn leave(&self) {
-        self.state().ends = Ends::One;
-        self.changed.notify_all();
+        let mut state = self.state();
+        state.ends = Ends::One;
+        self.wake(state);
     }
 }
 

@@ -1,14 +1,20 @@
 //! Puts one regular file of an archive into a tree: its bytes go from the piece that they came in to the file
 //! at once, and are only noted to be hashed. Nothing is placed here but files.
 
+use std::sync::Arc;
+
 use crate::error::Result;
-use crate::image::layer::FileKind;
+use crate::image::layer::{Contents, FileKind};
 use crate::image::ledger::Note;
 use crate::image::members::{Member, Members};
-use crate::image::pieces::Pieces;
-use crate::image::place::{Spot, bad, of_member, unwritten};
+use crate::image::pieces::{Pace, Pieces};
+use crate::image::place::{Spot, bad, of_member};
 use crate::image::tree::Tree;
+use crate::image::unfinished::{Leave, Unfinished};
 use crate::sys::file::{self, Errno};
+
+/// What is smaller is better written where it is made: its time of change is set once then, not twice.
+const LARGE: u64 = 16 << 10;
 
 impl Tree {
     /// Makes the file, over whatever earlier member stands there.
@@ -34,56 +40,64 @@ impl Tree {
             }
             other => other,
         };
-        let target = std::fs::File::from(made.map_err(|errno| self.failed("create", &spot.full, errno))?);
-        self.contents(&target, spot, member, members)?;
-        let kept = self.attributes(&target, &member.attributes, &spot.full)?;
+        let file = std::fs::File::from(made.map_err(|errno| self.shown.failed("create", &spot.full, errno))?);
+        let kept = self.attributes(&file, &member.attributes, &spot.full)?;
+        let unfinished = Unfinished {
+            file,
+            full: spot.full.clone(),
+            shown: Arc::clone(&self.shown),
+            mode,
+            owner: (member.owner, self.ownership.on_disk(member.owner)),
+            time: member.time,
+            size: member.size,
+            at: 0,
+            end: 0,
+        };
+        // Making files is what takes longest, and whoever hashes the contents has time left.
+        let is_behind = members.input().pace == Pace::Behind;
+        let leave = if member.size >= LARGE || is_behind { Leave::get() } else { None };
+        let own = match leave {
+            Some(leave) => {
+                self.ledger.add(Note::File(unfinished, leave));
+                None
+            }
+            None => Some(unfinished),
+        };
+        self.contents(own, member, members)?;
         // Its digest follows from the contents that were noted before it.
-        let kind = FileKind::Regular { size: member.size, sha256: [0; 32] };
+        let kind = FileKind::Regular { size: member.size, contents: Contents::Blake3([0; 32]) };
         self.note(spot.full.clone(), of_member(member, kind, kept));
-        let failed = |errno| self.failed("change the attributes of", &spot.full, errno);
-        // Most new files have them already, and asking costs a tenth of changing.
-        let now = file::stat(&target).map_err(failed)?;
-        if let Some(owner) = self.ownership.on_disk(member.owner).filter(|owner| now.owner != *owner) {
-            file::set_owner(&target, owner).map_err(|errno| self.not_given(&spot.full, member.owner, errno))?;
-        }
-        let moded = if now.mode == mode { Ok(()) } else { file::set_mode(&target, mode) };
-        moded.and_then(|()| file::set_time(&target, member.time)).map_err(failed)
+        Ok(())
     }
 
+    /// Notes the contents of a file, and writes them to `own`.
     fn contents(
         &self,
-        target: &std::fs::File,
-        spot: &Spot<'_>,
+        mut own: Option<Unfinished>,
         member: &Member,
         members: &mut Members<&mut Pieces<'_>>,
     ) -> Result<()> {
-        use std::os::unix::fs::FileExt as _;
-        let failed = |error: &std::io::Error| unwritten(format!("cannot write `{}`", self.shown(&spot.full)), error);
+        let hole = |count, own: &mut Option<Unfinished>| {
+            if count > 0 {
+                self.ledger.add(Note::Hole(count));
+                own.iter_mut().for_each(|own| own.skip(count));
+            }
+        };
         let mut at = 0;
         for extent in member.extents.iter().filter(|extent| extent.length > 0) {
-            self.hole(extent.offset.saturating_sub(at));
+            hole(extent.offset.saturating_sub(at), &mut own);
             let mut left = extent.length;
             at = extent.offset;
             while left > 0 {
                 let bytes = members.some(left)?;
-                target.write_all_at(bytes, at).map_err(|error| failed(&error))?;
+                own.iter_mut().try_for_each(|own| own.write(bytes))?;
                 let taken = bytes.len();
                 members.took(taken).keep(taken);
                 let count = u64::try_from(taken).unwrap_or(left);
                 (at, left) = (at + count, left - count);
             }
         }
-        // A hole at the end is not written by anything; GNU tar marks it with an empty piece.
-        if at != member.size {
-            self.hole(member.size.saturating_sub(at));
-            target.set_len(member.size).map_err(|error| failed(&error))?;
-        }
-        Ok(())
-    }
-
-    fn hole(&self, count: u64) {
-        if count > 0 {
-            self.ledger.add(Note::Hole(count));
-        }
+        hole(member.size.saturating_sub(at), &mut own);
+        own.map_or(Ok(()), Unfinished::finish)
     }
 }

@@ -6,13 +6,14 @@ use std::io::BufWriter;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::digest::Digest;
-use crate::image::layer::{self, FileKind, What, Writer};
+use crate::image::layer::{self, Contents, FileKind, What, Writer};
 use crate::image::ledger::Note;
 use crate::image::pieces::{Hashed, Piece, Rest};
-use crate::image::place::unwritten;
 use crate::image::queue::{Giver, Taker};
+use crate::image::shown::unwritten;
+use crate::image::unfinished::{Leave, Unfinished};
 
 /// Does what is left of each piece, gives its memory back to `emptied`, and returns the digest of those pieces that
 /// were not hashed before; `None` where the tree did not become whole.
@@ -23,18 +24,18 @@ pub(super) fn write(list: File, rest: &Taker<Rest>, emptied: &Giver<Vec<u8>>) ->
     let mut scribe = Scribe {
         list: Writer::new(BufWriter::with_capacity(64 << 10, list)),
         tar: Sha256::new(),
-        contents: Sha256::new(),
+        contents: blake3::Hasher::new(),
+        file: None,
     };
-    let failed = |error: std::io::Error| unwritten("cannot write the list of the layer".to_owned(), &error);
     while let Some(rest) = rest.take() {
         match rest {
             Rest::Piece(piece, notes) => {
-                scribe.piece(&piece, notes).map_err(failed)?;
+                scribe.piece(&piece, notes)?;
                 // Who does not take it back has sent all.
                 emptied.give(piece.bytes).ok();
             }
             Rest::End(notes, skipped) => {
-                scribe.piece(&Piece::default(), notes).map_err(failed)?;
+                scribe.piece(&Piece::default(), notes)?;
                 let Scribe { list, tar, .. } = scribe;
                 list.finish(&skipped).map_err(failed)?;
                 return Ok(Some(Digest::finish(tar)));
@@ -48,24 +49,36 @@ struct Scribe {
     list: Writer<BufWriter<File>>,
     tar: Sha256,
     /// Of the file whose entry comes next.
-    contents: Sha256,
+    contents: blake3::Hasher,
+    /// That file, where it is still to be written.
+    file: Option<(Unfinished, Leave)>,
 }
 
 impl Scribe {
-    fn piece(&mut self, piece: &Piece, notes: Vec<Note>) -> std::io::Result<()> {
+    fn piece(&mut self, piece: &Piece, notes: Vec<Note>) -> Result<()> {
         let bytes = &piece.bytes[..piece.filled];
         if piece.hashed == Hashed::No {
             self.tar.update(bytes);
         }
         for note in notes {
             match note {
-                Note::Contents(range) => self.contents.update(bytes.get(range).unwrap_or_default()),
-                Note::Hole(count) => hash_zeros(&mut self.contents, count),
+                Note::File(file, leave) => self.file = Some((file, leave)),
+                Note::Contents(range) => {
+                    let bytes = bytes.get(range).unwrap_or_default();
+                    self.contents.update(bytes);
+                    self.file.iter_mut().try_for_each(|(file, _)| file.write(bytes))?;
+                }
+                Note::Hole(count) => {
+                    hash_zeros(&mut self.contents, count);
+                    self.file.iter_mut().for_each(|(file, _)| file.skip(count));
+                }
                 Note::Entry(mut entry) => {
-                    if let What::File(layer::File { kind: FileKind::Regular { sha256, .. }, .. }) = &mut entry.what {
-                        *sha256 = self.contents.finalize_reset().into();
+                    if let What::File(layer::File { kind: FileKind::Regular { contents, .. }, .. }) = &mut entry.what {
+                        *contents = Contents::Blake3(*self.contents.finalize().as_bytes());
+                        self.contents.reset();
+                        self.file.take().map_or(Ok(()), |(file, _)| file.finish())?;
                     }
-                    self.list.add(&entry)?;
+                    self.list.add(&entry).map_err(failed)?;
                 }
             }
         }
@@ -74,11 +87,15 @@ impl Scribe {
 }
 
 /// Hashes a hole, which reads as zeros.
-fn hash_zeros(hash: &mut Sha256, mut count: u64) {
+fn hash_zeros(hash: &mut blake3::Hasher, mut count: u64) {
     const ZEROS: [u8; 4096] = [0; 4096];
     while count > 0 {
         let piece = count.min(4096);
         hash.update(&ZEROS[..usize::try_from(piece).unwrap_or_default()]);
         count -= piece;
     }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    unwritten("cannot write the list of the layer".to_owned(), &error)
 }

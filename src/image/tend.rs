@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::layer;
-use crate::image::store::failed;
 use crate::image::tree::Ownership;
 use crate::image::{Range, remove, worker};
 
@@ -71,12 +70,7 @@ pub fn perform(request: &Request) -> Result<()> {
     match request {
         Request::Remove { parent, name } => remove::remove(parent, name.as_os_str()),
         Request::Assemble { root, layers, range } => {
-            let read = |place: &PathBuf| {
-                let path = place.join("list");
-                let list = std::fs::File::open(&path).map_err(|error| failed("open", &path, &error))?;
-                layer::read(std::io::BufReader::with_capacity(256 << 10, list)).map(|(entries, _)| entries)
-            };
-            let merged = layer::merge(layers.iter().map(read))?;
+            let merged = layer::merge(layers.iter().map(|place| layer::open(&place.join("list"))))?;
             let trees: Vec<PathBuf> = layers.iter().map(|place| place.join("rootfs")).collect();
             let trees: Vec<&Path> = trees.iter().map(PathBuf::as_path).collect();
             layer::assemble(merged, (root, range.map_or(Ownership::Caller, Ownership::Range)), &trees)

@@ -7,9 +7,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::image::ask::Range;
 use crate::image::ledger::Ledger;
+use crate::image::shown::Shown;
 use crate::image::{Bounds, Skipped};
 use crate::sys::file::{Owner, Time};
 
@@ -38,8 +40,7 @@ pub(super) struct Target {
 
 /// A tree in the making. Directories are open to their owner until its end.
 pub(super) struct Tree {
-    /// Only for messages.
-    pub(super) path: PathBuf,
+    pub(super) shown: Arc<Shown>,
     pub(super) root: Rc<OwnedFd>,
     pub(super) ownership: Ownership,
     pub(super) bounds: Bounds,

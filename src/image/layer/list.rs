@@ -1,7 +1,9 @@
 //! The list of a layer as a file: JSON, one line an entry, the last one sealing those before with a
 //! digest. Names are bytes: what is not UTF-8 is written as `%XX`, and so is `%`.
 
-use std::io::{BufRead, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write};
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
 use crate::image::digest::{self, Digest};
-use crate::image::layer::{Attributes, Described, Directory, Entry, File, FileKind, What};
+use crate::image::layer::{Attributes, Contents, Described, Directory, Entry, File, FileKind, What};
+use crate::image::store::failed;
 use crate::sys::file::{Owner, Time};
 
 /// Bytes of one line: the names and attributes of one member, which are at most a few paths and a PAX header of 1 MiB,
@@ -32,62 +35,66 @@ pub(in crate::image) struct Writer<W> {
     bytes: u64,
 }
 
-/// Unknown fields cannot be denied beside a flattened one; the seal tells of what was added.
-#[derive(Serialize, Deserialize)]
+/// All that any line has: an enumeration inside would be gathered field by field first, and read at half the pace.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Line {
     path: String,
-    #[serde(flatten)]
-    what: Shape,
+    kind: Tag,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    described: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<(i64, u32)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devices: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Several>,
+    /// Of the end that of all lines before it; of a file that of its contents, where an earlier sbx wrote the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Shape {
-    Directory {
-        described: bool,
-        mode: u32,
-        uid: u32,
-        gid: u32,
-        time: Option<(i64, u32)>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        attributes: Vec<(String, String)>,
-    },
-    File {
-        mode: u32,
-        uid: u32,
-        gid: u32,
-        time: (i64, u32),
-        size: u64,
-        sha256: String,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        attributes: Vec<(String, String)>,
-    },
-    Symlink {
-        mode: u32,
-        uid: u32,
-        gid: u32,
-        time: (i64, u32),
-        target: String,
-    },
-    Fifo {
-        mode: u32,
-        uid: u32,
-        gid: u32,
-        time: (i64, u32),
-    },
-    Link {
-        target: String,
-    },
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Tag {
+    /// None; no list has such a line.
+    #[default]
+    #[serde(skip)]
+    Unknown,
+    Directory,
+    File,
+    Symlink,
+    Fifo,
+    Link,
     Hidden,
     Opaque,
-    End {
-        entries: u64,
-        bytes: u64,
-        devices: u64,
-        set_id: u64,
-        attributes: u64,
-        sha256: String,
-    },
+    End,
+}
+
+/// Extended attributes: those of a file, or how many a layer has that the tree has not.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Several {
+    Names(Vec<(String, String)>),
+    Count(u64),
 }
 
 impl<W: Write> Writer<W> {
@@ -105,7 +112,7 @@ impl<W: Write> Writer<W> {
         if let What::File(File { kind: FileKind::Regular { size, .. }, .. }) = entry.what {
             self.bytes = self.bytes.saturating_add(size);
         }
-        self.line(&Line { path: escape(&entry.path), what: shape(&entry.what) })
+        self.line(&Line { path: escape(&entry.path), ..line(&entry.what) })
     }
 
     /// Seals the list and returns the output.
@@ -114,9 +121,16 @@ impl<W: Write> Writer<W> {
     /// Those of the output.
     pub(in crate::image) fn finish(mut self, skipped: &Skipped) -> std::io::Result<W> {
         let Skipped { devices, set_id, attributes } = *skipped;
-        let sha256 = Digest::finish(self.hash.clone()).hex().to_owned();
-        let what = Shape::End { entries: self.entries, bytes: self.bytes, devices, set_id, attributes, sha256 };
-        self.line(&Line { path: String::new(), what })?;
+        self.line(&Line {
+            kind: Tag::End,
+            entries: Some(self.entries),
+            bytes: Some(self.bytes),
+            devices: Some(devices),
+            set_id: Some(set_id),
+            attributes: Some(Several::Count(attributes)),
+            sha256: Some(Digest::finish(self.hash.clone()).hex().to_owned()),
+            ..Line::default()
+        })?;
         self.output.flush()?;
         Ok(self.output)
     }
@@ -145,20 +159,30 @@ pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Ski
             return Err(damaged("it has no end"));
         }
         let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
-        if let Shape::End { entries: count, devices, set_id, attributes, sha256, .. } = line.what {
-            let whole = u64::try_from(entries.len()) == Ok(count) && sha256 == Digest::finish(hash).hex();
+        if let Some((end, totals)) = line.end() {
+            let whole = u64::try_from(entries.len()) == Ok(totals.entries)
+                && line.sha256.as_deref() == Some(Digest::finish(hash).hex());
             let after = input.fill_buf().map_err(|error| Error::io("cannot read the list of the layer", &error))?;
             return match (whole, after.is_empty()) {
-                (true, true) => Ok((entries, Skipped { devices, set_id, attributes })),
+                (true, true) => Ok((entries, end)),
                 (false, _) => Err(damaged("its digest is another")),
                 (_, false) => Err(damaged("something follows its end")),
             };
         }
         hash.update(&text);
-        let what = unshape(line.what).ok_or_else(|| damaged("a value is out of range"))?;
         let path = unescape(&line.path).ok_or_else(|| damaged("a name is not escaped right"))?;
+        let what = line.what().ok_or_else(|| damaged("a value is missing or out of range"))?;
         entries.push(Entry { path, what });
     }
+}
+
+/// Reads the list at `path`.
+///
+/// # Errors
+/// A file that cannot be opened, or as those of [`read`].
+pub(in crate::image) fn open(path: &Path) -> Result<Vec<Entry>> {
+    let list = std::fs::File::open(path).map_err(|error| failed("open", path, &error))?;
+    read(BufReader::with_capacity(256 << 10, list)).map(|(entries, _)| entries)
 }
 
 /// Returns the totals of a list from its end, without reading all of it: `None` for one that is damaged there.
@@ -173,77 +197,103 @@ pub(in crate::image) fn totals(file: &mut std::fs::File) -> std::io::Result<Opti
     std::io::Read::take(&mut *file, END).read_to_end(&mut text)?;
     let last = text.strip_suffix(b"\n").and_then(|text| text.rsplit(|byte| *byte == b'\n').next());
     let line = last.and_then(|line| serde_json::from_slice::<Line>(line).ok());
-    Ok(line.and_then(|line| match line.what {
-        Shape::End { entries, bytes, .. } => Some(Totals { entries, bytes }),
-        _ => None,
-    }))
+    Ok(line.and_then(|line| line.end()).map(|(_, totals)| totals))
 }
 
-fn shape(what: &What) -> Shape {
+fn line(what: &What) -> Line {
     match what {
-        What::Directory(Directory { described, mode, owner, time, attributes }) => Shape::Directory {
-            described: *described == Described::Yes,
-            mode: *mode,
-            uid: owner.uid,
-            gid: owner.gid,
-            time: time.map(|time| (time.seconds, time.nanoseconds)),
-            attributes: escaped(attributes),
+        What::Directory(Directory { described, mode, owner, time, attributes }) => Line {
+            described: Some(*described == Described::Yes),
+            attributes: several(attributes),
+            ..common(Tag::Directory, (*mode, *owner), *time)
         },
-        What::File(File { kind, mode, owner: Owner { uid, gid }, time, attributes }) => {
-            let (mode, uid, gid, time) = (*mode, *uid, *gid, (time.seconds, time.nanoseconds));
+        What::File(File { kind, mode, owner, time, attributes }) => {
+            let common = |kind| common(kind, (*mode, *owner), Some(*time));
             match kind {
-                FileKind::Regular { size, sha256 } => {
-                    let (sha256, attributes) = (digest::hex(sha256), escaped(attributes));
-                    Shape::File { mode, uid, gid, time, size: *size, sha256, attributes }
+                FileKind::Regular { size, contents } => {
+                    let (blake3, sha256) = match contents {
+                        Contents::Blake3(digest) => (Some(digest::hex(digest)), None),
+                        Contents::Sha256(digest) => (None, Some(digest::hex(digest))),
+                    };
+                    Line { size: Some(*size), blake3, sha256, attributes: several(attributes), ..common(Tag::File) }
                 }
-                FileKind::Symlink { target } => Shape::Symlink { mode, uid, gid, time, target: escape(target) },
-                FileKind::Fifo => Shape::Fifo { mode, uid, gid, time },
+                FileKind::Symlink { target } => Line { target: Some(escape(target)), ..common(Tag::Symlink) },
+                FileKind::Fifo => common(Tag::Fifo),
             }
         }
-        What::Link { target } => Shape::Link { target: escape(target) },
-        What::Hidden => Shape::Hidden,
-        What::Opaque => Shape::Opaque,
+        What::Link { target } => Line { kind: Tag::Link, target: Some(escape(target)), ..Line::default() },
+        What::Hidden => Line { kind: Tag::Hidden, ..Line::default() },
+        What::Opaque => Line { kind: Tag::Opaque, ..Line::default() },
     }
 }
 
-fn unshape(shape: Shape) -> Option<What> {
-    let at = |(seconds, nanoseconds)| Time { seconds, nanoseconds };
-    let file = |kind, mode, (uid, gid), time| File {
-        kind,
-        mode,
-        owner: Owner { uid, gid },
-        time: at(time),
-        attributes: Vec::new(),
-    };
-    Some(match shape {
-        Shape::Directory { described, mode, uid, gid, time, attributes } => What::Directory(Directory {
-            described: if described { Described::Yes } else { Described::No },
-            mode,
-            owner: Owner { uid, gid },
-            time: time.map(at),
-            attributes: unescaped(&attributes)?,
-        }),
-        Shape::File { mode, uid, gid, time, size, sha256, attributes } => What::File(File {
-            attributes: unescaped(&attributes)?,
-            ..file(FileKind::Regular { size, sha256: unhex(&sha256)? }, mode, (uid, gid), time)
-        }),
-        Shape::Symlink { mode, uid, gid, time, target } => {
-            What::File(file(FileKind::Symlink { target: unescape(&target)? }, mode, (uid, gid), time))
+fn common(kind: Tag, (mode, Owner { uid, gid }): (u32, Owner), time: Option<Time>) -> Line {
+    let time = time.map(|time| (time.seconds, time.nanoseconds));
+    Line { kind, mode: Some(mode), uid: Some(uid), gid: Some(gid), time, ..Line::default() }
+}
+
+impl Line {
+    /// Returns what the last line says.
+    fn end(&self) -> Option<(Skipped, Totals)> {
+        let &Self { kind: Tag::End, entries: Some(entries), bytes: Some(bytes), .. } = self else { return None };
+        let &Self { devices: Some(devices), set_id: Some(set_id), .. } = self else { return None };
+        let Some(Several::Count(attributes)) = self.attributes else { return None };
+        Some((Skipped { devices, set_id, attributes }, Totals { entries, bytes }))
+    }
+
+    /// Returns what any other says.
+    fn what(self) -> Option<What> {
+        Some(match self.kind {
+            Tag::Directory => What::Directory(Directory {
+                described: if self.described? { Described::Yes } else { Described::No },
+                mode: self.mode?,
+                owner: Owner { uid: self.uid?, gid: self.gid? },
+                time: self.time(),
+                attributes: names(self.attributes)?,
+            }),
+            Tag::File | Tag::Symlink | Tag::Fifo => What::File(File {
+                mode: self.mode?,
+                owner: Owner { uid: self.uid?, gid: self.gid? },
+                time: self.time()?,
+                kind: match self.kind {
+                    Tag::File => FileKind::Regular {
+                        size: self.size?,
+                        contents: match (self.blake3, self.sha256) {
+                            (Some(digest), None) => Contents::Blake3(unhex(&digest)?),
+                            (None, Some(digest)) => Contents::Sha256(unhex(&digest)?),
+                            _ => return None,
+                        },
+                    },
+                    Tag::Symlink => FileKind::Symlink { target: unescape(&self.target?)? },
+                    _ => FileKind::Fifo,
+                },
+                attributes: names(self.attributes)?,
+            }),
+            Tag::Link => What::Link { target: unescape(&self.target?)? },
+            Tag::Hidden => What::Hidden,
+            Tag::Opaque => What::Opaque,
+            Tag::Unknown | Tag::End => return None,
+        })
+    }
+
+    fn time(&self) -> Option<Time> {
+        self.time.map(|(seconds, nanoseconds)| Time { seconds, nanoseconds })
+    }
+}
+
+fn several(attributes: &Attributes) -> Option<Several> {
+    let names = attributes.iter().map(|(name, value)| (escape(name), escape(value)));
+    (!attributes.is_empty()).then(|| Several::Names(names.collect()))
+}
+
+fn names(attributes: Option<Several>) -> Option<Attributes> {
+    match attributes {
+        None => Some(Attributes::new()),
+        Some(Several::Names(names)) => {
+            names.iter().map(|(name, value)| Some((unescape(name)?, unescape(value)?))).collect()
         }
-        Shape::Fifo { mode, uid, gid, time } => What::File(file(FileKind::Fifo, mode, (uid, gid), time)),
-        Shape::Link { target } => What::Link { target: unescape(&target)? },
-        Shape::Hidden => What::Hidden,
-        Shape::Opaque => What::Opaque,
-        Shape::End { .. } => return None,
-    })
-}
-
-fn escaped(attributes: &Attributes) -> Vec<(String, String)> {
-    attributes.iter().map(|(name, value)| (escape(name), escape(value))).collect()
-}
-
-fn unescaped(attributes: &[(String, String)]) -> Option<Attributes> {
-    attributes.iter().map(|(name, value)| Some((unescape(name)?, unescape(value)?))).collect()
+        Some(Several::Count(_)) => None,
+    }
 }
 
 fn escape(name: &[u8]) -> String {
@@ -285,4 +335,54 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
         *byte = digit(digits[0])? << 4 | digit(digits[1])?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digest, read};
+    use crate::image::Skipped;
+    use crate::image::layer::{Contents, Entry, File, FileKind, What};
+    use crate::sys::file::{Owner, Time};
+
+    const FILE: &str = r#"{"path":"a%25","kind":"file","mode":420,"uid":1,"gid":2,"time":[3,4],"size":5,"#;
+
+    fn sealed(file: &str) -> String {
+        let lines = format!("{FILE}{file}}}\n");
+        let digest = Digest::of(lines.as_bytes());
+        let end = r#""kind":"end","entries":1,"bytes":5,"devices":0,"set_id":0,"attributes":7"#;
+        format!("{lines}{{\"path\":\"\",{end},\"sha256\":\"{}\"}}\n", digest.hex())
+    }
+
+    /// A store outlives the sbx that made it.
+    #[test]
+    fn a_list_of_an_earlier_sbx_is_read_as_what_it_is() {
+        let digits = "0f".repeat(32);
+        for (name, contents) in [("sha256", Contents::Sha256([15; 32])), ("blake3", Contents::Blake3([15; 32]))] {
+            let (entries, skipped) = read(sealed(&format!("\"{name}\":\"{digits}\"")).as_bytes()).unwrap();
+            let what = What::File(File {
+                kind: FileKind::Regular { size: 5, contents },
+                mode: 0o644,
+                owner: Owner { uid: 1, gid: 2 },
+                time: Time { seconds: 3, nanoseconds: 4 },
+                attributes: Vec::new(),
+            });
+            assert_eq!(entries, [Entry { path: b"a%".to_vec(), what }]);
+            assert_eq!(skipped, Skipped { attributes: 7, ..Skipped::default() });
+        }
+    }
+
+    #[test]
+    fn a_file_has_one_digest_and_no_words_that_nobody_knows() {
+        let digits = "0f".repeat(32);
+        for file in [
+            String::from(r#""target":"x""#),
+            format!(r#""sha256":"{digits}","blake3":"{digits}""#),
+            format!(r#""blake3":"{}""#, &digits[2..]),
+            format!(r#""blake3":"{digits}","attributes":1"#),
+            format!(r#""blake3":"{digits}","shake":1"#),
+        ] {
+            let error = read(sealed(&file).as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("the list of the layer is damaged"), "{file}: {error}");
+        }
+    }
 }

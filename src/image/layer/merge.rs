@@ -53,16 +53,9 @@ pub(in crate::image) enum Node {
 /// # Errors
 /// A layer that does not fit those below: a hard link to nothing, a way through links that does not end.
 pub(in crate::image) fn merge(layers: impl IntoIterator<Item = Result<Vec<Entry>>>) -> Result<Merged> {
-    let mut merged = Merged { root: Node::empty(), below: Below::Here };
+    let mut merged = Merged::default();
     for (number, entries) in layers.into_iter().enumerate() {
-        let entries = entries?;
-        // What is hidden is hidden of the layers below only, wherever in the archive it stands.
-        for entry in entries.iter().filter(|entry| matches!(entry.what, What::Hidden | What::Opaque)) {
-            merged.hide(entry).map_err(|error| in_layer(number, error))?;
-        }
-        for (at, entry) in entries.into_iter().enumerate() {
-            merged.add((number, at), entry).map_err(|error| in_layer(number, error))?;
-        }
+        merged.lay(number, entries?)?;
     }
     Ok(merged)
 }
@@ -87,7 +80,29 @@ impl Node {
     }
 }
 
+impl Default for Merged {
+    /// No layers yet.
+    fn default() -> Self {
+        Self { root: Node::empty(), below: Below::Here }
+    }
+}
+
 impl Merged {
+    /// Lays the layer `number` over those before it.
+    ///
+    /// # Errors
+    /// A layer that does not fit; then nothing of the whole is of use.
+    pub(in crate::image) fn lay(&mut self, number: usize, entries: Vec<Entry>) -> Result<()> {
+        // What is hidden is hidden of the layers below only, wherever in the archive it stands.
+        for entry in entries.iter().filter(|entry| matches!(entry.what, What::Hidden | What::Opaque)) {
+            self.hide(entry).map_err(|error| in_layer(number, error))?;
+        }
+        for (at, entry) in entries.into_iter().enumerate() {
+            self.add((number, at), entry).map_err(|error| in_layer(number, error))?;
+        }
+        Ok(())
+    }
+
     fn hide(&mut self, entry: &Entry) -> Result<()> {
         let whole = entry.what == What::Opaque;
         let (parent, name) = split(&entry.path);

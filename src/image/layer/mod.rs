@@ -6,10 +6,13 @@ mod list;
 mod merge;
 mod whiteout;
 
+use std::fmt;
+
+use crate::image::digest::hex;
 use crate::sys::file::{Owner, Time};
 
 pub(super) use assemble::assemble;
-pub(super) use list::{Writer, read, totals};
+pub(super) use list::{Writer, open, read, totals};
 pub(super) use merge::{Merged, Node, alone, merge};
 pub(super) use whiteout::{Whiteout, whiteout};
 
@@ -72,15 +75,27 @@ pub(super) struct File {
     pub(super) attributes: Attributes,
 }
 
+/// The digest of the contents of a file. It is of no other use than to tell when they have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Contents {
+    Blake3([u8; 32]),
+    /// As sbx wrote it before it knew the other.
+    Sha256([u8; 32]),
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, digest) = match self {
+            Self::Blake3(digest) => ("blake3", digest),
+            Self::Sha256(digest) => ("sha256", digest),
+        };
+        write!(f, "{name}:{}", hex(digest))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FileKind {
-    Regular {
-        size: u64,
-        /// SHA-256 of the contents.
-        sha256: [u8; 32],
-    },
-    Symlink {
-        target: Vec<u8>,
-    },
+    Regular { size: u64, contents: Contents },
+    Symlink { target: Vec<u8> },
     Fifo,
 }

@@ -9,10 +9,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::error::{Error, Result};
-use crate::image::digest::Digest;
-use crate::image::layer::{self, Attributes, Described, Directory, Entry, FileKind, Node, What};
-use crate::image::mend::hash;
+use crate::image::layer::{self, Attributes, Contents, Described, Directory, Entry, FileKind, Node, What};
+use crate::image::mend::each;
 use crate::image::tree::Ownership;
 use crate::sys::entry;
 use crate::sys::file::{self, Access, Errno, Owner, Time};
@@ -183,14 +184,13 @@ impl Check<'_> {
             FileKind::Regular { size, .. } if *size != found.len() => {
                 self.fault(&format!("has {} bytes, not {size}", found.len()));
             }
-            FileKind::Regular { sha256, .. } => {
+            FileKind::Regular { contents, .. } => {
                 let opened = file::open_at(parent, name, Access::Read).map_err(|errno| self.unread(errno))?;
                 self.attributes(&opened, &expected.attributes, Others::AreWrong)?;
-                let read = hash(File::from(opened));
+                let read = digest_of(File::from(opened), contents);
                 let read = read.map_err(|error| Error::io(format_args!("cannot read `{}`", self.shown()), &error))?;
-                let is = sha2::Digest::finalize(read.clone());
-                if is.as_slice() != sha256 {
-                    self.fault(&format!("its contents have the digest `{}`", Digest::finish(read)));
+                if read != *contents {
+                    self.fault(&format!("its contents have the digest `{read}`"));
                 }
             }
         }
@@ -279,9 +279,27 @@ fn is_same((tree, path): (&OwnedFd, &[u8]), spot: (&OwnedFd, &OsStr)) -> std::io
         let opened = File::from(file::open_at(parent, name, Access::Read)?);
         let found = opened.metadata()?;
         let looks = (found.mode(), found.uid(), found.gid(), found.mtime(), found.mtime_nsec());
-        Ok::<_, std::io::Error>((hash(opened).map(Digest::finish)?, looks))
+        Ok::<_, std::io::Error>((digest_of(opened, &Contents::Blake3([0; 32]))?, looks))
     };
     Ok(digest((&parent, name))? == digest(spot)?)
+}
+
+/// Returns the digest of a file by the function that `like` is of.
+fn digest_of(file: File, like: &Contents) -> std::io::Result<Contents> {
+    Ok(match like {
+        Contents::Blake3(_) => {
+            let mut hash = blake3::Hasher::new();
+            each(file, &mut |bytes| {
+                hash.update(bytes);
+            })?;
+            Contents::Blake3(*hash.finalize().as_bytes())
+        }
+        Contents::Sha256(_) => {
+            let mut hash = Sha256::new();
+            each(file, &mut |bytes| hash.update(bytes))?;
+            Contents::Sha256(hash.finalize().into())
+        }
+    })
 }
 
 fn unread(what: impl std::fmt::Display, errno: Errno) -> Error {

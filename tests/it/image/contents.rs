@@ -36,6 +36,33 @@ fn every_kind_of_member_is_placed_with_its_attributes() {
     }
 }
 
+/// Large files are written by another thread than the one that makes them; which of the two it was does not show.
+#[test]
+fn files_of_all_sizes_are_whole_whatever_comes_behind_them() {
+    let arena = Arena::new();
+    let bytes =
+        |size: usize| (0..size).map(|at| b'a' + u8::try_from((at / 7 + size) % 26).unwrap()).collect::<Vec<_>>();
+    let sizes = [0, 1, 4096, (16 << 10) - 1, 16 << 10, 300_000, 1 << 20, 3 << 20];
+    let text = |size| String::from_utf8(bytes(size)).unwrap();
+    let mut members = Vec::new();
+    // One that a later one replaces is still being written then.
+    members.push(file("replaced", &text(2 << 20)));
+    members.push(file("replaced", "short"));
+    for (size, round) in sizes.iter().flat_map(|size| (0..20).map(move |round| (*size, round))) {
+        members.push(file(&format!("{size}.{round}"), &text(size)));
+        members.push(hardlink(&format!("{size}.{round}.link"), &format!("{size}.{round}")));
+    }
+    let image = arena.locate(&tar(&members)).unwrap();
+    assert_eq!(std::fs::read(image.root.join("replaced")).unwrap(), b"short");
+    for (size, round) in sizes.iter().flat_map(|size| (0..20).map(move |round| (*size, round))) {
+        let path = image.root.join(format!("{size}.{round}"));
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!((found.len(), found.nlink(), found.mtime()), (size as u64, 2, 1_000_000_000), "{size}.{round}");
+        assert!(std::fs::read(&path).unwrap() == bytes(size), "{size}.{round}");
+    }
+    assert_eq!(sbx::image::stock::verify(&arena.store(), &[]).unwrap(), []);
+}
+
 #[test]
 fn an_owner_and_a_time_that_are_left_blank_are_0() {
     let arena = Arena::new();
