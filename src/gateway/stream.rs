@@ -136,8 +136,11 @@ impl Stream {
         if let Err(errno) = self.dial(now) {
             return self.refuse(Verdict::Unreachable(errno as i32), common);
         }
-        if let Err(refusal) = self.judge(common) {
-            return self.refuse(Verdict::Refused(refusal), common);
+        match self.judge(common) {
+            Ok(()) => {}
+            Err(Some(refusal)) => return self.refuse(Verdict::Refused(refusal), common),
+            // The client is gone, and the kernel says so but once.
+            Err(None) => return self.reset(),
         }
         let held = if let Holds::Until(end) = self.holds { Wait::Until(end) } else { Wait::Sockets };
         let mut wait = self.dialing.map_or(held, |end| Wait::Until(end).or(held));
@@ -199,12 +202,13 @@ impl Stream {
     }
 
     /// Reads what the client says first, and leaves it there. A word alone may be all that it says before it waits for an
-    /// answer: that is let go, and judged again together with what follows, so that a request in pieces is one.
-    fn judge(&mut self, common: &mut Common<'_>) -> Result<(), Refusal> {
+    /// answer: that is let go, and judged again together with what follows, so that a request in pieces is one. The error
+    /// is why it is refused; without one the client broke it off.
+    fn judge(&mut self, common: &mut Common<'_>) -> Result<(), Option<Refusal>> {
         let now = common.means.now;
         if self.holds == Holds::Nothing || !self.client.readable {
             return if matches!(self.holds, Holds::Until(end) if now >= end) {
-                Err(Refusal::Unreadable)
+                Err(Some(Refusal::Unreadable))
             } else {
                 Ok(())
             };
@@ -221,8 +225,7 @@ impl Stream {
                     self.client.readable = false;
                     return Ok(());
                 }
-                // The flow will meet it again, and end the stream.
-                Err(_) => 0,
+                Err(_) => return Err(None),
             };
             let bytes = &scratch[..said + came];
             match opening::read(bytes) {
@@ -236,7 +239,7 @@ impl Stream {
                     self.lets = came;
                     return Ok(());
                 }
-                Opening::Undecided => return self.hold(now),
+                Opening::Undecided => return Ok(self.hold(now)?),
             }
         };
         common.rules.agree(&self.judgement, self.to.port(), &told)?;
