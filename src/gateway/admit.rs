@@ -21,15 +21,16 @@ const AT_ONCE: usize = 64;
 /// From how many streams on each has the kernel hold little, and how little, for a peer that does not read.
 const CROWD: usize = 64;
 const LITTLE: u32 = 64 << 10;
-/// After what time a machine without memory or descriptors is asked again.
-const PAUSE: u64 = 100_000_000;
 
 impl State {
     /// Takes what waits at a listener of the sandbox.
     pub fn admit(&mut self, number: usize) {
         for _ in 0..AT_ONCE {
+            if !self.has_room(Way::Outward) {
+                return self.leave_listeners(Way::Outward);
+            }
             let accepted = self.inlets.tcp.get(number).map(socket::accept);
-            let Some(client) = self.accepted(accepted) else { return };
+            let Some(client) = self.accepted(Token::numbered(Kind::Listener, number), accepted) else { return };
             match client.map(|client| (socket::own_address(&client), client)) {
                 Some((Ok(to), client)) => self.admit_one(client, to),
                 // It was reset while it waited.
@@ -41,8 +42,11 @@ impl State {
     /// Takes what waits at a published port.
     pub fn admit_published(&mut self, number: usize) {
         for _ in 0..AT_ONCE {
+            if !self.has_room(Way::Inward) {
+                return self.leave_listeners(Way::Inward);
+            }
             let accepted = self.inlets.published.get(number).map(|bound| socket::accept(&bound.socket));
-            let Some(client) = self.accepted(accepted) else { return };
+            let Some(client) = self.accepted(Token::numbered(Kind::Published, number), accepted) else { return };
             if let Some(client) = client {
                 self.admit_inward(client, number);
             }
@@ -50,21 +54,26 @@ impl State {
     }
 
     /// Returns `None` if there are no more for now, and `Some(None)` if one was lost.
-    fn accepted(&mut self, accepted: Option<Sys<OwnedFd>>) -> Option<Option<OwnedFd>> {
-        let client = match accepted? {
-            Ok(client) => client,
-            Err(Errno::EAGAIN) => return None,
-            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS) => {
-                self.leave_listeners();
-                self.timers.set(Token::numbered(Kind::Room, 0), self.now() + PAUSE);
-                return None;
+    fn accepted(&mut self, token: Token, accepted: Option<Sys<OwnedFd>>) -> Option<Option<OwnedFd>> {
+        match accepted? {
+            Ok(client) => Some(Some(client)),
+            // What was wrong with the connection, not with the listener (accept(2)).
+            Err(
+                Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::EINTR
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::EHOSTUNREACH
+                | Errno::ENONET
+                | Errno::ENOPROTOOPT,
+            ) => Some(None),
+            Err(errno) => {
+                self.accept_failed(token, errno);
+                None
             }
-            Err(_) => return Some(None),
-        };
-        if self.streams.len() + 1 >= self.most_streams {
-            self.leave_listeners();
         }
-        Some(Some(client))
     }
 
     fn admit_one(&mut self, client: OwnedFd, to: SocketAddr) {
@@ -119,6 +128,7 @@ impl State {
             (Way::Outward, Some(link)) => now + 2 * link.latency(),
             _ => 0,
         };
+        self.inward += usize::from(way == Way::Inward);
         if self.streams.len() >= CROWD {
             // Where it cannot be had the kernel bounds all sockets together (tcp_mem).
             socket::keep_little_unsent(&sockets.0, LITTLE).ok();

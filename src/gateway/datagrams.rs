@@ -140,17 +140,10 @@ impl State {
         key.is_some()
     }
 
-    /// Keeps a flow; who was silent longest makes room for it.
+    /// Keeps a flow; who was silent longest of its like makes room for it.
     pub fn keep_flow(&mut self, (pair, what): (Pair, What), socket: Option<OwnedFd>) -> Option<Key> {
-        if self.flows.slab.len() >= self.flows.most {
-            let oldest = self
-                .flows
-                .slab
-                .keys()
-                .into_iter()
-                .min_by_key(|key| self.flows.slab.get_mut(*key).map_or(0, |flow| flow.until));
-            oldest.into_iter().for_each(|key| self.end_flow(key));
-        }
+        let oldest = self.flows.too_many(pair.kind);
+        oldest.into_iter().for_each(|key| self.end_flow(key));
         let place = self.record.count(what);
         let until = self.now() + IDLE;
         let (poller, mut added) = (&self.poller, Ok(()));

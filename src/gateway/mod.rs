@@ -24,6 +24,7 @@ pub mod published;
 pub mod quic;
 pub mod record;
 pub mod requests;
+pub mod room;
 pub mod rules;
 pub mod shape;
 pub mod slab;
@@ -35,6 +36,8 @@ pub mod token;
 pub mod told;
 #[cfg(test)]
 mod trial;
+#[cfg(test)]
+mod trial_crowd;
 #[cfg(test)]
 mod trial_hostile;
 pub mod turn;

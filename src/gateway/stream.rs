@@ -117,6 +117,12 @@ impl Stream {
         self.begins = time;
     }
 
+    /// Returns who began it.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
     /// Takes note of what happened to an end.
     pub fn happened(&mut self, end: End, happened: Happened) {
         let side = match end {

@@ -58,7 +58,7 @@ impl Inside {
         stream
     }
 
-    fn listener(&self, port: u16) -> OwnedFd {
+    pub(crate) fn listener(&self, port: u16) -> OwnedFd {
         self.run(move || {
             let listener = socket::open(Carries::Stream, Ipv4Addr::UNSPECIFIED.into()).unwrap();
             socket::bind(&listener, (Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
