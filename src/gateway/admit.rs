@@ -23,20 +23,22 @@ const CROWD: usize = 64;
 const LITTLE: u32 = 64 << 10;
 
 impl State {
-    /// Takes what waits at a listener of the sandbox.
-    pub fn admit(&mut self, number: usize) {
+    /// Takes what waits at a listener of the sandbox; returns whether there may be more for which there is room.
+    pub fn admit(&mut self, number: usize) -> bool {
         for _ in 0..AT_ONCE {
             if !self.has_room(Way::Outward) {
-                return self.leave_listeners(Way::Outward);
+                self.leave_listeners(Way::Outward);
+                return false;
             }
             let accepted = self.inlets.tcp.get(number).map(socket::accept);
-            let Some(client) = self.accepted(Token::numbered(Kind::Listener, number), accepted) else { return };
+            let Some(client) = self.accepted(Token::numbered(Kind::Listener, number), accepted) else { return false };
             match client.map(|client| (socket::own_address(&client), client)) {
                 Some((Ok(to), client)) => self.admit_one(client, to),
                 // It was reset while it waited.
                 Some((Err(_), _)) | None => {}
             }
         }
+        true
     }
 
     /// Takes what waits at a published port.

@@ -40,25 +40,29 @@ impl State {
         })
     }
 
-    /// Takes what the sandbox sends.
-    pub fn take_datagrams(&mut self, number: usize) {
+    /// Takes what the sandbox sends; returns whether there may be more.
+    pub fn take_datagrams(&mut self, number: usize) -> bool {
         let mut buffer = std::mem::take(&mut self.datagram);
+        let mut more = true;
         for _ in 0..AT_ONCE {
-            let Some(socket) = self.inlets.udp.get(number) else { break };
-            match socket::receive_from(socket, &mut buffer) {
-                Ok(came) => {
+            match self.inlets.udp.get(number).map(|socket| socket::receive_from(socket, &mut buffer)) {
+                Some(Ok(came)) => {
                     if let Some(to) = came.to {
                         let to = SocketAddr::new(meant(to.ip()), to.port());
                         let pair = Pair { client: came.from, to, kind: FlowKind::Udp };
                         self.outward(pair, &buffer[..came.length]);
                     }
                 }
-                Err(Errno::EAGAIN) => break,
+                None | Some(Err(Errno::EAGAIN)) => {
+                    more = false;
+                    break;
+                }
                 // An error of an earlier datagram.
-                Err(_) => {}
+                Some(Err(_)) => {}
             }
         }
         self.datagram = buffer;
+        more
     }
 
     fn outward(&mut self, pair: Pair, payload: &[u8]) {

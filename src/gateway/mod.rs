@@ -39,6 +39,8 @@ mod trial;
 #[cfg(test)]
 mod trial_crowd;
 #[cfg(test)]
+mod trial_end;
+#[cfg(test)]
 mod trial_hostile;
 pub mod turn;
 

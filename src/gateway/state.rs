@@ -140,27 +140,46 @@ impl State {
         self.make_room();
     }
 
-    /// Takes what came before the sandbox ended, and nothing after it.
-    pub fn admit_last(&mut self) {
+    /// Takes what came before the sandbox ended, some of it; returns whether there may be more for which there is room.
+    pub fn admit_last(&mut self) -> bool {
+        if !self.has_room(Way::Outward) {
+            self.end_settled();
+        }
+        // Each has its turn, whatever waits at the others.
+        let mut more = false;
+        for number in 0..self.inlets.tcp.len() {
+            more |= self.admit(number);
+        }
+        for number in 0..self.inlets.udp.len() {
+            more |= self.take_datagrams(number);
+        }
+        more
+    }
+
+    /// Stops waiting for what is new.
+    pub fn begin_last(&mut self) {
         self.stopping = true;
         // It would be told of that again and again.
         self.poller.remove(&self.stop).ok();
-        for number in 0..self.inlets.tcp.len() {
-            self.admit(number);
-        }
-        for number in 0..self.inlets.udp.len() {
-            self.take_datagrams(number);
-        }
         self.leave_listeners(Way::Outward);
         self.leave_listeners(Way::Inward);
     }
 
-    /// Returns how many streams have something of the sandbox on its way, and how much of theirs has arrived.
+    /// Ends the streams that carry nothing of the sandbox any more.
+    fn end_settled(&mut self) {
+        for key in self.streams.keys() {
+            if self.streams.get_mut(key).is_some_and(|stream| stream.owes().is_none()) {
+                self.end_stream(key);
+            }
+        }
+    }
+
+    /// Returns how much of the sandbox is on its way, streams and datagrams, and how much of the streams has arrived.
     #[must_use]
     pub fn owes(&mut self) -> (usize, u64) {
         let keys = self.streams.keys();
         let owed = keys.into_iter().filter_map(|key| self.streams.get_mut(key)?.owes());
-        owed.fold((0, 0), |(count, sum), arrived| (count + 1, sum + arrived))
+        owed.fold((self.flows.lanes[0].len(), 0), |(count, sum), arrived| (count + 1, sum + arrived))
     }
 
     /// Ends all streams; what did not arrive is a reset for its server, never the end of what it was sent.
