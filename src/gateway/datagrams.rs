@@ -9,7 +9,6 @@ use crate::gateway::admit::is_for_resolver;
 use crate::gateway::flows::{Datagrams, FlowKind, Pair};
 use crate::gateway::lookups::Whom;
 use crate::gateway::packet::{self, Why};
-use crate::gateway::published::PORT;
 use crate::gateway::quic::is_quic;
 use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::slab::Key;
@@ -233,8 +232,8 @@ impl State {
                 socket.map_or(Err(Errno::EBADF), |socket| socket::send_from(socket, bytes, (at, pair.client)))
             }
             (_, FlowKind::Published { .. }) => {
-                let from = flow.inside.map(|address| SocketAddr::new(address, PORT));
-                self.send_packet(pair.to, from.and_then(|from| packet::udp(from, pair.to, bytes)))
+                let packet = flow.inside.and_then(|from| packet::udp(from, pair.to, bytes));
+                self.send_packet(pair.to, packet)
             }
             (0, FlowKind::Echo) if flow.raw.is_some() => {
                 let request = packet::echo_request(pair.to.ip(), flow.raw.unwrap_or_default(), bytes);
@@ -300,7 +299,7 @@ impl State {
         let Some(flow) = self.flows.slab.remove(key) else { return };
         self.flows.by_pair.remove(&flow.pair);
         if let Some(address) = flow.inside {
-            self.flows.by_address.remove(&address);
+            self.flows.by_address.remove(&address.ip());
         }
     }
 }

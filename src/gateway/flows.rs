@@ -51,8 +51,8 @@ pub struct Datagrams {
     pub read: Read,
     /// The identifier of pings that go out by a raw socket.
     pub raw: Option<u16>,
-    /// The address from which the sandbox is told what comes from outside.
-    pub inside: Option<IpAddr>,
+    /// From where the sandbox is told what comes from outside.
+    pub inside: Option<SocketAddr>,
 }
 
 /// All flows, and what is under way in them.

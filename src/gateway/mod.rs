@@ -99,6 +99,17 @@ pub struct Inlets {
     pub factory: Option<Factory>,
     /// The host's side of what is published, from [`publish::bind`].
     pub published: Vec<Bound>,
+    pub heard: Heard,
+}
+
+/// At which ports of others these sockets hear what the sandbox sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Heard {
+    /// At some, that of names among them.
+    #[default]
+    Some,
+    /// At all.
+    All,
 }
 
 /// A pair of TCP sockets (IPv4) of one namespace that makes more of them: what `listener`, on the loopback, accepts
