@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::address::meant;
+use crate::gateway::congestion::handshake;
 use crate::gateway::publish::inside;
 use crate::gateway::rules::{Judgement, Read};
+use crate::gateway::shape::Link;
 use crate::gateway::state::State;
 use crate::gateway::stream::{Stream, Way};
 use crate::gateway::token::{Kind, Token};
@@ -90,10 +92,18 @@ impl State {
         if let Judgement::Refused(refusal) = judgement {
             return self.turn_away(&client, What { verdict: Verdict::Refused(refusal), ..what });
         }
-        match socket::dial(Carries::Stream, to) {
+        let server =
+            if self.is_cut_off() { socket::open(Carries::Stream, to.ip()) } else { socket::dial(Carries::Stream, to) };
+        match server {
             Ok(server) => self.begin(Way::Outward, (client, server), (judgement, what), to),
             Err(errno) => self.turn_away(&client, What { verdict: Verdict::Unreachable(errno as i32), ..what }),
         }
+    }
+
+    /// Returns whether no packet arrives, the first of a handshake neither: then nobody is dialed, and the time of who
+    /// waits for an answer runs out.
+    fn is_cut_off(&self) -> bool {
+        self.links.iter().flatten().any(Link::is_dead)
     }
 
     fn turn_away(&mut self, client: &OwnedFd, what: What) {
@@ -107,6 +117,9 @@ impl State {
         let to = inside(&publish);
         let made = self.inlets.factory.as_ref().map_or(Err(Errno::ENOTSUP), |factory| {
             let server = factory.make()?;
+            if self.is_cut_off() {
+                return Ok(server);
+            }
             match socket::connect(&server, to) {
                 Ok(()) | Err(Errno::EINPROGRESS) => Ok(server),
                 Err(errno) => Err(errno),
@@ -125,12 +138,12 @@ impl State {
 
     fn begin(&mut self, way: Way, sockets: (OwnedFd, OwnedFd), judged: (Judgement, What), to: SocketAddr) {
         let now = self.now();
-        // A handshake is a round trip.
-        let begins = match (way, &self.links[0]) {
-            (Way::Outward, Some(link)) => now + 2 * link.latency(),
-            _ => 0,
+        let begins = match way {
+            Way::Outward => now + handshake(&mut self.links),
+            Way::Inward => 0,
         };
         self.inward += usize::from(way == Way::Inward);
+        let dials = !self.is_cut_off();
         if self.streams.len() >= CROWD {
             // Where it cannot be had the kernel bounds all sockets together (tcp_mem).
             socket::keep_little_unsent(&sockets.0, LITTLE).ok();
@@ -140,7 +153,10 @@ impl State {
         let mut added = Ok(());
         let key = self.streams.insert_with(|key| {
             let add = |socket: &OwnedFd, kind| poller.add(socket, Token::of(kind, key).bits(), Interest::Changes);
-            added = add(&sockets.0, Kind::Client).and_then(|()| add(&sockets.1, Kind::Server));
+            added = add(&sockets.0, Kind::Client);
+            if dials {
+                added = added.and_then(|()| add(&sockets.1, Kind::Server));
+            }
             let mut stream = Stream::new(way, sockets, judged, (to, now));
             stream.begin_at(begins);
             stream

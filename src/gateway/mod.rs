@@ -5,6 +5,7 @@
 pub mod address;
 pub mod admit;
 pub mod asker;
+pub mod congestion;
 pub mod datagrams;
 pub mod dns;
 pub mod echo;
@@ -13,6 +14,7 @@ pub mod flows;
 pub mod hello;
 pub mod http;
 pub mod lane;
+pub mod line;
 pub mod lookup;
 pub mod lookups;
 pub mod means;
@@ -42,6 +44,8 @@ mod trial_crowd;
 mod trial_end;
 #[cfg(test)]
 mod trial_hostile;
+#[cfg(test)]
+mod trial_shape;
 pub mod turn;
 
 pub use start::{Gateway, start};

@@ -239,8 +239,7 @@ impl Stream {
                 Opening::Undecided if came == 0 || ended => break (opening::at_end(bytes), false),
                 // More may have come before the end, after this was read.
                 Opening::Undecided if socket::peer_ended(&self.client.socket) => ended = true,
-                // Where the network is shaped it would come too early.
-                Opening::Undecided if opening::is_word(bytes) && common.links[0].is_none() => {
+                Opening::Undecided if opening::is_word(bytes) => {
                     self.client.readable = false;
                     self.lets = came;
                     return Ok(());
@@ -286,10 +285,13 @@ impl Stream {
         if self.holds != Holds::Nothing {
             if self.lets > 0 {
                 let count = std::mem::take(&mut self.lets);
-                self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means))?);
+                self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means, up.as_mut()))?);
             }
             // At the beginning of a tunnel what it holds may have come before.
-            return Ok(if self.client.readable { Wait::Turn } else { wait });
+            let wait = if self.client.readable { Wait::Turn } else { wait };
+            let Some(link) = up else { return Ok(wait) };
+            let under_way = self.up.arrive(&mut self.server, (common.means, link))?;
+            return Ok(under_way.map_or(wait, |under_way| wait.or(under_way)));
         }
         let wait = wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?);
         let ends = [(&self.client, &self.up), (&self.server, &self.down)];
