@@ -12,7 +12,7 @@ use crate::gateway::shape::Link;
 use crate::gateway::state::State;
 use crate::gateway::stream::{Stream, Way};
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Verdict, What};
+use crate::gateway::{ConnectionKind, Verdict, What};
 use crate::spec::RESOLVER;
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
@@ -88,7 +88,7 @@ impl State {
             return self.admit_asker(client);
         }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
-        let what = self.what(to, names, (Protocol::Tcp, Verdict::Allowed));
+        let what = What::of(to, names, (ConnectionKind::Tcp, Verdict::Allowed));
         if let Judgement::Refused(refusal) = judgement {
             return self.turn_away(&client, What { verdict: Verdict::Refused(refusal), ..what });
         }
@@ -117,16 +117,13 @@ impl State {
         let to = inside(&publish);
         let made = self.inlets.factory.as_ref().map_or(Err(Errno::ENOTSUP), |factory| {
             let server = factory.make()?;
-            if self.is_cut_off() {
-                return Ok(server);
+            if !self.is_cut_off() {
+                socket::begin_connect(&server, to)?;
             }
-            match socket::connect(&server, to) {
-                Ok(()) | Err(Errno::EINPROGRESS) => Ok(server),
-                Err(errno) => Err(errno),
-            }
+            Ok(server)
         });
         let verdict = made.as_ref().map_or_else(|errno| Verdict::Unreachable(*errno as i32), |_| Verdict::Published);
-        let what = What { to: publish.outside.to_string(), ..self.what(to, &[], (Protocol::Tcp, verdict)) };
+        let what = What { to: publish.outside.to_string(), ..What::of(to, &[], (ConnectionKind::Tcp, verdict)) };
         match made {
             Ok(server) => {
                 let judgement = Judgement::ByAddress { read: Read::Nothing };

@@ -14,7 +14,7 @@ use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Refusal, Verdict, What};
+use crate::gateway::{ConnectionKind, Refusal, Verdict, What};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys, random};
@@ -84,7 +84,7 @@ impl State {
             return self.asked(payload, Whom::Datagram { client: pair.client, at: pair.to });
         }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
-        let what = self.what(pair.to, names, (Protocol::Udp, Verdict::Allowed));
+        let what = What::of(pair.to, names, (ConnectionKind::Udp, Verdict::Allowed));
         let read = if let Judgement::ByAddress { read } = judgement { read } else { Read::First };
         let hidden = read == Read::First && is_quic(payload);
         let refusal = match judgement {
@@ -108,9 +108,7 @@ impl State {
         let socket = match open(carries) {
             // Root is not in the group of those who may ping, but may more.
             Err(Errno::EACCES) if carries == Carries::Echo => {
-                raw = random::number()
-                    .ok()
-                    .map(|number| u16::from_be_bytes([number.to_be_bytes()[0], number.to_be_bytes()[1]]));
+                raw = random::short().ok();
                 open(Carries::Icmp)
             }
             socket => socket,

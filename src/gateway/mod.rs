@@ -164,8 +164,22 @@ pub struct What {
     pub address: Option<IpAddr>,
     /// `None` for ICMP.
     pub port: Option<u16>,
-    pub protocol: Protocol,
+    pub protocol: ConnectionKind,
     pub verdict: Verdict,
+}
+
+impl What {
+    /// Returns how something that goes to `to` is written down; `names` are what the address stands for.
+    #[must_use]
+    pub fn of(to: SocketAddr, names: &[DomainName], (protocol, verdict): (ConnectionKind, Verdict)) -> Self {
+        Self {
+            to: names.first().map_or_else(|| to.ip().to_string(), DomainName::to_string),
+            address: Some(to.ip()),
+            port: (protocol != ConnectionKind::Icmp).then_some(to.port()),
+            protocol,
+            verdict,
+        }
+    }
 }
 
 /// How often, and how many bytes of payload.
@@ -177,8 +191,9 @@ pub struct Traffic {
     pub received: u64,
 }
 
+/// What the report calls its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub enum ConnectionKind {
     Tcp,
     Udp,
     /// Echo requests.
@@ -187,7 +202,7 @@ pub enum Protocol {
     Dns,
 }
 
-impl Protocol {
+impl ConnectionKind {
     /// Returns the word of the report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -266,14 +281,14 @@ pub type Watcher = Box<dyn FnMut(&What) + Send>;
 
 #[cfg(test)]
 mod tests {
-    use super::{Protocol, Refusal, Verdict};
+    use super::{ConnectionKind, Refusal, Verdict};
 
     #[test]
     fn the_words_of_the_report_stay() {
         let verdicts =
             [Verdict::Allowed, Verdict::Refused(Refusal::Denied), Verdict::Unreachable(111), Verdict::Published];
         assert_eq!(verdicts.map(Verdict::as_str), ["allowed", "refused", "unreachable", "published"]);
-        let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Dns];
-        assert_eq!(protocols.map(Protocol::as_str), ["tcp", "udp", "icmp", "dns"]);
+        let protocols = [ConnectionKind::Tcp, ConnectionKind::Udp, ConnectionKind::Icmp, ConnectionKind::Dns];
+        assert_eq!(protocols.map(ConnectionKind::as_str), ["tcp", "udp", "icmp", "dns"]);
     }
 }

@@ -8,8 +8,8 @@ use crate::gateway::flows::{Datagrams, FlowKind, Pair};
 use crate::gateway::publish::inside;
 use crate::gateway::state::State;
 use crate::gateway::token::Kind;
-use crate::gateway::{Heard, Protocol, Verdict, What};
-use crate::spec::{self, Publish};
+use crate::gateway::{ConnectionKind, Heard, Verdict, What};
+use crate::spec::{Protocol, Publish};
 use crate::sys::Errno;
 use crate::sys::socket::{self, Arrived};
 
@@ -22,7 +22,7 @@ impl State {
     /// Returns the published ports of datagrams, as what is waited for.
     pub fn published(&self) -> impl Iterator<Item = (usize, &OwnedFd, Kind)> {
         let all = self.inlets.published.iter().enumerate();
-        let datagrams = all.filter(|(_, bound)| bound.publish.protocol == spec::Protocol::Udp);
+        let datagrams = all.filter(|(_, bound)| bound.publish.protocol == Protocol::Udp);
         datagrams.map(|(number, bound)| (number, &bound.socket, Kind::PublishedDatagrams))
     }
 
@@ -48,7 +48,7 @@ impl State {
         if let Some(key) = self.flows.by_pair.get(&pair).copied() {
             return self.carry(key, 1, payload.to_vec());
         }
-        let what = self.what(to, &[], (Protocol::Udp, Verdict::Published));
+        let what = What::of(to, &[], (ConnectionKind::Udp, Verdict::Published));
         let what = What { to: publish.outside.to_string(), ..what };
         let Some(key) = self.keep_flow((pair, what), None) else { return };
         let address = self.flows.free_address();

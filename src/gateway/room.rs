@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use crate::gateway::state::State;
 use crate::gateway::stream::Way;
 use crate::gateway::token::{Kind, Token};
-use crate::spec;
+use crate::spec::Protocol;
 use crate::sys::poller::Interest;
 use crate::sys::{Errno, Sys};
 
@@ -83,7 +83,7 @@ impl State {
         let inner = self.inlets.tcp.iter().enumerate();
         let inner = inner.map(|(number, it)| (it, Way::Outward, Token::numbered(Kind::Listener, number)));
         let outer = self.inlets.published.iter().enumerate();
-        let outer = outer.filter(|(_, bound)| bound.publish.protocol == spec::Protocol::Tcp);
+        let outer = outer.filter(|(_, bound)| bound.publish.protocol == Protocol::Tcp);
         inner.chain(outer.map(|(number, it)| (&it.socket, Way::Inward, Token::numbered(Kind::Published, number))))
     }
 }

@@ -2,10 +2,8 @@
 //! (names), `datagrams`, and `turn`, which lets each have its turn.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use crate::domain::DomainName;
 use crate::gateway::flow::Wait;
 use crate::gateway::flows::Flows;
 use crate::gateway::lookups::{Askers, Lookups};
@@ -18,7 +16,7 @@ use crate::gateway::slab::{Key, Slab};
 use crate::gateway::stream::{Common, Stream, Way};
 use crate::gateway::timers::Timers;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
+use crate::gateway::{Inlets, Policy, Watcher};
 use crate::sys::poller::{Files, Interest, Poller, raise_files};
 use crate::sys::{Sys, random, socket, time};
 
@@ -189,17 +187,6 @@ impl State {
                 stream.cut();
             }
             self.end_stream(key);
-        }
-    }
-
-    /// Returns how something that goes to `to` is written down; `names` are what the address stands for.
-    pub fn what(&self, to: SocketAddr, names: &[DomainName], (protocol, verdict): (Protocol, Verdict)) -> What {
-        What {
-            to: names.first().map_or_else(|| to.ip().to_string(), DomainName::to_string),
-            address: Some(to.ip()),
-            port: (protocol != Protocol::Icmp).then_some(to.port()),
-            protocol,
-            verdict,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::gateway::{
-    Connection, Gateway, Inlets, Ledger, Policy, Protocol, Refusal, Shaping, Traffic, Verdict, start,
+    Connection, ConnectionKind, Gateway, Inlets, Ledger, Policy, Refusal, Shaping, Traffic, Verdict, start,
 };
 use crate::spec::Destination;
 use crate::sys::socket::{self, Carries};
@@ -102,7 +102,7 @@ pub(crate) fn begin(inside: &Inside, ports: &[u16], policy: Policy) -> Gateway {
 
 pub(crate) fn only(ledger: &Ledger) -> (&str, Verdict, Traffic) {
     let [Connection { what, traffic }] = &ledger.connections[..] else { panic!("{ledger:?}") };
-    assert_eq!(what.protocol, Protocol::Tcp);
+    assert_eq!(what.protocol, ConnectionKind::Tcp);
     (&what.to, what.verdict, *traffic)
 }
 

@@ -9,8 +9,8 @@ use crate::gateway::flows::{FlowKind, Flows, Pair};
 use crate::gateway::state::State;
 use crate::gateway::trial::{Inside, policy, server};
 use crate::gateway::turn::serve;
-use crate::gateway::{Bound, Factory, Inlets, Protocol, Verdict, What};
-use crate::spec::{self, Publish};
+use crate::gateway::{Bound, ConnectionKind, Factory, Inlets, Verdict, What};
+use crate::spec::{Protocol, Publish};
 use crate::sys::fd;
 use crate::sys::socket::{self, Carries};
 use crate::sys::watch::{self, own};
@@ -47,7 +47,7 @@ fn strangers_leave_room_for_the_sandbox() {
     spare.set_nonblocking(true).unwrap();
     let spare =
         Factory { listener: spare.into(), spare: socket::open(Carries::Stream, Ipv4Addr::LOCALHOST.into()).unwrap() };
-    let publish = Publish { outside, inside: port, protocol: spec::Protocol::Tcp };
+    let publish = Publish { outside, inside: port, protocol: Protocol::Tcp };
     let inlets = Inlets {
         tcp: vec![inside.listener(to.port())],
         published: vec![Bound { publish, socket: door.into() }],
@@ -90,7 +90,7 @@ fn flows_from_outside_and_from_inside_end_only_their_like() {
     };
     let outside = FlowKind::Published { number: 0, at: None };
     let what =
-        What { to: String::new(), address: None, port: None, protocol: Protocol::Udp, verdict: Verdict::Allowed };
+        What { to: String::new(), address: None, port: None, protocol: ConnectionKind::Udp, verdict: Verdict::Allowed };
     for (many, few) in [(outside, FlowKind::Udp), (FlowKind::Udp, outside)] {
         state.flows = Flows::new(16);
         state.keep_flow((pair(0, few), what.clone()), None).unwrap();

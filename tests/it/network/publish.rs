@@ -36,7 +36,7 @@ fn a_published_port_leads_inside() {
         assert_eq!(ask("[::1]:8081", b"over IPv6"), b"over IPv6");
         let large = vec![7; 3 << 20];
         assert!(ask_large("127.0.0.1:8080", &large) == large);
-        // More at once than there are sockets to begin with.
+        // Many at once: each has a socket that is made for it.
         let many: Vec<_> = (0..200).map(|_| TcpStream::connect("127.0.0.1:8080").unwrap()).collect();
         for mut connection in &many {
             connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
