@@ -133,7 +133,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Teller, line};
-    use crate::gateway::{Protocol, Refusal, Verdict, What};
+    use crate::gateway::{ConnectionKind, Refusal, Verdict, What};
     use crate::sys::Fd;
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             to: "crates.example".to_owned(),
             address: Some("10.0.0.1".parse().unwrap()),
             port: Some(443),
-            protocol: Protocol::Tcp,
+            protocol: ConnectionKind::Tcp,
             verdict: Verdict::Refused(Refusal::NotAllowed),
         };
         assert_eq!(line(&what), "sbx: network: refused tcp crates.example:443 (10.0.0.1): no rule allows it\n");

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use crate::gateway::address::meant;
+use crate::gateway::congestion::handshake;
 use crate::gateway::publish::inside;
 use crate::gateway::rules::{Judgement, Read};
+use crate::gateway::shape::Link;
 use crate::gateway::state::State;
 use crate::gateway::stream::{Stream, Way};
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Verdict, What};
+use crate::gateway::{ConnectionKind, Verdict, What};
 use crate::spec::RESOLVER;
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
@@ -21,28 +23,34 @@ const AT_ONCE: usize = 64;
 /// From how many streams on each has the kernel hold little, and how little, for a peer that does not read.
 const CROWD: usize = 64;
 const LITTLE: u32 = 64 << 10;
-/// After what time a machine without memory or descriptors is asked again.
-const PAUSE: u64 = 100_000_000;
 
 impl State {
-    /// Takes what waits at a listener of the sandbox.
-    pub fn admit(&mut self, number: usize) {
+    /// Takes what waits at a listener of the sandbox; returns whether there may be more for which there is room.
+    pub fn admit(&mut self, number: usize) -> bool {
         for _ in 0..AT_ONCE {
+            if !self.has_room(Way::Outward) {
+                self.leave_listeners(Way::Outward);
+                return false;
+            }
             let accepted = self.inlets.tcp.get(number).map(socket::accept);
-            let Some(client) = self.accepted(accepted) else { return };
+            let Some(client) = self.accepted(Token::numbered(Kind::Listener, number), accepted) else { return false };
             match client.map(|client| (socket::own_address(&client), client)) {
                 Some((Ok(to), client)) => self.admit_one(client, to),
                 // It was reset while it waited.
                 Some((Err(_), _)) | None => {}
             }
         }
+        true
     }
 
     /// Takes what waits at a published port.
     pub fn admit_published(&mut self, number: usize) {
         for _ in 0..AT_ONCE {
+            if !self.has_room(Way::Inward) {
+                return self.leave_listeners(Way::Inward);
+            }
             let accepted = self.inlets.published.get(number).map(|bound| socket::accept(&bound.socket));
-            let Some(client) = self.accepted(accepted) else { return };
+            let Some(client) = self.accepted(Token::numbered(Kind::Published, number), accepted) else { return };
             if let Some(client) = client {
                 self.admit_inward(client, number);
             }
@@ -50,21 +58,26 @@ impl State {
     }
 
     /// Returns `None` if there are no more for now, and `Some(None)` if one was lost.
-    fn accepted(&mut self, accepted: Option<Sys<OwnedFd>>) -> Option<Option<OwnedFd>> {
-        let client = match accepted? {
-            Ok(client) => client,
-            Err(Errno::EAGAIN) => return None,
-            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS) => {
-                self.leave_listeners();
-                self.timers.set(Token::numbered(Kind::Room, 0), self.now() + PAUSE);
-                return None;
+    fn accepted(&mut self, token: Token, accepted: Option<Sys<OwnedFd>>) -> Option<Option<OwnedFd>> {
+        match accepted? {
+            Ok(client) => Some(Some(client)),
+            // What was wrong with the connection, not with the listener (accept(2)).
+            Err(
+                Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::EINTR
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::EHOSTUNREACH
+                | Errno::ENONET
+                | Errno::ENOPROTOOPT,
+            ) => Some(None),
+            Err(errno) => {
+                self.accept_failed(token, errno);
+                None
             }
-            Err(_) => return Some(None),
-        };
-        if self.streams.len() + 1 >= self.most_streams {
-            self.leave_listeners();
         }
-        Some(Some(client))
     }
 
     fn admit_one(&mut self, client: OwnedFd, to: SocketAddr) {
@@ -75,14 +88,22 @@ impl State {
             return self.admit_asker(client);
         }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
-        let what = self.what(to, names, (Protocol::Tcp, Verdict::Allowed));
+        let what = What::of(to, names, (ConnectionKind::Tcp, Verdict::Allowed));
         if let Judgement::Refused(refusal) = judgement {
             return self.turn_away(&client, What { verdict: Verdict::Refused(refusal), ..what });
         }
-        match socket::dial(Carries::Stream, to) {
+        let server =
+            if self.is_cut_off() { socket::open(Carries::Stream, to.ip()) } else { socket::dial(Carries::Stream, to) };
+        match server {
             Ok(server) => self.begin(Way::Outward, (client, server), (judgement, what), to),
             Err(errno) => self.turn_away(&client, What { verdict: Verdict::Unreachable(errno as i32), ..what }),
         }
+    }
+
+    /// Returns whether no packet arrives, the first of a handshake neither: then nobody is dialed, and the time of who
+    /// waits for an answer runs out.
+    fn is_cut_off(&self) -> bool {
+        self.links.iter().flatten().any(Link::is_dead)
     }
 
     fn turn_away(&mut self, client: &OwnedFd, what: What) {
@@ -96,13 +117,13 @@ impl State {
         let to = inside(&publish);
         let made = self.inlets.factory.as_ref().map_or(Err(Errno::ENOTSUP), |factory| {
             let server = factory.make()?;
-            match socket::connect(&server, to) {
-                Ok(()) | Err(Errno::EINPROGRESS) => Ok(server),
-                Err(errno) => Err(errno),
+            if !self.is_cut_off() {
+                socket::begin_connect(&server, to)?;
             }
+            Ok(server)
         });
         let verdict = made.as_ref().map_or_else(|errno| Verdict::Unreachable(*errno as i32), |_| Verdict::Published);
-        let what = What { to: publish.outside.to_string(), ..self.what(to, &[], (Protocol::Tcp, verdict)) };
+        let what = What { to: publish.outside.to_string(), ..What::of(to, &[], (ConnectionKind::Tcp, verdict)) };
         match made {
             Ok(server) => {
                 let judgement = Judgement::ByAddress { read: Read::Nothing };
@@ -114,11 +135,12 @@ impl State {
 
     fn begin(&mut self, way: Way, sockets: (OwnedFd, OwnedFd), judged: (Judgement, What), to: SocketAddr) {
         let now = self.now();
-        // A handshake is a round trip.
-        let begins = match (way, &self.links[0]) {
-            (Way::Outward, Some(link)) => now + 2 * link.latency(),
-            _ => 0,
+        let begins = match way {
+            Way::Outward => now + handshake(&mut self.links),
+            Way::Inward => 0,
         };
+        self.inward += usize::from(way == Way::Inward);
+        let dials = !self.is_cut_off();
         if self.streams.len() >= CROWD {
             // Where it cannot be had the kernel bounds all sockets together (tcp_mem).
             socket::keep_little_unsent(&sockets.0, LITTLE).ok();
@@ -128,7 +150,10 @@ impl State {
         let mut added = Ok(());
         let key = self.streams.insert_with(|key| {
             let add = |socket: &OwnedFd, kind| poller.add(socket, Token::of(kind, key).bits(), Interest::Changes);
-            added = add(&sockets.0, Kind::Client).and_then(|()| add(&sockets.1, Kind::Server));
+            added = add(&sockets.0, Kind::Client);
+            if dials {
+                added = added.and_then(|()| add(&sockets.1, Kind::Server));
+            }
             let mut stream = Stream::new(way, sockets, judged, (to, now));
             stream.begin_at(begins);
             stream

@@ -9,13 +9,12 @@ use crate::gateway::admit::is_for_resolver;
 use crate::gateway::flows::{Datagrams, FlowKind, Pair};
 use crate::gateway::lookups::Whom;
 use crate::gateway::packet::{self, Why};
-use crate::gateway::published::PORT;
 use crate::gateway::quic::is_quic;
 use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Refusal, Verdict, What};
+use crate::gateway::{ConnectionKind, Refusal, Verdict, What};
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
 use crate::sys::{Errno, Sys, random};
@@ -40,25 +39,29 @@ impl State {
         })
     }
 
-    /// Takes what the sandbox sends.
-    pub fn take_datagrams(&mut self, number: usize) {
+    /// Takes what the sandbox sends; returns whether there may be more.
+    pub fn take_datagrams(&mut self, number: usize) -> bool {
         let mut buffer = std::mem::take(&mut self.datagram);
+        let mut more = true;
         for _ in 0..AT_ONCE {
-            let Some(socket) = self.inlets.udp.get(number) else { break };
-            match socket::receive_from(socket, &mut buffer) {
-                Ok(came) => {
+            match self.inlets.udp.get(number).map(|socket| socket::receive_from(socket, &mut buffer)) {
+                Some(Ok(came)) => {
                     if let Some(to) = came.to {
                         let to = SocketAddr::new(meant(to.ip()), to.port());
                         let pair = Pair { client: came.from, to, kind: FlowKind::Udp };
                         self.outward(pair, &buffer[..came.length]);
                     }
                 }
-                Err(Errno::EAGAIN) => break,
+                None | Some(Err(Errno::EAGAIN)) => {
+                    more = false;
+                    break;
+                }
                 // An error of an earlier datagram.
-                Err(_) => {}
+                Some(Err(_)) => {}
             }
         }
         self.datagram = buffer;
+        more
     }
 
     fn outward(&mut self, pair: Pair, payload: &[u8]) {
@@ -81,7 +84,7 @@ impl State {
             return self.asked(payload, Whom::Datagram { client: pair.client, at: pair.to });
         }
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
-        let what = self.what(pair.to, names, (Protocol::Udp, Verdict::Allowed));
+        let what = What::of(pair.to, names, (ConnectionKind::Udp, Verdict::Allowed));
         let read = if let Judgement::ByAddress { read } = judgement { read } else { Read::First };
         let hidden = read == Read::First && is_quic(payload);
         let refusal = match judgement {
@@ -105,9 +108,7 @@ impl State {
         let socket = match open(carries) {
             // Root is not in the group of those who may ping, but may more.
             Err(Errno::EACCES) if carries == Carries::Echo => {
-                raw = random::number()
-                    .ok()
-                    .map(|number| u16::from_be_bytes([number.to_be_bytes()[0], number.to_be_bytes()[1]]));
+                raw = random::short().ok();
                 open(Carries::Icmp)
             }
             socket => socket,
@@ -140,17 +141,10 @@ impl State {
         key.is_some()
     }
 
-    /// Keeps a flow; who was silent longest makes room for it.
+    /// Keeps a flow; who was silent longest of its like makes room for it.
     pub fn keep_flow(&mut self, (pair, what): (Pair, What), socket: Option<OwnedFd>) -> Option<Key> {
-        if self.flows.slab.len() >= self.flows.most {
-            let oldest = self
-                .flows
-                .slab
-                .keys()
-                .into_iter()
-                .min_by_key(|key| self.flows.slab.get_mut(*key).map_or(0, |flow| flow.until));
-            oldest.into_iter().for_each(|key| self.end_flow(key));
-        }
+        let oldest = self.flows.too_many(pair.kind);
+        oldest.into_iter().for_each(|key| self.end_flow(key));
         let place = self.record.count(what);
         let until = self.now() + IDLE;
         let (poller, mut added) = (&self.poller, Ok(()));
@@ -236,8 +230,8 @@ impl State {
                 socket.map_or(Err(Errno::EBADF), |socket| socket::send_from(socket, bytes, (at, pair.client)))
             }
             (_, FlowKind::Published { .. }) => {
-                let from = flow.inside.map(|address| SocketAddr::new(address, PORT));
-                self.send_packet(pair.to, from.and_then(|from| packet::udp(from, pair.to, bytes)))
+                let packet = flow.inside.and_then(|from| packet::udp(from, pair.to, bytes));
+                self.send_packet(pair.to, packet)
             }
             (0, FlowKind::Echo) if flow.raw.is_some() => {
                 let request = packet::echo_request(pair.to.ip(), flow.raw.unwrap_or_default(), bytes);
@@ -303,7 +297,7 @@ impl State {
         let Some(flow) = self.flows.slab.remove(key) else { return };
         self.flows.by_pair.remove(&flow.pair);
         if let Some(address) = flow.inside {
-            self.flows.by_address.remove(&address);
+            self.flows.by_address.remove(&address.ip());
         }
     }
 }

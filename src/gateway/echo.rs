@@ -8,7 +8,7 @@ use crate::gateway::flows::{FlowKind, Pair};
 use crate::gateway::packet::Why;
 use crate::gateway::rules::{Judgement, Read};
 use crate::gateway::state::State;
-use crate::gateway::{Protocol, Verdict, What};
+use crate::gateway::{ConnectionKind, Verdict, What};
 use crate::sys::Errno;
 use crate::sys::socket::{self, Arrived, Carries};
 
@@ -42,7 +42,7 @@ impl State {
         let known = self.pins.names(pair.to.ip(), self.now());
         let judgement = self.rules.judge_echo(pair.to.ip(), &known);
         let names = if let Judgement::ByName(names) = &judgement { names } else { &known };
-        let what = self.what(pair.to, names, (Protocol::Icmp, Verdict::Allowed));
+        let what = What::of(pair.to, names, (ConnectionKind::Icmp, Verdict::Allowed));
         match judgement {
             Judgement::Refused(refusal) => {
                 self.record.count(What { verdict: Verdict::Refused(refusal), ..what });

@@ -1,22 +1,18 @@
 //! One direction of a relayed stream: bytes from one socket to another, without copying them where nothing slows them
 //! down. What the target does not take stays with the source, so memory is bounded whoever is slow.
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use crate::gateway::congestion::SEGMENT;
+use crate::gateway::line::Line;
 use crate::gateway::means::{Means, PIPE};
 use crate::gateway::shape::Link;
 use crate::sys::poller::Pipe;
 use crate::sys::{Errno, socket};
 
-/// How many bytes of slowed streams are held, all together; each may hold a little in any case.
-const MOST_HELD: usize = 64 << 20;
-const LEAST_HELD: usize = 16 << 10;
 /// What comes in smaller pieces goes through memory: that costs less than a pipe, and a read that is short of it says
 /// that there is no more.
 const SMALL: usize = 16 << 10;
-/// What a piece of a line takes besides its bytes, so that small ones are bounded too.
-const OVERHEAD: usize = 96;
 /// What one direction may move before it is another's turn.
 const TURN: usize = 4 << 20;
 /// The same where the bandwidth is shared.
@@ -66,15 +62,12 @@ impl Wait {
 pub struct Flow {
     /// A pipe with this many bytes in it.
     pipe: Option<(Pipe, usize)>,
-    /// What is under way where the network is shaped, with the time at which it arrives.
-    line: VecDeque<(u64, Vec<u8>)>,
+    /// What is under way where the network is shaped.
+    line: Line,
     /// Whether the last piece was more than a small one.
     bulk: bool,
     /// How many bytes more may be taken from the source, where that is bounded.
     bound: Option<u64>,
-    /// Of the first piece of the line.
-    taken: usize,
-    held: usize,
     /// When the end of the source arrives.
     end: Option<u64>,
     done: bool,
@@ -136,7 +129,8 @@ impl Flow {
         }
     }
 
-    /// Moves `count` bytes that have come, before all others; returns them. There are few, for which there is room.
+    /// Moves `count` bytes that have come, before all others, or has them be under way; returns them. There are few, for
+    /// which there is room.
     ///
     /// # Errors
     /// What the kernel said of either socket; EAGAIN, if there is no room: the stream is broken.
@@ -144,21 +138,23 @@ impl Flow {
         &mut self,
         source: &Side,
         target: &Side,
-        (count, means): (usize, &'a mut Means),
+        (count, means, link): (usize, &'a mut Means, Option<&mut Link>),
     ) -> Result<&'a [u8], Errno> {
-        let bytes = &mut means.scratch[..count];
-        let came = socket::receive(&source.socket, bytes)?;
-        let bytes = &bytes[..came];
-        if socket::send(&target.socket, bytes)? < came {
+        let came = socket::receive(&source.socket, &mut means.scratch[..count])?;
+        if let Some(link) = link {
+            self.line.put(came, (means, link));
+            return Ok(&means.scratch[..came]);
+        }
+        if socket::send(&target.socket, &means.scratch[..came])? < came {
             return Err(Errno::EAGAIN);
         }
         self.carried += came as u64;
-        Ok(bytes)
+        Ok(&means.scratch[..came])
     }
 
     /// Gives back what a stream that ends holds of the common means.
     pub fn let_go(&mut self, means: &mut Means) {
-        means.held -= std::mem::take(&mut self.held);
+        self.line.let_go(means);
         if let Some((pipe, inside)) = self.pipe.take() {
             means.take_back(pipe, inside);
         }
@@ -248,30 +244,8 @@ impl Flow {
         (means, link): (&mut Means, &mut Link),
     ) -> Result<Wait, Errno> {
         self.take_in(source, means, link)?;
-        let mut room = link.room(means.now).min(SHARE);
-        while let Some((due, piece)) = self.line.front() {
-            if *due > means.now {
-                return Ok(Wait::Until(*due));
-            }
-            if !target.writable {
-                return Ok(Wait::Sockets);
-            }
-            let rest = &piece[self.taken..];
-            if room == 0 {
-                return Ok(Wait::Until(link.when(rest.len().min(1448)).max(means.now + 1)));
-            }
-            let sent = ready(socket::send(&target.socket, &rest[..rest.len().min(room)]), &mut target.writable)?;
-            let Some(sent) = sent else { return Ok(Wait::Sockets) };
-            link.gone(sent);
-            room -= sent;
-            self.carried += sent as u64;
-            self.taken += sent;
-            if self.taken == piece.len() {
-                let room = std::mem::take(&mut self.taken) + OVERHEAD;
-                self.held -= room;
-                means.held -= room;
-                self.line.pop_front();
-            }
+        if let Some(wait) = self.arrive(target, (means, link))? {
+            return Ok(wait);
         }
         match self.end {
             Some(due) if due > means.now => Ok(Wait::Until(due)),
@@ -282,26 +256,47 @@ impl Flow {
         }
     }
 
+    /// Moves what has arrived by now; returns what the rest waits for, if anything is under way.
+    ///
+    /// # Errors
+    /// What the kernel said of the target: the stream is broken.
+    pub fn arrive(&mut self, target: &mut Side, (means, link): (&mut Means, &mut Link)) -> Result<Option<Wait>, Errno> {
+        let mut room = link.room(means.now).min(SHARE);
+        while let Some((due, rest)) = self.line.first() {
+            if due > means.now {
+                return Ok(Some(Wait::Until(due)));
+            }
+            if !target.writable {
+                return Ok(Some(Wait::Sockets));
+            }
+            if room == 0 {
+                return Ok(Some(Wait::Until(link.when(rest.len().min(SEGMENT)).max(means.now + 1))));
+            }
+            let sent = ready(socket::send(&target.socket, &rest[..rest.len().min(room)]), &mut target.writable)?;
+            let Some(sent) = sent else { return Ok(Some(Wait::Sockets)) };
+            link.gone(sent);
+            room -= sent;
+            self.carried += sent as u64;
+            self.line.take(sent, means);
+        }
+        Ok(None)
+    }
+
     /// Puts what came onto the line.
     fn take_in(&mut self, source: &mut Side, means: &mut Means, link: &mut Link) -> Result<(), Errno> {
         while source.readable && self.end.is_none() {
-            let window = if means.held < MOST_HELD { link.window() } else { LEAST_HELD };
-            let count = self.within(window.saturating_sub(self.held + OVERHEAD).min(means.scratch.len()));
+            let count = self.within(self.line.room(means, link));
             if count == 0 {
                 return Ok(());
             }
             let came = ready(socket::receive(&source.socket, &mut means.scratch[..count]), &mut source.readable)?;
             let Some(came) = came else { return Ok(()) };
-            let last = self.line.back().map_or(0, |(due, _)| *due);
-            let due = (means.now + link.latency() + link.delays(came)).max(last);
             if came == 0 {
-                self.end = Some(due);
+                self.end = Some(self.line.due(means.now, link));
                 return Ok(());
             }
             self.took(came);
-            self.held += came + OVERHEAD;
-            means.held += came + OVERHEAD;
-            self.line.push_back((due, means.scratch[..came].to_vec()));
+            self.line.put(came, (means, link));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::gateway::record::Place;
 use crate::gateway::rules::Read;
 use crate::gateway::slab::{Key, Slab};
 
-/// Flows at once; the one that was silent longest makes room.
+/// Flows at once, of those that come from outside and of all others each; the one that was silent longest makes room.
 const MOST: usize = 1024;
 
 /// Who speaks with whom.
@@ -33,6 +33,12 @@ pub enum FlowKind {
     },
 }
 
+impl FlowKind {
+    fn is_from_outside(self) -> bool {
+        matches!(self, Self::Published { .. })
+    }
+}
+
 /// One flow.
 #[derive(Debug)]
 pub struct Datagrams {
@@ -45,8 +51,8 @@ pub struct Datagrams {
     pub read: Read,
     /// The identifier of pings that go out by a raw socket.
     pub raw: Option<u16>,
-    /// The address from which the sandbox is told what comes from outside.
-    pub inside: Option<IpAddr>,
+    /// From where the sandbox is told what comes from outside.
+    pub inside: Option<SocketAddr>,
 }
 
 /// All flows, and what is under way in them.
@@ -64,12 +70,28 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Returns no flows; there may be `most`.
+    /// Returns no flows; there may be `most` of each way.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let most = most.clamp(16, MOST);
         let lanes = [Lane::default(), Lane::default()];
         Self { slab: Slab::default(), by_pair: HashMap::new(), by_address: HashMap::new(), given: 0, most, lanes }
+    }
+
+    /// Returns the flow that has to make room for one more of this kind, if one has to. Strangers who send to a published
+    /// port end no flow of the sandbox, nor it theirs.
+    pub fn too_many(&mut self, kind: FlowKind) -> Option<Key> {
+        if self.slab.len() < self.most {
+            return None;
+        }
+        let keys = self.slab.keys();
+        let like = |key| {
+            let flow = self.slab.get_mut(key)?;
+            (flow.pair.kind.is_from_outside() == kind.is_from_outside()).then_some((flow.until, key))
+        };
+        let like: Vec<_> = keys.into_iter().filter_map(like).collect();
+        let oldest = like.iter().min_by_key(|(until, _)| *until)?;
+        (like.len() >= self.most).then_some(oldest.1)
     }
 
     /// Returns an address that no flow has, of those that no host has either (RFC 1112, 4).

@@ -35,6 +35,18 @@ impl<T> Lane<T> {
         self.waiting.push_back((now + link.latency(), to, bytes));
     }
 
+    /// Returns how many are under way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Returns whether none is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Returns one that has arrived at `now`.
     pub fn arrived(&mut self, link: &mut Link, now: u64) -> Option<(T, Vec<u8>)> {
         if self.next(link, now)? > now {

@@ -12,7 +12,7 @@ use crate::gateway::lookups::{Pending, Whom};
 use crate::gateway::slab::Key;
 use crate::gateway::state::State;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Protocol, Refusal, Verdict, What, packet};
+use crate::gateway::{ConnectionKind, Refusal, Verdict, What, packet};
 use crate::spec::MOST_RESOLVERS;
 use crate::sys::poller::Interest;
 use crate::sys::socket::{self, Carries};
@@ -92,7 +92,7 @@ impl State {
                     to: name.to_string(),
                     address: Some(address),
                     port: Some(53),
-                    protocol: Protocol::Dns,
+                    protocol: ConnectionKind::Dns,
                     verdict: Verdict::Refused(Refusal::Special),
                 };
                 self.record.count(what);
@@ -126,8 +126,7 @@ impl State {
     }
 
     fn wait_for(&mut self, (query, name, whom): (Query, DomainName, Whom), socket: OwnedFd, attempt: usize) {
-        let id =
-            random::number().map_or(0, |number| u16::from_ne_bytes([number.to_ne_bytes()[0], number.to_ne_bytes()[1]]));
+        let id = random::short().unwrap_or_default();
         let Some(bytes) = wire::ask(id, &name, query.asked) else {
             return self.answer(&query, whom, &Found::nothing(Code::Failed));
         };
@@ -199,7 +198,13 @@ impl State {
     }
 
     fn note(&mut self, name: &DomainName, address: Option<IpAddr>, verdict: Verdict) {
-        self.record.count(What { to: name.to_string(), address, port: Some(53), protocol: Protocol::Dns, verdict });
+        self.record.count(What {
+            to: name.to_string(),
+            address,
+            port: Some(53),
+            protocol: ConnectionKind::Dns,
+            verdict,
+        });
     }
 
     fn answer(&mut self, query: &Query, whom: Whom, found: &Found) {

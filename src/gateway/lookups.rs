@@ -31,9 +31,9 @@ pub struct Lookups {
 }
 
 #[derive(Debug)]
-pub struct Own {
-    pub hosts: Hosts,
-    pub resolvers: Vec<SocketAddr>,
+struct Own {
+    hosts: Hosts,
+    resolvers: Vec<SocketAddr>,
 }
 
 /// A question to a resolver.

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod admit;
 pub mod asker;
+pub mod congestion;
 pub mod datagrams;
 pub mod dns;
 pub mod echo;
@@ -13,6 +14,7 @@ pub mod flows;
 pub mod hello;
 pub mod http;
 pub mod lane;
+pub mod line;
 pub mod lookup;
 pub mod lookups;
 pub mod means;
@@ -24,6 +26,7 @@ pub mod published;
 pub mod quic;
 pub mod record;
 pub mod requests;
+pub mod room;
 pub mod rules;
 pub mod shape;
 pub mod slab;
@@ -36,7 +39,13 @@ pub mod told;
 #[cfg(test)]
 mod trial;
 #[cfg(test)]
+mod trial_crowd;
+#[cfg(test)]
+mod trial_end;
+#[cfg(test)]
 mod trial_hostile;
+#[cfg(test)]
+mod trial_shape;
 pub mod turn;
 
 pub use start::{Gateway, start};
@@ -94,6 +103,17 @@ pub struct Inlets {
     pub factory: Option<Factory>,
     /// The host's side of what is published, from [`publish::bind`].
     pub published: Vec<Bound>,
+    pub heard: Heard,
+}
+
+/// At which ports of others these sockets hear what the sandbox sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Heard {
+    /// At some, that of names among them.
+    #[default]
+    Some,
+    /// At all.
+    All,
 }
 
 /// A pair of TCP sockets (IPv4) of one namespace that makes more of them: what `listener`, on the loopback, accepts
@@ -144,8 +164,22 @@ pub struct What {
     pub address: Option<IpAddr>,
     /// `None` for ICMP.
     pub port: Option<u16>,
-    pub protocol: Protocol,
+    pub protocol: ConnectionKind,
     pub verdict: Verdict,
+}
+
+impl What {
+    /// Returns how something that goes to `to` is written down; `names` are what the address stands for.
+    #[must_use]
+    pub fn of(to: SocketAddr, names: &[DomainName], (protocol, verdict): (ConnectionKind, Verdict)) -> Self {
+        Self {
+            to: names.first().map_or_else(|| to.ip().to_string(), DomainName::to_string),
+            address: Some(to.ip()),
+            port: (protocol != ConnectionKind::Icmp).then_some(to.port()),
+            protocol,
+            verdict,
+        }
+    }
 }
 
 /// How often, and how many bytes of payload.
@@ -157,8 +191,9 @@ pub struct Traffic {
     pub received: u64,
 }
 
+/// What the report calls its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub enum ConnectionKind {
     Tcp,
     Udp,
     /// Echo requests.
@@ -167,7 +202,7 @@ pub enum Protocol {
     Dns,
 }
 
-impl Protocol {
+impl ConnectionKind {
     /// Returns the word of the report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -246,14 +281,14 @@ pub type Watcher = Box<dyn FnMut(&What) + Send>;
 
 #[cfg(test)]
 mod tests {
-    use super::{Protocol, Refusal, Verdict};
+    use super::{ConnectionKind, Refusal, Verdict};
 
     #[test]
     fn the_words_of_the_report_stay() {
         let verdicts =
             [Verdict::Allowed, Verdict::Refused(Refusal::Denied), Verdict::Unreachable(111), Verdict::Published];
         assert_eq!(verdicts.map(Verdict::as_str), ["allowed", "refused", "unreachable", "published"]);
-        let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Dns];
-        assert_eq!(protocols.map(Protocol::as_str), ["tcp", "udp", "icmp", "dns"]);
+        let protocols = [ConnectionKind::Tcp, ConnectionKind::Udp, ConnectionKind::Icmp, ConnectionKind::Dns];
+        assert_eq!(protocols.map(ConnectionKind::as_str), ["tcp", "udp", "icmp", "dns"]);
     }
 }

@@ -65,10 +65,7 @@ impl Factory {
     pub fn make(&self) -> Sys<OwnedFd> {
         let to = socket::own_address(&self.listener)?;
         socket::disconnect(&self.spare).ok();
-        match socket::connect(&self.spare, to) {
-            Ok(()) | Err(Errno::EINPROGRESS) => {}
-            Err(errno) => return Err(errno),
-        }
+        socket::begin_connect(&self.spare, to)?;
         let own = socket::own_address(&self.spare)?;
         let made = loop {
             let accepted = socket::accept(&self.listener)?;

@@ -89,10 +89,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::Record;
-    use crate::gateway::{Ledger, Protocol, Refusal, Traffic, Verdict, What};
+    use crate::gateway::{ConnectionKind, Ledger, Refusal, Traffic, Verdict, What};
 
     fn what(port: u16, verdict: Verdict) -> What {
-        What { to: "a.example".to_owned(), address: None, port: Some(port), protocol: Protocol::Tcp, verdict }
+        What { to: "a.example".to_owned(), address: None, port: Some(port), protocol: ConnectionKind::Tcp, verdict }
     }
 
     #[test]

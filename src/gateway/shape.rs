@@ -5,13 +5,9 @@ use std::time::Duration;
 
 use crate::gateway::Shaping;
 
-/// Payload of a full TCP segment on Ethernet with time stamps: in what pieces a stream loses.
-const SEGMENT: usize = 1448;
 /// What may go at once after a pause: 20 ms' worth, or some packets.
 const BURST: u64 = 20_000_000;
 const LEAST_BURST: u64 = 4 * 1500;
-/// The least time after which Linux sends a segment again (TCP_RTO_MIN).
-const RETRANSMISSION: u64 = 200_000_000;
 
 const SECOND: u128 = 1_000_000_000;
 
@@ -89,17 +85,21 @@ impl Link {
         usize::try_from(u64::try_from(held).unwrap_or(MOST).clamp(LEAST, MOST)).unwrap_or(usize::MAX)
     }
 
-    /// Returns whether the next datagram is lost.
-    pub fn loses(&mut self) -> bool {
-        self.losses.next()
+    /// Returns whether it loses anything.
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        self.losses.per_million > 0
     }
 
-    /// Returns how much later the next `bytes` of a stream arrive because a segment among them is lost: a round trip,
-    /// or what Linux waits at least.
-    pub fn delays(&mut self, bytes: usize) -> u64 {
-        let segments = bytes.div_ceil(SEGMENT);
-        let lost = (0..segments).filter(|_| self.losses.next()).count();
-        if lost == 0 { 0 } else { RETRANSMISSION.max(2 * self.latency) }
+    /// Returns whether it loses everything.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.losses.per_million >= 1_000_000
+    }
+
+    /// Returns whether the next packet is lost.
+    pub fn loses(&mut self) -> bool {
+        self.losses.next()
     }
 
     fn most(&self) -> i128 {
@@ -226,15 +226,7 @@ mod tests {
     #[test]
     fn times_without_end_do_not_overflow() {
         let shaping = Shaping { latency: Some(Duration::MAX), loss: Some(Loss(1_000_000)), ..Shaping::default() };
-        let mut link = Link::new(&shaping, 0, 1).unwrap();
-        assert!(u64::MAX / 2 + link.latency() + link.delays(1) > u64::MAX / 2);
-    }
-
-    #[test]
-    fn a_lost_segment_holds_a_stream_up() {
-        let mut link = link(None, 150, 1_000_000);
-        assert_eq!(link.delays(1), 300_000_000);
-        assert_eq!(self::link(None, 10, 1_000_000).delays(1), 200_000_000);
-        assert_eq!(self::link(None, 10, 0).delays(1 << 20), 0);
+        let link = Link::new(&shaping, 0, 1).unwrap();
+        assert!(u64::MAX / 2 + 3 * link.latency() > u64::MAX / 2);
     }
 }

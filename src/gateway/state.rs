@@ -1,11 +1,9 @@
-//! All that one gateway keeps while it runs. The files that do something to it: `admit` (streams), `lookup` (names),
-//! `datagrams`, and `turn`, which lets each have its turn.
+//! All that one gateway keeps while it runs. The files that do something to it: `admit` and `room` (streams), `lookup`
+//! (names), `datagrams`, and `turn`, which lets each have its turn.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use crate::domain::DomainName;
 use crate::gateway::flow::Wait;
 use crate::gateway::flows::Flows;
 use crate::gateway::lookups::{Askers, Lookups};
@@ -15,11 +13,10 @@ use crate::gateway::record::Record;
 use crate::gateway::rules::Rules;
 use crate::gateway::shape::Link;
 use crate::gateway::slab::{Key, Slab};
-use crate::gateway::stream::{Common, Stream};
+use crate::gateway::stream::{Common, Stream, Way};
 use crate::gateway::timers::Timers;
 use crate::gateway::token::{Kind, Token};
-use crate::gateway::{Inlets, Policy, Protocol, Verdict, Watcher, What};
-use crate::spec;
+use crate::gateway::{Inlets, Policy, Watcher};
 use crate::sys::poller::{Files, Interest, Poller, raise_files};
 use crate::sys::{Sys, random, socket, time};
 
@@ -43,8 +40,12 @@ pub struct State {
     /// What was taken from a socket, while it is looked at.
     pub datagram: Vec<u8>,
     pub most_streams: usize,
-    /// Whether listeners are left alone until a stream ends.
-    pub full: bool,
+    /// How many of them come from outside.
+    pub inward: usize,
+    /// Whether listeners are left alone until a stream ends, by [`Way`].
+    pub left: [bool; 2],
+    /// Listeners that listen no more.
+    pub gone: BTreeSet<Token>,
     pub timers: Timers,
     /// Who has more to do at once.
     pub ready: BTreeSet<Token>,
@@ -66,7 +67,7 @@ impl State {
         let files = raise_files();
         // Two for each, and a half of what is left for the flows, the lookups and the rest of sbx.
         let streams = (files.most / 4).clamp(16, MOST_STREAMS);
-        let state = Self {
+        let mut state = Self {
             poller: Poller::new()?,
             rules: Rules::new(policy.allow, policy.deny),
             pins: Pins::default(),
@@ -79,7 +80,9 @@ impl State {
             flows: Flows::new(usize::try_from(files.most / 8).unwrap_or(usize::MAX)),
             datagram: vec![0; 64 << 10],
             most_streams: usize::try_from(streams).unwrap_or(16),
-            full: false,
+            inward: 0,
+            left: [false; 2],
+            gone: BTreeSet::new(),
             timers: Timers::default(),
             ready: BTreeSet::new(),
             inlets,
@@ -93,7 +96,8 @@ impl State {
         }
         state.inlets.tcp.iter().try_for_each(socket::no_delay)?;
         state.watch_datagrams()?;
-        state.watch_listeners()?;
+        state.watch_listeners(Way::Outward)?;
+        state.watch_listeners(Way::Inward)?;
         Ok(state)
     }
 
@@ -106,31 +110,6 @@ impl State {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.means.now
-    }
-
-    /// Takes connections (again).
-    ///
-    /// # Errors
-    /// What the kernel did not give.
-    pub fn watch_listeners(&self) -> Sys<()> {
-        self.listeners().try_for_each(|(listener, token)| self.poller.add(listener, token.bits(), Interest::Readable))
-    }
-
-    /// Lets connections wait until there is room.
-    pub fn leave_listeners(&mut self) {
-        self.full = true;
-        for (listener, _) in self.listeners() {
-            // One that is not waited for is left alone already.
-            self.poller.remove(listener).ok();
-        }
-    }
-
-    fn listeners(&self) -> impl Iterator<Item = (&OwnedFd, Token)> {
-        let inner = self.inlets.tcp.iter().enumerate();
-        let inner = inner.map(|(number, listener)| (listener, Token::numbered(Kind::Listener, number)));
-        let outer = self.inlets.published.iter().enumerate();
-        let outer = outer.filter(|(_, bound)| bound.publish.protocol == spec::Protocol::Tcp);
-        inner.chain(outer.map(|(number, bound)| (&bound.socket, Token::numbered(Kind::Published, number))))
     }
 
     /// Lets a stream go on, and ends it when it is over.
@@ -150,47 +129,55 @@ impl State {
     /// Ends a stream, however far it came.
     pub fn end_stream(&mut self, key: Key) {
         let Some(stream) = self.streams.remove(key) else { return };
+        let inward = stream.way() == Way::Inward;
         let mut common =
             Common { means: &mut self.means, links: &mut self.links, rules: &self.rules, record: &mut self.record };
         stream.end(&mut common);
         self.timers.forget(Token::of(Kind::Client, key));
-        if self.full {
-            self.make_room();
-        }
+        self.inward -= usize::from(inward);
+        self.make_room();
     }
 
-    /// Takes connections again if there is room for them.
-    pub fn make_room(&mut self) {
-        if self.stopping || !self.full || self.streams.len() >= self.most_streams {
-            return;
+    /// Takes what came before the sandbox ended, some of it; returns whether there may be more for which there is room.
+    pub fn admit_last(&mut self) -> bool {
+        if !self.has_room(Way::Outward) {
+            self.end_settled();
         }
-        self.full = self.watch_listeners().is_err();
-        if self.full {
-            self.leave_listeners();
-            self.timers.set(Token::numbered(Kind::Room, 0), self.now() + 100_000_000);
+        // Each has its turn, whatever waits at the others.
+        let mut more = false;
+        for number in 0..self.inlets.tcp.len() {
+            more |= self.admit(number);
         }
+        for number in 0..self.inlets.udp.len() {
+            more |= self.take_datagrams(number);
+        }
+        more
     }
 
-    /// Takes what came before the sandbox ended, and nothing after it.
-    pub fn admit_last(&mut self) {
+    /// Stops waiting for what is new.
+    pub fn begin_last(&mut self) {
         self.stopping = true;
         // It would be told of that again and again.
         self.poller.remove(&self.stop).ok();
-        for number in 0..self.inlets.tcp.len() {
-            self.admit(number);
-        }
-        for number in 0..self.inlets.udp.len() {
-            self.take_datagrams(number);
-        }
-        self.leave_listeners();
+        self.leave_listeners(Way::Outward);
+        self.leave_listeners(Way::Inward);
     }
 
-    /// Returns how many streams have something of the sandbox on its way, and how much of theirs has arrived.
+    /// Ends the streams that carry nothing of the sandbox any more.
+    fn end_settled(&mut self) {
+        for key in self.streams.keys() {
+            if self.streams.get_mut(key).is_some_and(|stream| stream.owes().is_none()) {
+                self.end_stream(key);
+            }
+        }
+    }
+
+    /// Returns how much of the sandbox is on its way, streams and datagrams, and how much of the streams has arrived.
     #[must_use]
     pub fn owes(&mut self) -> (usize, u64) {
         let keys = self.streams.keys();
         let owed = keys.into_iter().filter_map(|key| self.streams.get_mut(key)?.owes());
-        owed.fold((0, 0), |(count, sum), arrived| (count + 1, sum + arrived))
+        owed.fold((self.flows.lanes[0].len(), 0), |(count, sum), arrived| (count + 1, sum + arrived))
     }
 
     /// Ends all streams; what did not arrive is a reset for its server, never the end of what it was sent.
@@ -200,17 +187,6 @@ impl State {
                 stream.cut();
             }
             self.end_stream(key);
-        }
-    }
-
-    /// Returns how something that goes to `to` is written down; `names` are what the address stands for.
-    pub fn what(&self, to: SocketAddr, names: &[DomainName], (protocol, verdict): (Protocol, Verdict)) -> What {
-        What {
-            to: names.first().map_or_else(|| to.ip().to_string(), DomainName::to_string),
-            address: Some(to.ip()),
-            port: (protocol != Protocol::Icmp).then_some(to.port()),
-            protocol,
-            verdict,
         }
     }
 }

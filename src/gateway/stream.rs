@@ -117,6 +117,12 @@ impl Stream {
         self.begins = time;
     }
 
+    /// Returns who began it.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
     /// Takes note of what happened to an end.
     pub fn happened(&mut self, end: End, happened: Happened) {
         let side = match end {
@@ -136,8 +142,11 @@ impl Stream {
         if let Err(errno) = self.dial(now) {
             return self.refuse(Verdict::Unreachable(errno as i32), common);
         }
-        if let Err(refusal) = self.judge(common) {
-            return self.refuse(Verdict::Refused(refusal), common);
+        match self.judge(common) {
+            Ok(()) => {}
+            Err(Some(refusal)) => return self.refuse(Verdict::Refused(refusal), common),
+            // The client is gone, and the kernel says so but once.
+            Err(None) => return self.reset(),
         }
         let held = if let Holds::Until(end) = self.holds { Wait::Until(end) } else { Wait::Sockets };
         let mut wait = self.dialing.map_or(held, |end| Wait::Until(end).or(held));
@@ -199,12 +208,13 @@ impl Stream {
     }
 
     /// Reads what the client says first, and leaves it there. A word alone may be all that it says before it waits for an
-    /// answer: that is let go, and judged again together with what follows, so that a request in pieces is one.
-    fn judge(&mut self, common: &mut Common<'_>) -> Result<(), Refusal> {
+    /// answer: that is let go, and judged again together with what follows, so that a request in pieces is one. The error
+    /// is why it is refused; without one the client broke it off.
+    fn judge(&mut self, common: &mut Common<'_>) -> Result<(), Option<Refusal>> {
         let now = common.means.now;
         if self.holds == Holds::Nothing || !self.client.readable {
             return if matches!(self.holds, Holds::Until(end) if now >= end) {
-                Err(Refusal::Unreadable)
+                Err(Some(Refusal::Unreadable))
             } else {
                 Ok(())
             };
@@ -221,8 +231,7 @@ impl Stream {
                     self.client.readable = false;
                     return Ok(());
                 }
-                // The flow will meet it again, and end the stream.
-                Err(_) => 0,
+                Err(_) => return Err(None),
             };
             let bytes = &scratch[..said + came];
             match opening::read(bytes) {
@@ -230,13 +239,12 @@ impl Stream {
                 Opening::Undecided if came == 0 || ended => break (opening::at_end(bytes), false),
                 // More may have come before the end, after this was read.
                 Opening::Undecided if socket::peer_ended(&self.client.socket) => ended = true,
-                // Where the network is shaped it would come too early.
-                Opening::Undecided if opening::is_word(bytes) && common.links[0].is_none() => {
+                Opening::Undecided if opening::is_word(bytes) => {
                     self.client.readable = false;
                     self.lets = came;
                     return Ok(());
                 }
-                Opening::Undecided => return self.hold(now),
+                Opening::Undecided => return Ok(self.hold(now)?),
             }
         };
         common.rules.agree(&self.judgement, self.to.port(), &told)?;
@@ -277,10 +285,13 @@ impl Stream {
         if self.holds != Holds::Nothing {
             if self.lets > 0 {
                 let count = std::mem::take(&mut self.lets);
-                self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means))?);
+                self.word.extend(self.up.let_pass(&self.client, &self.server, (count, common.means, up.as_mut()))?);
             }
             // At the beginning of a tunnel what it holds may have come before.
-            return Ok(if self.client.readable { Wait::Turn } else { wait });
+            let wait = if self.client.readable { Wait::Turn } else { wait };
+            let Some(link) = up else { return Ok(wait) };
+            let under_way = self.up.arrive(&mut self.server, (common.means, link))?;
+            return Ok(under_way.map_or(wait, |under_way| wait.or(under_way)));
         }
         let wait = wait.or(self.up.carry(&mut self.client, &mut self.server, (common.means, up.as_mut()))?);
         let ends = [(&self.client, &self.up), (&self.server, &self.down)];

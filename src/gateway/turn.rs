@@ -11,7 +11,7 @@ use crate::sys::{Sys, time};
 
 /// How long what a program sent before it ended may take to go out.
 const LAST: u64 = 2_000_000_000;
-/// How long it may stand still.
+/// How long it may stand still, besides what the network is made slower.
 const STILL: u64 = 500_000_000;
 
 /// Serves until it is told to end; returns what happened.
@@ -32,17 +32,21 @@ pub fn serve(mut state: State) -> Ledger {
 fn let_out(state: &mut State, happened: &mut Vec<Happened>) {
     state.now_is(time::monotonic());
     let (end, mut still) = (state.now() + LAST, state.now());
+    // A handshake, and the way of what follows it.
+    let patience = STILL.saturating_add(state.links[0].as_ref().map_or(0, |link| link.latency().saturating_mul(3)));
     let mut owed = (usize::MAX, 0);
-    state.admit_last();
-    while state.now() < end && state.now() < still + STILL {
+    state.begin_last();
+    while state.now() < end && state.now() < still.saturating_add(patience) {
+        let waits = state.admit_last();
         let owes = state.owes();
-        if owes.0 == 0 {
+        if owes.0 == 0 && !waits {
             return;
         }
         if owes != owed {
             (owed, still) = (owes, state.now());
         }
-        if turn(state, happened, Some(Duration::from_millis(10))).is_err() {
+        let most = if waits { Duration::ZERO } else { Duration::from_millis(10) };
+        if turn(state, happened, Some(most)).is_err() {
             return;
         }
     }
@@ -83,11 +87,15 @@ fn dispatch(state: &mut State, happened: Happened) {
 fn look(state: &mut State, token: Token) {
     match token.kind() {
         Some(Kind::Stop) => state.stopping = true,
-        Some(Kind::Listener) => state.admit(token.number()),
+        Some(Kind::Listener) => {
+            state.admit(token.number());
+        }
         Some(Kind::Published) => state.admit_published(token.number()),
         Some(Kind::Client | Kind::Server) => state.turn_stream(token.key()),
         Some(Kind::Room) => state.make_room(),
-        Some(Kind::Datagrams) => state.take_datagrams(token.number()),
+        Some(Kind::Datagrams) => {
+            state.take_datagrams(token.number());
+        }
         Some(Kind::PublishedDatagrams) => state.take_published(token.number()),
         Some(Kind::Echoes) => state.take_echoes(token.number()),
         Some(Kind::Flow) => state.look_at_flow(token.key()),

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use crate::domain::DomainName;
 use crate::error::Result;
-use crate::gateway::{self, Bound, Factory, Gateway, Inlets, Ledger, Policy, Shaping, Watcher};
+use crate::gateway::{self, Bound, Factory, Gateway, Heard, Inlets, Ledger, Policy, Shaping, Watcher};
 use crate::plan::network::{self, Way};
+use crate::plan::way::Doors;
 use crate::run::bridge::{self, Member};
 use crate::run::{inlets, links};
 use crate::spec::{Publish, Rules};
@@ -53,7 +54,11 @@ impl<'a> Uplink<'a> {
     /// A port of the host that cannot be had, with the line that names it; a place on the bridge that cannot.
     pub fn new(way: &'a Way, watcher: Option<Watcher>) -> Result<Self> {
         let published = way.rules.publish.iter().map(bind).collect::<Result<_>>()?;
-        let inlets = Inlets { published, ..Inlets::default() };
+        let heard = match way.doors {
+            Doors::One => Heard::All,
+            Doors::Each(_) => Heard::Some,
+        };
+        let inlets = Inlets { published, heard, ..Inlets::default() };
         let member = way.bridge.as_ref().map(|bridge| joined(way, bridge)).transpose()?;
         Ok(Self { way, watcher: watcher.map(Said), state: State::Awaited(inlets, Vec::new()), member })
     }

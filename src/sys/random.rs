@@ -3,6 +3,11 @@
 
 use super::{Sys, check};
 
+/// Returns a random number of 16 bits, as [`number`] does.
+pub fn short() -> Sys<u16> {
+    number().map(|number| u16::from_ne_bytes([number.to_ne_bytes()[0], number.to_ne_bytes()[1]]))
+}
+
 /// Returns a random number, getrandom(2). With `GRND_INSECURE` (Linux 5.6) it never waits for a machine
 /// that has just booted: what it is used for need not be a secret.
 pub fn number() -> Sys<u64> {

@@ -60,9 +60,14 @@ pub fn dial(carries: Carries, to: SocketAddr) -> Sys<OwnedFd> {
     if carries == Carries::Stream {
         no_delay(&socket)?;
     }
-    match connect(&socket, to) {
-        Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
-        Err(errno) => Err(errno),
+    begin_connect(&socket, to).map(|()| socket)
+}
+
+/// Connects, which for a stream is not over then.
+pub fn begin_connect(socket: impl AsFd, to: SocketAddr) -> Sys<()> {
+    match connect(socket, to) {
+        Err(Errno::EINPROGRESS) => Ok(()),
+        connected => connected,
     }
 }
 

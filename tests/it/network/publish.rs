@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use super::world::{OTHER, SERVER, SERVER_6, World, connections};
+use super::world::{OTHER, SERVER, SERVER_6, WITHOUT_NF_TABLES, World, connections};
 use crate::harness::{Sbx, Who};
 
 pub(super) const ECHO: &str = "python3 -u -c \"
@@ -36,7 +36,7 @@ fn a_published_port_leads_inside() {
         assert_eq!(ask("[::1]:8081", b"over IPv6"), b"over IPv6");
         let large = vec![7; 3 << 20];
         assert!(ask_large("127.0.0.1:8080", &large) == large);
-        // More at once than there are sockets to begin with.
+        // Many at once: each has a socket that is made for it.
         let many: Vec<_> = (0..200).map(|_| TcpStream::connect("127.0.0.1:8080").unwrap()).collect();
         for mut connection in &many {
             connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -113,22 +113,30 @@ fn published_datagrams_lead_inside() {
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5353)); print('ready')
 while True:
-    d, p = s.recvfrom(9999); s.sendto(d.upper(), p)\"";
-    let sbx = Sbx::new(Who::Root).spec("network egress { publish \"127.0.0.1:5300\" 5353 protocol=\"udp\" }").sh(line);
-    let running = sbx.start();
-    running.await_output("ready");
-    let clients: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    for (number, client) in clients.iter().enumerate() {
-        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        client.send_to(format!("client {number}").as_bytes(), "127.0.0.1:5300").unwrap();
-        let mut bytes = [0; 99];
-        let (count, from) = client.recv_from(&mut bytes).unwrap();
-        let said = String::from_utf8_lossy(&bytes[..count]);
-        assert_eq!((said, from.to_string()), (format!("CLIENT {number}").into(), "127.0.0.1:5300".to_owned()));
+    d, p = s.recvfrom(9999); s.sendto(b'%s from %d' % (d.upper(), p[1]), p)\"";
+    // Many servers answer nobody who comes from the port of a service.
+    for kernel in ["exec \"$@\"", WITHOUT_NF_TABLES] {
+        let sbx = Sbx::new(Who::Root)
+            .spec("network egress { publish \"127.0.0.1:5300\" 5353 protocol=\"udp\" }")
+            .through(kernel)
+            .sh(line);
+        let running = sbx.start();
+        running.await_output("ready");
+        let clients: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        for (number, client) in clients.iter().enumerate() {
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            client.send_to(format!("client {number}").as_bytes(), "127.0.0.1:5300").unwrap();
+            let mut bytes = [0; 99];
+            let (count, from) = client.recv_from(&mut bytes).unwrap();
+            let said = String::from_utf8_lossy(&bytes[..count]);
+            let port = if kernel == WITHOUT_NF_TABLES { 53 } else { client.local_addr().unwrap().port() };
+            let expected = format!("CLIENT {number} from {port}");
+            assert_eq!((said, from.to_string()), (expected.into(), "127.0.0.1:5300".to_owned()));
+        }
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        let seen = connections(&running.wait());
+        assert!(seen.iter().any(|it| it.starts_with("published udp")), "{seen:?}");
     }
-    running.signal(nix::sys::signal::Signal::SIGTERM);
-    let seen = connections(&running.wait());
-    assert!(seen.iter().any(|it| it.starts_with("published udp")), "{seen:?}");
 }
 
 #[test]
