@@ -234,12 +234,12 @@ fn in_a_shaped_network_too() {
     many_at_once(Shaping { latency: Some(Duration::from_millis(20)), ..Shaping::default() });
 }
 
-static ALONE: Mutex<()> = Mutex::new(());
+/// Held by those who measure the memory of this process, which is that of all tests.
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 fn many_at_once(shaping: Shaping) {
     let Some(inside) = Inside::new() else { return };
     let (listener, to) = server();
-    // The memory is that of the whole process.
     let _alone = ALONE.lock();
     // What is held on the way, all together, and as much for how it lies in memory; 400 MiB are sent.
     let held = if shaping == Shaping::default() { 0 } else { 2 * (64 << 20) };

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::gateway::Verdict;
-use crate::gateway::trial::{Inside, begin, policy, resident, server};
+use crate::gateway::trial::{ALONE, Inside, begin, policy, resident, server};
 
 #[test]
 fn what_comes_with_the_end_is_judged_too() {
@@ -84,6 +84,7 @@ const QUERY: &[u8] = b"\0\x1b\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x
 #[test]
 fn who_asks_without_reading_holds_up_nobody_and_is_held_up() {
     let Some(inside) = Inside::new() else { return };
+    let _alone = ALONE.lock();
     let gateway = begin(&inside, &[53], policy(&[], &[]));
     let to: SocketAddr = "127.0.0.1:53".parse().unwrap();
     let before = resident();
