@@ -4,14 +4,15 @@
 use super::world::{ASK, OTHER, RESOLVER, SERVER, World, await_port, connections, echo, serve, sh};
 use crate::harness::{Sbx, Who};
 
-const NAMES: [(&str, &str); 4] = [
+pub(super) const NAMES: [(&str, &str); 4] = [
     ("crates.example", SERVER),
     ("debian.example", SERVER),
     ("evil.example", SERVER),
     ("inside.example", "169.254.0.9"),
 ];
 
-fn spec(dns: &str, rules: &str) -> String {
+/// Returns a spec in which the resolver is `dns`.
+pub(super) fn egress(dns: &str, rules: &str) -> String {
     format!("network egress {{ {dns}; {rules} }}")
 }
 
@@ -21,7 +22,7 @@ fn a_name_that_is_allowed_is_found_and_reached_and_no_other() {
     world.web();
     let dns = world.names(&NAMES);
     for who in Who::all() {
-        let sbx = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:80\" \"*.debian.example:80\""));
+        let sbx = Sbx::new(who).spec(&egress(&dns, "allow \"crates.example:80\" \"*.debian.example:80\""));
         let ran = sbx.sh(
             "curl -sS http://crates.example/; curl -sS http://Crates.Example./; curl -sS http://a.b.debian.example/; \
              for name in debian.example evil.example crates.example.evil.example; do curl -sS -m 5 http://$name/; echo $?; done",
@@ -45,7 +46,7 @@ fn whoever_is_asked_it_is_sbx_that_answers() {
                 dig +short @8.8.8.8 evil.example; dig @8.8.8.8 evil.example | grep -o 'status: [A-Z]*'; \
                 dig crates.example HTTPS | grep -o 'ANSWER: [0-9]*'; dig +noall +answer crates.example | awk '{print ($2 > 0 && $2 <= 60)}'";
     for who in Who::all() {
-        let ran = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:443\"")).sh(line).run();
+        let ran = Sbx::new(who).spec(&egress(&dns, "allow \"crates.example:443\"")).sh(line).run();
         let lines: Vec<_> = ran.ok().lines().collect();
         assert_eq!(lines[..3], [SERVER; 3], "{ran:?}");
         assert!(matches!(lines[3], "status: REFUSED" | "status: NXDOMAIN"), "{ran:?}");
@@ -62,7 +63,7 @@ fn an_address_is_a_name_only_if_it_was_asked_for() {
         "{ASK} ask -H 'Host: crates.example' http://{SERVER}/; ask http://crates.example/; \
          ask -H 'Host: crates.example' http://{SERVER}/; ask -H 'Host: evil.example' http://crates.example/"
     );
-    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"crates.example:80\"")).sh(&line).run();
+    let ran = Sbx::new(Who::Root).spec(&egress(&dns, "allow \"crates.example:80\"")).sh(&line).run();
     let lines: Vec<_> = ran.ok().lines().collect();
     assert_eq!(lines, ["refused", "hello from crates.example", "hello from crates.example", "refused"], "{ran:?}");
     let seen = connections(&ran);
@@ -87,7 +88,7 @@ for rest in ['it\\n', '\\n', ' / HTTP/1.1\\r\\nHost: crates.example\\r\\n\\r\\n'
         print(heard)
     except OSError as e: print(heard, type(e).__name__)
 \"";
-    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"crates.example:9000\"")).sh(line).run();
+    let ran = Sbx::new(Who::Root).spec(&egress(&dns, "allow \"crates.example:9000\"")).sh(line).run();
     let expected = [
         "b'GETit\\n'",
         "b'GET\\n'",
@@ -105,7 +106,7 @@ fn a_name_does_not_lead_into_the_host() {
     let Some(mut world) = World::new(&["dnsmasq", "curl"]) else { return };
     let dns = world.names(&NAMES);
     let line = "curl -sS -m 5 http://inside.example/; echo $?";
-    let ran = Sbx::new(Who::Root).spec(&spec(&dns, "allow \"*\"")).sh(line).run();
+    let ran = Sbx::new(Who::Root).spec(&egress(&dns, "allow \"*\"")).sh(line).run();
     // No address is told, so nothing is tried.
     assert_eq!(ran.ok(), "6", "{ran:?}");
     let seen = connections(&ran);
@@ -131,7 +132,7 @@ s.send(b'y')\"";
     for (rules, name) in
         [("allow \"crates.example:443\"", "crates.example"), ("allow \"*\"; deny \"evil.example\"", SERVER)]
     {
-        let ran = Sbx::new(Who::Root).spec(&spec(&dns, rules)).sh(&line.replace("NAME", &format!("'{name}'"))).run();
+        let ran = Sbx::new(Who::Root).spec(&egress(&dns, rules)).sh(&line.replace("NAME", &format!("'{name}'"))).run();
         assert_ne!(ran.ok(), "TimeoutError", "it is told at once: {ran:?}");
         let mut heard = Vec::new();
         while let Ok(count) = server.recv(&mut [0; 2000]) {
@@ -163,7 +164,7 @@ fn tls_to_another_name_is_refused() {
     let line = "curl -sSk https://crates.example/; curl -sSk -m 5 --connect-to evil.example:443:crates.example:443 https://evil.example/; echo $?; \
                 curl -sSk -m 5 https://evil.example/; echo $?";
     for who in Who::all() {
-        let ran = Sbx::new(who).spec(&spec(&dns, "allow \"crates.example:443\"")).sh(line).run();
+        let ran = Sbx::new(who).spec(&egress(&dns, "allow \"crates.example:443\"")).sh(line).run();
         let lines: Vec<_> = ran.ok().lines().collect();
         assert_eq!((lines[0], lines[2]), ("hello from crates.example", "6"), "{ran:?}");
         assert!(["35", "56", "52"].contains(&lines[1]), "{ran:?}");

@@ -5,10 +5,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use super::names::{NAMES, egress};
 use super::world::{SERVER, World, connections, echo, serve};
 use crate::harness::{Ran, Sbx, Who};
-
-const NAMES: [(&str, &str); 3] = [("crates.example", SERVER), ("debian.example", SERVER), ("evil.example", SERVER)];
 
 /// What the clients share: a connection, and the answer to one request. `None` is a reset.
 const CLIENT: &str = "
@@ -90,10 +89,6 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String, u64)> {
     }
     let host = field("Host: ").unwrap_or_default();
     Some((head, host, length))
-}
-
-fn egress(dns: &str, rules: &str) -> String {
-    format!("network egress {{ {dns}; {rules} }}")
 }
 
 #[test]
