@@ -4,7 +4,8 @@
  *
  * Steps through COMMAND one instruction at a time (ptrace(2)) and writes to OUT
  * the addresses between FROM and TO (hexadecimal) that it saw, one a line, in the
- * order of their first execution. The program must be linked at a fixed address.
+ * order of their first execution: after a `p` those of the program itself, after a
+ * `c` those of its descendants. The program must be linked at a fixed address.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,11 +25,12 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void watch(FILE *out, unsigned char *seen, unsigned long from, unsigned long to)
+static void watch(FILE *out, unsigned char *seen, unsigned long from, unsigned long to, pid_t first)
 {
 	for (;;) {
 		int status, signal;
 		unsigned long at;
+		unsigned char who;
 		pid_t pid = waitpid(-1, &status, __WALL);
 
 		if (pid < 0)
@@ -36,9 +38,10 @@ static void watch(FILE *out, unsigned char *seen, unsigned long from, unsigned l
 		if (!WIFSTOPPED(status))
 			continue;
 		at = ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), 0);
-		if (at >= from && at < to && !seen[at - from]) {
-			seen[at - from] = 1;
-			fprintf(out, "%lx\n", at);
+		who = pid == first ? 1 : 2;
+		if (at >= from && at < to && !(seen[at - from] & who)) {
+			seen[at - from] |= who;
+			fprintf(out, "%c %lx\n", who == 1 ? 'p' : 'c', at);
 		}
 		signal = WSTOPSIG(status);
 		if (signal == SIGTRAP || signal == SIGSTOP)
@@ -72,6 +75,6 @@ int main(int argc, char **argv)
 	if (pid < 0 || waitpid(pid, NULL, 0) != pid || ptrace(PTRACE_SETOPTIONS, pid, 0, options))
 		die(argv[4]);
 	ptrace(PTRACE_SINGLESTEP, pid, 0, 0);
-	watch(out, seen, from, to);
+	watch(out, seen, from, to, pid);
 	return fclose(out) ? 1 : 0;
 }

@@ -19,7 +19,8 @@ const ASSEMBLER: [&str; 6] = ["memcpy", "memset", "memmove", "crt1", "clone", "s
 
 const TEXT: &str =
     "/* Written by `cargo bench --bench order`: the functions that a run executes, in the order of their first
-   call. The linker lays them side by side, before the rest of the text (INSERT of the GNU linker's manual). */
+   call, those of the child before all others. The linker lays them side by side, before the rest of the text
+   (INSERT of the GNU linker's manual). */
 ";
 
 fn main() -> ExitCode {
@@ -56,7 +57,8 @@ fn order() -> Result<usize, Fault> {
     Ok(names.len())
 }
 
-/// Returns the patterns of the functions that the runs execute, each once, in the order of the first call.
+/// Returns the patterns of the functions that the runs execute, each once, in the order of the first call, those first
+/// that a child executes.
 fn names(yard: &Path) -> Result<Vec<String>, Fault> {
     let sbx = with_symbols(yard)?;
     let steps = yard.join("steps");
@@ -80,16 +82,22 @@ fn names(yard: &Path) -> Result<Vec<String>, Fault> {
         (&["plan", &plain], 0),
         (&["--version"], 0),
     ];
-    let (mut names, mut have) = (Vec::new(), BTreeSet::new());
+    let (mut children, mut parents) = (Vec::new(), Vec::new());
     for (words, user) in runs {
-        for address in executed(&steps, &sbx, words, user)? {
-            let at = symbols.partition_point(|(start, _)| *start <= address).saturating_sub(1);
-            let Some((start, _)) = symbols.get(at) else { continue };
-            // The linker may have folded several names into one function.
-            for (_, name) in symbols.iter().filter(|(other, _)| other == start) {
-                if have.insert(name.clone()) {
-                    names.push(name.clone());
-                }
+        let executed = executed((&steps, &sbx), words, user, symbols.last().map_or(0, |(last, _)| *last))?;
+        for (process, address) in executed {
+            if process == "c" { children.push(address) } else { parents.push(address) }
+        }
+    }
+    let (mut names, mut have) = (Vec::new(), BTreeSet::new());
+    // The child's first: it maps each page of the text anew, in every run of a test.
+    for address in children.into_iter().chain(parents) {
+        let at = symbols.partition_point(|(start, _)| *start <= address).saturating_sub(1);
+        let Some((start, _)) = symbols.get(at) else { continue };
+        // The linker may have folded several names into one function.
+        for (_, name) in symbols.iter().filter(|(other, _)| other == start) {
+            if have.insert(name.clone()) {
+                names.push(name.clone());
             }
         }
     }
@@ -154,18 +162,24 @@ fn pattern(name: &str) -> String {
     pattern + end
 }
 
-fn executed(steps: &Path, sbx: &Path, words: &[&str], user: u32) -> Result<Vec<u64>, Fault> {
+/// Returns the addresses up to that of the function at `last`, each with who executed it: the program itself, `p`, or a
+/// descendant, `c`.
+fn executed((steps, sbx): (&Path, &Path), words: &[&str], user: u32, last: u64) -> Result<Vec<(String, u64)>, Fault> {
     let directory = std::env::temp_dir().join(format!("sbx-steps-{}-{user}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     std::os::unix::fs::chown(&directory, Some(user), Some(user))?;
     let list = directory.join("list");
     let mut command = Command::new(steps);
-    command.args(["400000", "800000"]).arg(&list).arg(sbx).args(words);
+    command.args(["400000", &format!("{last:x}")]).arg(&list).arg(sbx).args(words);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).uid(user).gid(user);
     run(&mut command)?;
     let text = std::fs::read_to_string(&list)?;
     std::fs::remove_dir_all(&directory)?;
-    text.lines().map(|line| u64::from_str_radix(line, 16).map_err(Fault::from)).collect()
+    let step = |line: &str| {
+        let (process, address) = line.split_once(' ').ok_or("steps wrote another line")?;
+        Ok((process.to_owned(), u64::from_str_radix(address, 16)?))
+    };
+    text.lines().map(step).collect()
 }
 
 fn run(command: &mut Command) -> Result<(), Fault> {

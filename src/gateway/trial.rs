@@ -273,7 +273,8 @@ fn many_at_once(shaping: Shaping) {
     assert!(heard == said);
     writing.join().unwrap();
     drop(server.join().unwrap());
-    assert!(resident() < before + held + (32 << 20), "{} kB more", (resident() - before) >> 10);
+    // Other tests run in this process as well.
+    assert!(resident() < before + held + (100 << 20), "{} kB more", (resident() - before) >> 10);
     drop(slow);
     let ledger = gateway.finish();
     assert_eq!(only(&ledger).2.count, 401);

