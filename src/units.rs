@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// A range of bytes in the text of a spec, `start` inclusive, `end` exclusive.
@@ -231,6 +232,20 @@ pub(crate) fn shows_itself(character: char) -> bool {
             | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Returns the path without `.` and `..`, which goes up by name, whatever lies there.
+#[must_use]
+pub fn folded(path: &Path) -> PathBuf {
+    let mut folded = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(folded.pop()),
+            part => folded.push(part),
+        }
+    }
+    folded
+}
+
 /// Returns `text` with every character that does not show itself written out, as in `\u{202e}`.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -271,7 +286,18 @@ impl fmt::Display for Word<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Word, position, visible};
+    use std::path::Path;
+
+    use super::{Word, folded, position, visible};
+
+    #[test]
+    fn a_path_with_dots_is_another_name_of_one_without() {
+        for (path, plain) in
+            [("/a/b", "/a/b"), ("/etc/../tmp", "/tmp"), ("/../a/./..//b/", "/b"), ("/a/..", "/"), ("/a/../..", "/")]
+        {
+            assert_eq!(folded(Path::new(path)), Path::new(plain), "{path}");
+        }
+    }
 
     #[test]
     fn a_position_counts_characters_and_survives_any_offset() {

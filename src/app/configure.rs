@@ -1,13 +1,15 @@
 //! What an image says of how it is run, as edits of the spec: what the spec says itself wins, as the
 //! flags of `docker run` do.
 
+use std::path::Path;
+
 use crate::app::network;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::Config;
 use crate::image::{self, Image};
 use crate::plan::facts::Base;
 use crate::spec::{Command, Ids, Mount, Spec, User, Variable, Who, Writable};
-use crate::units::{AbsPath, Origin, Spanned, visible};
+use crate::units::{AbsPath, Origin, Spanned, folded, visible};
 
 /// Returns the spec with what its root, `base`, makes of it, and its image, if that changes anything.
 ///
@@ -74,9 +76,10 @@ fn user(spec: &mut Spec, (image, config): (&Image, &Config), env: &mut Vec<Spann
     Ok(())
 }
 
-/// As `docker run` does, a working directory that is not there is made, if the root can be written to.
+/// As `docker run` does, `..` goes up by name, and a working directory that is not there is made, if the root can be
+/// written to.
 fn workdir(spec: &mut Spec, (image, config): (&Image, &Config)) {
-    let path = config.workdir.as_deref().and_then(|text| AbsPath::new(text).ok());
+    let path = config.workdir.as_deref().and_then(|text| AbsPath::new(folded(Path::new(text)).to_str()?).ok());
     let Some(path) = path.filter(|path| *path != AbsPath::root()) else { return };
     let read_only =
         spec.rootfs.as_ref().and_then(|rootfs| rootfs.value.writable.as_ref()).map(|it| it.value) == Some(Writable::No);

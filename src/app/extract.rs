@@ -106,7 +106,7 @@ fn mounted(mut spec: Spec, request: &Request) -> Result<Spec> {
     if request.owned
         && let Some(user) = &mut spec.user
     {
-        user.value.ids = Ids::Range;
+        user.value.ids = if request.range.is_some() { Ids::Range } else { Ids::All };
     }
     Ok(spec)
 }

@@ -227,7 +227,7 @@ fn remove(store: &Store, words: &[String], arguments: &cli::Image) -> Result<Vec
 fn prune(store: &Store, older_than: Option<&str>, arguments: &cli::Image) -> Result<Vec<u8>> {
     let limit = older_than.map(|text| {
         let wrong = |why| Error::new(Kind::Usage, format!("`--older-than {}`: {why}", crate::units::visible(text)));
-        value::positive_time(text).map_err(wrong)
+        value::time(text).map_err(wrong)
     });
     let limit: Option<Duration> = limit.transpose()?;
     let rows = removed(&stock::prune(store, limit)?);

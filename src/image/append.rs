@@ -23,6 +23,7 @@ use crate::image::platform::Platform;
 use crate::image::store::failed;
 use crate::image::{Bounds, Progress, Store};
 use crate::sys::{file, random};
+use crate::units::Origin;
 
 pub use crate::image::inherit::Changed;
 
@@ -56,6 +57,7 @@ pub fn append(
     store: impl Fn() -> Result<Store>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Digest> {
+    runs(changed)?;
     let layout = Layout::open(target)?;
     let (config, mut blobs) = layout.base(base, store, progress)?;
     let opened = File::open(layer).map_err(|error| failed("open", layer, &error))?;
@@ -77,6 +79,15 @@ pub fn append(
     let (digest, size) = layout.document(&manifest)?;
     layout.name(tag, descriptor(MANIFEST, &digest, size))?;
     Ok(digest)
+}
+
+/// Refuses what would make an image that sbx itself does not take.
+fn runs(changed: &Changed) -> Result<()> {
+    let config = inherit(None, changed, &[])?.to_string();
+    oci::Config::parse(config.as_bytes()).map(drop).map_err(|error| {
+        let message = format!("no image can have this: {}", error.message);
+        Error { kind: Kind::Usage, message, ..error }.at(Origin::CommandLine)
+    })
 }
 
 /// What is done to the bytes of a layer that is not packed.
@@ -111,6 +122,9 @@ struct Layout {
 impl Layout {
     fn open(root: &Path) -> Result<Self> {
         let layout = Self { root: root.to_owned() };
+        std::fs::create_dir_all(root).map_err(|error| failed("create", root, &error))?;
+        // Another one may be about to make the same layout.
+        let _locked = layout.lock()?;
         let marker = root.join("oci-layout");
         if !marker.exists() && std::fs::read_dir(root).is_ok_and(|mut names| names.next().is_some()) {
             return Err(Error::new(Kind::Image, format!("`{}` is neither empty nor an OCI layout", root.display()))
@@ -122,6 +136,13 @@ impl Layout {
             std::fs::write(&marker, text).map_err(|error| failed("write", &marker, &error))?;
         }
         Ok(layout)
+    }
+
+    /// Waits for whoever else changes what the layout names; what is returned holds the others back.
+    fn lock(&self) -> Result<File> {
+        let directory = File::open(&self.root).map_err(|error| failed("open", &self.root, &error))?;
+        directory.lock().map_err(|error| failed("lock", &self.root, &error))?;
+        Ok(directory)
     }
 
     fn blobs(&self) -> PathBuf {
@@ -149,7 +170,8 @@ impl Layout {
                 let digest = match store.named_image(reference, base.platform)? {
                     // `sbx image prune` may have removed the packed layers.
                     Some(digest) if !mend::mend(&store, &digest)? => digest,
-                    _ => store.pull(reference, base.platform, progress)?,
+                    Some(_) => mend::pull(&store, (reference, base.platform), progress)?,
+                    None => store.pull(reference, base.platform, progress)?,
                 };
                 return self.copy(&oci::from_blobs(&blobs, &digest, platform.as_ref())?);
             }
@@ -259,6 +281,7 @@ impl Layout {
 
     /// Makes the index name the image; another of that tag loses it.
     fn name(&self, tag: &str, mut descriptor: Value) -> Result<()> {
+        let _locked = self.lock()?;
         let path = self.root.join("index.json");
         let mut index = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

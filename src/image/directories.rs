@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
-use crate::image::layer::{Attributes, Described, Directory, What};
+use crate::image::layer::{Attributes, DEPTH, Described, Directory, What};
 use crate::image::members::Member;
-use crate::image::tree::{Ownership, PATH, Pending, Tree, relative};
+use crate::image::tree::{Ownership, PATH, Parent, Pending, Tree, relative};
 use crate::sys::file::{self, Access, Errno, Owner, Stat};
 
 /// Bytes of memory for the names of directories; half a million of 256 bytes.
@@ -72,25 +72,28 @@ impl Tree {
     }
 
     /// Returns the directory at `above`, made where it is missing.
-    pub(super) fn parent(&mut self, above: &[&[u8]]) -> Result<Rc<OwnedFd>> {
+    pub(super) fn parent(&mut self, above: &[&[u8]]) -> Result<Parent> {
         let key = above.join(&b'/');
         if let Some((last, parent)) = &self.directories.last
             && *last == key
         {
-            return Ok(Rc::clone(parent));
+            return Ok(parent.clone());
         }
         let parent = match file::open_in_root(&*self.root, &relative(above), Access::DirectoryPlace) {
-            Ok(parent) => Rc::new(parent),
+            Ok(parent) => {
+                let pending = self.directories.pending.get(&self.inode(&key, &parent)?);
+                Parent { depth: pending.map_or(above.len(), |it| it.depth), handle: Rc::new(parent) }
+            }
             Err(Errno::ENOENT) => self.make_parents(above)?,
             Err(errno) => return Err(self.shown.failed("open", &key, errno)),
         };
-        self.directories.last = Some((key, Rc::clone(&parent)));
+        self.directories.last = Some((key, parent.clone()));
         Ok(parent)
     }
 
     /// Walks to `above` one name at a time, following links as inside the root and making
     /// what is missing, at the end of a dangling link too.
-    pub(super) fn make_parents(&mut self, above: &[&[u8]]) -> Result<Rc<OwnedFd>> {
+    pub(super) fn make_parents(&mut self, above: &[&[u8]]) -> Result<Parent> {
         let mut ahead: Vec<Vec<u8>> = above.iter().rev().map(|part| part.to_vec()).collect();
         let mut here = Rc::clone(&self.root);
         // Where `here` is: directories only, no links.
@@ -126,9 +129,9 @@ impl Tree {
             let next = file::open_at(&*here, name, Access::DirectoryPlace);
             here = Rc::new(next.map_err(|errno| self.shown.failed("open", &above.join(&b'/'), errno))?);
             names.push(part);
-            self.remember_made(&names.join(&b'/'), &here)?;
+            self.remember_made((&names.join(&b'/'), names.len()), &here)?;
         }
-        Ok(here)
+        Ok(Parent { handle: here, depth: names.len() })
     }
 
     fn reopen(&self, names: &[Vec<u8>]) -> Result<Rc<OwnedFd>> {
@@ -138,7 +141,7 @@ impl Tree {
     }
 
     /// Notes the defaults of a directory that the archive has not described.
-    pub(super) fn remember_made(&mut self, name: &[u8], directory: &OwnedFd) -> Result<()> {
+    pub(super) fn remember_made(&mut self, (name, depth): (&[u8], usize), directory: &OwnedFd) -> Result<()> {
         let inode = self.inode(name, directory)?;
         if self.directories.pending.contains_key(&inode) {
             return Ok(());
@@ -146,13 +149,13 @@ impl Tree {
         let owner = Owner { uid: 0, gid: 0 };
         let directory = Directory { described: Described::No, mode: 0o755, owner, time: None, attributes: Vec::new() };
         self.note(name.to_vec(), What::Directory(directory));
-        self.remember(inode, Pending { name: name.to_vec(), mode: 0o755, owner, time: None })
+        self.remember(inode, Pending { name: name.to_vec(), depth, mode: 0o755, owner, time: None })
     }
 
     /// Notes what the archive says of a directory; the last word counts.
     pub(super) fn remember_member(
         &mut self,
-        name: Vec<u8>,
+        (name, depth): (Vec<u8>, usize),
         place: &OwnedFd,
         (member, attributes): (&Member, Attributes),
     ) -> Result<()> {
@@ -163,10 +166,13 @@ impl Tree {
         let (owner, time) = (member.owner, Some(member.time));
         let directory = Directory { described: Described::Yes, mode, owner, time, attributes };
         self.note(name.clone(), What::Directory(directory));
-        self.remember(inode, Pending { name, mode, owner, time })
+        self.remember(inode, Pending { name, depth, mode, owner, time })
     }
 
     fn remember(&mut self, inode: u64, pending: Pending) -> Result<()> {
+        if pending.depth > DEPTH {
+            return Err(too_deep(&pending.name));
+        }
         self.directories.held += pending.name.len();
         if self.directories.held > NAMES {
             return Err(bad(format!("the names of its directories take more than {NAMES} bytes")));
@@ -178,6 +184,14 @@ impl Tree {
     fn inode(&self, name: &[u8], directory: &OwnedFd) -> Result<u64> {
         file::stat(directory).map(|stat| stat.inode).map_err(|errno| self.shown.failed("look at", name, errno))
     }
+}
+
+/// It could be run, and neither be checked nor put on other layers.
+fn too_deep(name: &[u8]) -> Error {
+    const ENOUGH: usize = 100;
+    let end = if name.len() > ENOUGH { "…" } else { "" };
+    let start = name[..name.len().min(ENOUGH)].escape_ascii();
+    bad(format!("the directory `{start}{end}` lies deeper than {DEPTH} directories"))
 }
 
 fn bad(message: impl Into<String>) -> Error {

@@ -44,6 +44,7 @@ pub fn unpack(archive: &File, (root, owners): (&Path, Owners), bounds: &Bounds) 
 pub fn make_parents(root: &Path, parts: &[&[u8]]) -> Result<Rc<OwnedFd>> {
     Tree::new(target(root, Ownership::Caller)?, Ledger::default(), Whiteouts::Hide, Bounds::default())?
         .make_parents(parts)
+        .map(|parent| parent.handle)
 }
 
 fn target(root: &Path, ownership: Ownership) -> Result<Target> {

@@ -122,11 +122,10 @@ impl<R: Read> Members<R> {
         let link = only_one(ahead.link, pax.link)?
             .unwrap_or_else(|| header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default());
         let kind = kind(header, &name)?;
-        let stored = size(header)?;
-        if pax.size.is_some_and(|size| size != stored) {
-            return Err(bad(format!("the sizes in the two headers of `{}` differ", name.escape_ascii()))
-                .with_hint("pack it with `tar --format=gnu`"));
-        }
+        let stored = pax::size(size(header)?, pax.size).ok_or_else(|| {
+            bad(format!("the sizes in the two headers of `{}` differ", name.escape_ascii()))
+                .with_hint("pack it with `tar --format=gnu`")
+        })?;
         if stored != 0 && kind != MemberKind::Regular {
             return Err(bad(format!("`{}` has contents but is not a file", name.escape_ascii())));
         }

@@ -8,8 +8,10 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
+use crate::image::Progress;
 use crate::image::digest::Digest;
 use crate::image::oci::{self, Document};
+use crate::image::registry::Reference;
 use crate::image::store::{Store, failed};
 use crate::sys::watch::asked_to_end;
 
@@ -33,6 +35,19 @@ pub(super) fn mend(store: &Store, manifest: &Digest) -> Result<bool> {
         }
     }
     Ok(missing)
+}
+
+/// Fetches an image of which something was damaged. What a manifest names can be looked at once that is whole.
+///
+/// # Errors
+/// Whatever prevents a pull.
+pub(super) fn pull(
+    store: &Store,
+    (reference, platform): (&Reference, Option<&str>),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Digest> {
+    let digest = store.pull(reference, platform, progress)?;
+    if mend(store, &digest)? { store.pull(reference, platform, progress) } else { Ok(digest) }
 }
 
 /// Returns the documents of the image whose manifest is given.

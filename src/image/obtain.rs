@@ -138,7 +138,7 @@ pub(super) fn of_registry(
         // What is damaged in the store is fetched once more.
         Err(_) if pull != Pull::Never && asked_to_end().is_none() && mend::mend(store, &digest)? => {
             let _importing = store.importing()?;
-            let digest = store.pull(reference, platform, progress)?;
+            let digest = mend::pull(store, (reference, platform), progress)?;
             run(&digest, progress)
         }
         other => other,

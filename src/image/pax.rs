@@ -26,6 +26,17 @@ pub(super) struct Pax {
     pub(super) other_attributes: u64,
 }
 
+/// Returns the size of a member whose first header says `first` and whose records say `second`; `None` where two readers
+/// could see two archives (CVE-2025-62518). The first one has eleven octal digits: what needs more it cannot say.
+pub(super) fn size(first: u64, second: Option<u64>) -> Option<u64> {
+    const MOST: u64 = (1 << 33) - 1;
+    match second {
+        Some(second) if second > MOST || second == first => Some(second),
+        Some(_) => None,
+        None => Some(first),
+    }
+}
+
 /// Reads the header of one member.
 ///
 /// # Errors
@@ -142,4 +153,16 @@ fn time(value: &[u8]) -> Result<Time> {
 
 fn bad(message: impl Into<String>) -> Error {
     Error::new(Kind::Image, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn what_the_first_header_cannot_say_the_second_does() {
+        const GIB_8: u64 = 8 << 30;
+        assert_eq!([size(0, Some(GIB_8)), size(GIB_8 - 1, Some(GIB_8))], [Some(GIB_8); 2]);
+        assert_eq!([size(0, Some(GIB_8 - 1)), size(5, None), size(5, Some(5))], [None, Some(5), Some(5)]);
+    }
 }

@@ -24,6 +24,8 @@ pub(super) struct Spot<'a> {
     pub(super) name: &'a OsStr,
     /// From the root, for messages.
     pub(super) full: Vec<u8>,
+    /// Of the parent.
+    depth: usize,
 }
 
 impl Tree {
@@ -46,7 +48,7 @@ impl Tree {
             written: 0,
             skipped: Skipped::default(),
         };
-        tree.remember_made(b"", &Rc::clone(&tree.root))?;
+        tree.remember_made((b"", 0), &Rc::clone(&tree.root))?;
         Ok(tree)
     }
 
@@ -72,7 +74,12 @@ impl Tree {
             return Ok(());
         }
         let parent = self.parent(above)?;
-        let spot = Spot { parent: &parent, name: OsStr::from_bytes(name), full: parts.join(&b'/') };
+        let spot = Spot {
+            parent: &parent.handle,
+            name: OsStr::from_bytes(name),
+            full: parts.join(&b'/'),
+            depth: parent.depth,
+        };
         match member.kind {
             MemberKind::Directory => self.directory(&spot, &member),
             MemberKind::Hardlink => self.hardlink(&spot, &member),
@@ -104,7 +111,7 @@ impl Tree {
         }
         let root = Rc::clone(&self.root);
         let kept = self.attributes(&*root, &member.attributes, b"")?;
-        self.remember_member(Vec::new(), &root, (member, kept))
+        self.remember_member((Vec::new(), 0), &root, (member, kept))
     }
 
     fn directory(&mut self, spot: &Spot<'_>, member: &Member) -> Result<()> {
@@ -120,7 +127,7 @@ impl Tree {
         let directory = file::open_at(spot.parent, spot.name, Access::Directory)
             .map_err(|errno| self.shown.failed("open", &spot.full, errno))?;
         let kept = self.attributes(&directory, &member.attributes, &spot.full)?;
-        self.remember_member(spot.full.clone(), &directory, (member, kept))
+        self.remember_member((spot.full.clone(), spot.depth + 1), &directory, (member, kept))
     }
 
     /// Makes a symbolic link or a FIFO.

@@ -14,6 +14,8 @@ use crate::units::visible;
 /// A number out of range, an `/etc/passwd` or `/etc/group` that cannot be read.
 pub fn principal(root: &Path, text: &str) -> Result<Option<Principal>> {
     let (user, named_group) = match text.split_once(':') {
+        // Of whom only the group is said is root.
+        Some(("", group)) => ("0", Some(group)),
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
@@ -47,5 +49,19 @@ fn number(text: &str) -> Result<Option<u32>> {
     match text.parse::<u32>() {
         Ok(id) if id != u32::MAX => Ok(Some(id)),
         _ => Err(Error::new(Kind::Image, format!("`{}` is no number of a user or a group", visible(text)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Principal, principal};
+
+    #[test]
+    fn a_group_alone_is_that_of_root() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(root.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let Principal { uid, gid, account } = principal(root.path(), ":50").unwrap().unwrap();
+        assert_eq!((uid, gid, account.map(|(name, _)| name)), (0, 50, Some("root".to_owned())));
     }
 }

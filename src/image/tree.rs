@@ -68,16 +68,25 @@ pub(super) enum Whiteouts {
 #[derive(Default)]
 pub(super) struct Directories {
     /// The parent of the last member: most archives stay in a directory for a while.
-    pub(super) last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    pub(super) last: Option<(Vec<u8>, Parent)>,
     /// What directories get at the end, by inode: until then, members still have to get in.
     pub(super) pending: HashMap<u64, Pending>,
     /// Bytes of all names that were noted.
     pub(super) held: usize,
 }
 
+/// A directory that members are put into.
+#[derive(Clone)]
+pub(super) struct Parent {
+    pub(super) handle: Rc<OwnedFd>,
+    /// How many directories it lies below the root, whatever links led there.
+    pub(super) depth: usize,
+}
+
 pub(super) struct Pending {
     /// From the root, as the archive spelt it.
     pub(super) name: Vec<u8>,
+    pub(super) depth: usize,
     pub(super) mode: u32,
     pub(super) owner: Owner,
     pub(super) time: Option<Time>,

@@ -76,6 +76,7 @@ fn mapped_by_root(inside: Ids, ids: spec::Ids, process: u32) -> Result<Identity>
     let map = |id| match ids {
         spec::Ids::Single => (OWN + process, vec![IdRange { inside: id, outside: OWN + process, count: 1 }]),
         spec::Ids::Range => (RESERVED + id, vec![IdRange { inside: 0, outside: RESERVED, count: RANGE }]),
+        spec::Ids::All => (RESERVED + id, all()),
     };
     if ids == spec::Ids::Range && (inside.uid >= RANGE || inside.gid >= RANGE) {
         return Err(Error::new(Kind::Spec, format!("a range has the ids 0 to {}", RANGE - 1))
@@ -84,6 +85,19 @@ fn mapped_by_root(inside: Ids, ids: spec::Ids, process: u32) -> Result<Identity>
     let ((uid, uid_map), (gid, gid_map)) = (map(inside.uid), map(inside.gid));
     Ok(Identity { inside, outside: Ids { uid, gid }, uid_map, gid_map, writer: MapWriter::Parent })
 }
+
+/// The first ones as in a range, so that no process has the number of one outside; the others are themselves, but for
+/// those that the first ones have.
+fn all() -> Vec<IdRange> {
+    let above = RESERVED + RANGE;
+    vec![
+        IdRange { inside: 0, outside: RESERVED, count: RANGE },
+        IdRange { inside: RANGE, outside: RANGE, count: RESERVED - RANGE },
+        // The highest number is that of nobody at all.
+        IdRange { inside: above, outside: above, count: u32::MAX - above },
+    ]
+}
+
 fn mapped_by_caller(inside: Ids, ids: spec::Ids, facts: &Facts) -> Result<Identity> {
     let caller = facts.host.caller;
     let outside = Ids { uid: caller.uid, gid: caller.gid };
@@ -93,7 +107,7 @@ fn mapped_by_caller(inside: Ids, ids: spec::Ids, facts: &Facts) -> Result<Identi
             vec![IdRange { inside: inside.gid, outside: outside.gid, count: 1 }],
             MapWriter::Child,
         ),
-        spec::Ids::Range => {
+        spec::Ids::Range | spec::Ids::All => {
             let Subordinate { first_uid, uids, first_gid, gids } = facts.subordinate.ok_or_else(|| {
                 Error::new(Kind::Host, format!("`ids=\"range\"` needs subordinate ids, and uid {} has none", caller.uid))
                     .with_hint(format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}, and install the package `uidmap`", caller.uid))
@@ -140,7 +154,7 @@ fn unmapped(user: &Spanned<User>, facts: &Facts) -> Result<Identity> {
         (false, _) if asked == caller => caller,
         (false, _) => return refuse("only root can change ids without a user namespace"),
     };
-    if user.value.ids == spec::Ids::Range {
+    if user.value.ids != spec::Ids::Single {
         return refuse("`ids=\"range\"` needs a user namespace");
     }
     Ok(Identity { inside: ids, outside: ids, uid_map: Vec::new(), gid_map: Vec::new(), writer: MapWriter::Nobody })

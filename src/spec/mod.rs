@@ -245,7 +245,7 @@ pub struct Collect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     FileOrDirectory,
-    /// A regular file of no more bytes: nothing else is copied, not even in part.
+    /// A regular file of no more bytes, for sbx to read: nothing else is copied, not even in part, and not its mode.
     FileUpTo(u64),
 }
 

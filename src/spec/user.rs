@@ -25,4 +25,6 @@ pub enum Ids {
     #[default]
     Single,
     Range,
+    /// Not to be written in a spec: all that there are. Who extracts for root gives files to anybody.
+    All,
 }

@@ -11,13 +11,15 @@ use crate::sys::file::Owner;
 const LINKS: usize = 40;
 
 /// How deep directories may lie in one another: each is open while those in it are made.
-const DEPTH: usize = 512;
+pub(in crate::image) const DEPTH: usize = 512;
 
 /// The root that several layers make together.
 #[derive(Debug)]
 pub(in crate::image) struct Merged {
     pub(in crate::image) root: Node,
     below: Below,
+    /// What the hard links of the layer that is being laid lead to in those below, where it hides that behind them.
+    before: BTreeMap<Vec<u8>, Node>,
 }
 
 /// Where a hard link may lead.
@@ -65,7 +67,7 @@ pub(in crate::image) fn merge(layers: impl IntoIterator<Item = Result<Vec<Entry>
 /// # Errors
 /// A way through links that does not end.
 pub(in crate::image) fn alone(entries: &[Entry]) -> Result<Merged> {
-    let mut merged = Merged { root: Node::empty(), below: Below::Elsewhere };
+    let mut merged = Merged { below: Below::Elsewhere, ..Merged::default() };
     for (at, entry) in entries.iter().enumerate() {
         merged.add((0, at), entry.clone())?;
     }
@@ -83,7 +85,7 @@ impl Node {
 impl Default for Merged {
     /// No layers yet.
     fn default() -> Self {
-        Self { root: Node::empty(), below: Below::Here }
+        Self { root: Node::empty(), below: Below::Here, before: BTreeMap::new() }
     }
 }
 
@@ -93,9 +95,10 @@ impl Merged {
     /// # Errors
     /// A layer that does not fit; then nothing of the whole is of use.
     pub(in crate::image) fn lay(&mut self, number: usize, entries: Vec<Entry>) -> Result<()> {
+        self.before.clear();
         // What is hidden is hidden of the layers below only, wherever in the archive it stands.
-        for entry in entries.iter().filter(|entry| matches!(entry.what, What::Hidden | What::Opaque)) {
-            self.hide(entry).map_err(|error| in_layer(number, error))?;
+        if entries.iter().any(|entry| matches!(entry.what, What::Hidden | What::Opaque)) {
+            entries.iter().try_for_each(|entry| self.hide(entry)).map_err(|error| in_layer(number, error))?;
         }
         for (at, entry) in entries.into_iter().enumerate() {
             self.add((number, at), entry).map_err(|error| in_layer(number, error))?;
@@ -103,8 +106,14 @@ impl Merged {
         Ok(())
     }
 
+    /// Hides what `entry` hides, or keeps what it leads to before an entry behind it does.
     fn hide(&mut self, entry: &Entry) -> Result<()> {
-        let whole = entry.what == What::Opaque;
+        let whole = match &entry.what {
+            What::Opaque => true,
+            What::Hidden => false,
+            What::Link { target } => return self.keep(target),
+            What::Directory(_) | What::File(_) => return Ok(()),
+        };
         let (parent, name) = split(&entry.path);
         // A directory that is not there has nothing to hide.
         let Some(parent) = self.resolve(parent, Missing::Stays)? else { return Ok(()) };
@@ -118,6 +127,16 @@ impl Merged {
             }
             (false, Some(name)) => drop(children.remove(name)),
             (false, None) => {}
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, target: &[u8]) -> Result<()> {
+        let (parent, name) = split(target);
+        let parent = self.resolve(parent, Missing::Stays)?;
+        let found = parent.and_then(|parent| self.children(&parent)?.get(name?));
+        if let Some(file) = found.filter(|node| matches!(node, Node::File { .. })).cloned() {
+            self.before.insert(target.to_vec(), file);
         }
         Ok(())
     }
@@ -176,14 +195,14 @@ impl Merged {
         let below = self.below;
         let (parent, name) = split(target);
         let parent = self.resolve(parent, Missing::Stays)?;
-        let found = parent.and_then(|parent| self.children(&parent)?.get(name?));
-        match found {
+        let found = parent.and_then(|parent| self.children(&parent)?.get(name?).cloned());
+        match found.or_else(|| self.before.get(target).cloned()) {
             Some(Node::Directory { .. }) => Err(wrong("which is a directory")),
             // What it leads to may be replaced by a later entry of the same layer; this name stays.
-            Some(Node::File { layer: of, entry, target, .. }) if *of == layer => {
-                Ok(Some(Node::File { layer, entry: *entry, path: path.into(), target: target.clone() }))
+            Some(Node::File { layer: of, entry, target, .. }) if of == layer => {
+                Ok(Some(Node::File { layer, entry, path: path.into(), target }))
             }
-            Some(node) => Ok(Some(node.clone())),
+            Some(node) => Ok(Some(node)),
             None if below == Below::Elsewhere => Ok(None),
             None => Err(wrong("which is neither in its layer nor in one below")),
         }

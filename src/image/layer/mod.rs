@@ -13,7 +13,7 @@ use crate::sys::file::{Owner, Time};
 
 pub(super) use assemble::assemble;
 pub(super) use list::{Writer, open, read, totals};
-pub(super) use merge::{Merged, Node, alone, merge};
+pub(super) use merge::{DEPTH, Merged, Node, alone, merge};
 pub(super) use whiteout::{Whiteout, whiteout};
 
 /// As many layers as Docker's overlay driver takes.

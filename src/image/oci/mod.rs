@@ -126,7 +126,7 @@ pub struct Layer {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub platform: Platform,
-    /// `NAME=VALUE` each, without NUL and newline.
+    /// `NAME=VALUE` each, without NUL; a `NAME` alone is one that is not set.
     pub env: Vec<String>,
     pub entrypoint: Vec<String>,
     pub cmd: Vec<String>,

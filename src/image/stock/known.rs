@@ -2,7 +2,7 @@
 //! the ends of lists is read.
 
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
@@ -12,7 +12,7 @@ use crate::image::registry::{Reference, SCHEME};
 use crate::image::seal::Sealed;
 use crate::image::stock::{Known, KnownLayer, LayerSize, Match, Name};
 use crate::image::store::{self, Named, Record, Store, failed};
-use crate::units::visible;
+use crate::units::{folded, visible};
 
 /// What may stand before a path.
 const PREFIXES: [&str; 4] = ["tar:", "oci:", "oci-archive:", "docker-archive:"];
@@ -120,19 +120,9 @@ fn is_named(name: &str, word: &str, here: &Path) -> bool {
     if path.is_empty() || prefix.is_some_and(|prefix| prefix.trim_end_matches(':') != kind) {
         return false;
     }
-    let path = folded(&here.join(path)).display().to_string();
-    place == path || place.strip_prefix(&path).is_some_and(|rest| rest.starts_with(':'))
-}
-
-/// Returns the path without `.` and `..`.
-fn folded(path: &Path) -> PathBuf {
-    let mut folded = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(folded.pop()),
-            part => folded.push(part),
-        }
-    }
-    folded
+    let folded = |path: &Path| folded(path).display().to_string();
+    let path = folded(&here.join(path));
+    // As it was written when it was imported, with a `..` where the path had one, and with the tag.
+    let without_tag = place.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map(|(path, _)| path);
+    [Some(place), without_tag].into_iter().flatten().any(|place| folded(Path::new(place)) == path)
 }

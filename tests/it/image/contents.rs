@@ -250,8 +250,8 @@ fn archives_of_gnu_tar_come_out_as_they_went_in() {
 #[test]
 fn names_and_chains_of_links_are_kept_up_to_the_limits_of_the_kernel() {
     let arena = Arena::new();
-    for (length, deep) in [(4094, 1920), (4095, 1930), (4096, 1930)] {
-        let start = "d/".repeat(deep);
+    for length in [4094, 4095, 4096] {
+        let start = "ddddddd/".repeat(480);
         let name = format!("{start}{}", "f".repeat(length - start.len()));
         let members = [pax(&[("path", name.as_bytes())]), file("short", "deep down")];
         if length > 4095 {

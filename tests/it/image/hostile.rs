@@ -224,11 +224,33 @@ fn sparse_maps_of_pax_that_lie_are_refused() {
     assert!(message.contains("holds `..`"), "{message}");
 }
 
+/// What could be run and not be verified: by its name, and by way of a link.
+#[test]
+fn a_tree_of_more_directories_than_are_verified_is_refused() {
+    let arena = Arena::new();
+    let long = |count: usize, last: &str| {
+        let name = "d/".repeat(count) + last;
+        [pax(&[("path", name.as_bytes())]), file("x", "x")].concat()
+    };
+    arena.locate(&tar(&[long(512, "f")])).unwrap();
+    let target = "d/".repeat(500);
+    let link = [pax(&[("linkpath", target.as_bytes())]), symlink("link", "t")].concat();
+    let inner = "e/".repeat(13);
+    for members in [
+        vec![long(513, "f")],
+        vec![long(500, "f"), link.clone(), file(&format!("link/{inner}f"), "x")],
+        vec![long(512, "f"), link, dir(&format!("link/{}new", "d/".repeat(12)))],
+    ] {
+        let message = arena.refused(&tar(&members));
+        assert!(message.contains("lies deeper than 512 directories") && message.len() < 400, "{message}");
+    }
+}
+
 #[test]
 fn a_tree_deeper_than_any_path_is_refused_and_removed() {
     let arena = Arena::new();
-    // Each link stands for 400 directories; through six of them the path is far beyond PATH_MAX.
-    let deep = "d/".repeat(400);
+    // Each link stands for 800 bytes of directories; through six of them the path is far beyond PATH_MAX.
+    let deep = format!("{}/", "d".repeat(199)).repeat(4);
     let mut members = vec![file(&("x/".to_owned() + &"e/".repeat(45) + "f"), "x")];
     let mut above = String::new();
     for level in 0..6 {

@@ -119,7 +119,7 @@ fn an_account_file_that_is_no_file_neither_hangs_nor_fills_the_memory() {
     }
     std::fs::create_dir(&path).unwrap();
     assert!(account(&root, Lookup::Uid(0)).unwrap_err().to_string().contains("not a regular file"));
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

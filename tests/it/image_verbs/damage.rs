@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::Who;
 use crate::image_verbs::shop::{SAID, Said, Shop};
-use crate::registry::yard::Yard;
+use crate::registry::yard::{Door, Server, Yard};
 
 /// What happens to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,18 +78,44 @@ fn every_file_of_an_archive() {
     }
 }
 
-#[test]
-fn every_file_of_a_registrys_image() {
-    let Some(yard) = Yard::new() else { return };
-    // Root does the same in the test above.
-    let Some(shop) = Shop::new(Who::Nobody) else { return };
-    let server = yard.registry(&crate::registry::yard::Door::Open);
+/// A registry, a shop that has pulled an image from it, the image's name, and what `pull` said.
+fn pulled() -> Option<(Yard, Server, Shop, String, String)> {
+    let yard = Yard::new()?;
+    // As root it is the same.
+    let shop = Shop::new(Who::Nobody)?;
+    let server = yard.registry(&Door::Open);
     let name = server.name("b/c:a");
     shop.script(
         "skopeo --insecure-policy copy -q --dest-tls-verify=false \"oci:$1:a\" \"$2\"",
         &[&shop.text("lay"), &name],
     );
-    shop.image_verb(&["pull", &name]);
+    let said = shop.image_verb(&["pull", &name]);
+    Some((yard, server, shop, name, said))
+}
+
+/// What a damaged manifest names is found out once that is whole, by the same run.
+#[test]
+fn several_files_of_a_registrys_image_at_once() {
+    let Some((_yard, _server, shop, name, fine)) = pulled() else { return };
+    for again in ["run", "pull"] {
+        let blobs = shop.files().into_iter().filter(|file| file.starts_with("blobs/"));
+        let documents: Vec<_> =
+            blobs.map(|file| shop.store(&file)).filter(|file| std::fs::read(file).unwrap().starts_with(b"{")).collect();
+        assert!(documents.len() >= 2, "{documents:?}");
+        for file in &documents {
+            std::fs::write(file, "garbage").unwrap();
+        }
+        match again {
+            "run" => assert_eq!(shop.run(&name).out, SAID),
+            _ => assert_eq!(shop.image_verb(&["pull", &name]), fine),
+        }
+        assert_eq!(shop.image_verb(&["verify"]), "", "{again}");
+    }
+}
+
+#[test]
+fn every_file_of_a_registrys_image() {
+    let Some((_yard, _server, shop, name, _)) = pulled() else { return };
     let image = &shop.json(&["inspect", &name])[0];
     let packed: Vec<String> = image["layers"]
         .as_array()

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use super::maker::{Layer, assert_same, has, image, inside, kept, readable, run, shell, unpacked, write_layout};
+use super::maker::{
+    Layer, assert_same, has, image, inside, kept, readable, run, shell, unpacked, write_image, write_layout,
+};
 use crate::harness::{Sbx, Who};
 use crate::image::arena::{Entry, dir, file, hardlink, pax, symlink, tar};
 
@@ -70,6 +72,11 @@ fn changes() -> Vec<(&'static str, Layers)> {
         ("one file with two names", vec![tar(&[file("a", "1"), hardlink("b", "a"), hardlink("c", "b")])]),
         ("a name of a file below", vec![base(), tar(&[hardlink("etc/again", "etc/a"), hardlink("top", "/etc/b")])]),
         ("a name of a file below, which goes", vec![base(), tar(&[hardlink("top", "etc/a"), file("etc/.wh.b", "")])]),
+        ("a name of a file below that goes", vec![base(), tar(&[hardlink("etc/z", "etc/a"), file("etc/.wh.a", "")])]),
+        (
+            "a name in a directory below that goes",
+            vec![base(), tar(&[hardlink("etc/z", "etc/deep/c"), file("etc/.wh.deep", "")])],
+        ),
         ("a mode of a directory", vec![base(), tar(&[Entry::new(b'5', "etc").mode(0o1777).bytes()])]),
         ("an empty layer between", vec![base(), tar(&[]), tar(&[file("top", "x")])]),
         ("a layer twice", vec![base(), tar(&[file("etc/.wh.a", "")]), base()]),
@@ -125,6 +132,14 @@ fn each_image_is_what_umoci_makes_of_it() {
             let sbx = image(who, &layers);
             let theirs = theirs.get_or_insert_with(|| unpacked(&sbx.path("image")));
             assert_same(&inside(sbx).0, theirs, &format!("{who:?} {name}"));
+            // The same where the lowest layers are in the store, so that the root is begun with them.
+            for lowest in 1..layers.len() {
+                let (_, sbx) = inside(image(who, &layers[..lowest]));
+                write_image(&sbx, &layers);
+                let (listing, sbx) = inside(sbx);
+                assert_same(&listing, theirs, &format!("{who:?} {name}, {lowest} of its layers there"));
+                assert_eq!(kept(&sbx, "tmp"), Vec::<String>::new(), "{who:?} {name}");
+            }
         }
     }
 }
@@ -152,6 +167,33 @@ fn owners_and_set_id_bits_are_remembered() {
         let line = lists.lines().find(|line| line.contains("d/set-id")).unwrap();
         for word in [r#""mode":3565"#, r#""uid":12"#, r#""gid":34"#] {
             assert!(line.contains(word), "{who:?}: no {word} in {line}");
+        }
+    }
+}
+
+/// Those of domains, of other machines' containers, and the highest that there is.
+#[test]
+fn every_owner_is_kept() {
+    let ids = [65_535, 65_536, 1_000_000, 999_999_999, 4_294_967_294];
+    let mut builder = tar::Builder::new(Vec::new());
+    for id in ids {
+        let mut header = tar::Header::new_gnu();
+        header.set_uid(id);
+        header.set_gid(id);
+        header.set_mode(0o644);
+        header.set_size(0);
+        builder.append_data(&mut header, id.to_string(), std::io::empty()).unwrap();
+    }
+    let layer = builder.into_inner().unwrap();
+    for who in Who::all() {
+        let (ran, sbx) = shell(image(who, std::slice::from_ref(&layer)), "/.probe/busybox true");
+        ran.ok();
+        let [layer] = &kept(&sbx, "layers")[..] else { panic!("{:?}", kept(&sbx, "layers")) };
+        for id in ids {
+            let path = sbx.path("store/layers").join(layer).join("rootfs").join(id.to_string());
+            let found = std::fs::metadata(path).unwrap();
+            let owner = if who == Who::Root { (id, id) } else { (who.uid().into(), who.gid().into()) };
+            assert_eq!((u64::from(found.uid()), u64::from(found.gid())), owner, "{who:?}");
         }
     }
 }

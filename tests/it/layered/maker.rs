@@ -68,13 +68,15 @@ pub(crate) fn write_layout(directory: &Path, layers: &[Layer]) {
 /// Returns a run of the image of these tars, each packed as its number says.
 pub(crate) fn image(who: Who, tars: &[Vec<u8>]) -> Sbx {
     let sbx = Sbx::new(who).spec(SPEC);
-    let layers: Vec<_> = tars
-        .iter()
-        .enumerate()
-        .map(|(number, tar)| if number % 2 == 0 { Layer::gzip(tar) } else { Layer::plain(tar) })
-        .collect();
-    write_layout(&sbx.path("image"), &layers);
+    write_image(&sbx, tars);
     sbx
+}
+
+/// Puts the image of these tars in the place of the one that was there.
+pub(crate) fn write_image(sbx: &Sbx, tars: &[Vec<u8>]) {
+    let packed = |(number, tar)| if number % 2 == 0 { Layer::gzip(tar) } else { Layer::plain(tar) };
+    let layers: Vec<_> = tars.iter().map(Vec::as_slice).enumerate().map(packed).collect();
+    write_layout(&sbx.path("image"), &layers);
 }
 
 /// Runs a line of busybox's shell.

@@ -73,10 +73,18 @@ fn only_linux_runs_here() {
 }
 
 #[test]
+fn a_variable_can_have_lines_and_need_not_be_set() {
+    let mut image = sample();
+    image["config"]["Env"] = json!(["KEY=-----BEGIN\nx=y\n", "UNSET"]);
+    assert_eq!(read(&image).unwrap().env, ["KEY=-----BEGIN\nx=y\n", "UNSET"]);
+}
+
+#[test]
 fn a_value_that_would_mean_two_things_is_refused() {
-    refused("/config/Env/0", "A=1\nLD_PRELOAD=/x".into(), "`Env[0]`, `A=1\\nLD_PRELOAD=/x`, has a newline");
+    refused("/config/Env/0", "A\nLD_PRELOAD=/x".into(), "`Env[0]`, `A\\nLD_PRELOAD=/x`, has a newline in its name");
+    refused("/config/Env/0", "A\nB".into(), "has a newline in its name");
+    refused("/config/Env/0", "".into(), "`Env[0]`, ``, does not read NAME=VALUE");
     refused("/config/Env/1", "A=\0".into(), "`Env[1]`, `A=\\u{0}`, has a NUL");
-    refused("/config/Env/1", "PATH".into(), "`Env[1]`, `PATH`, does not read NAME=VALUE");
     refused("/config/Env/1", "=x".into(), "does not read NAME=VALUE");
     refused("/config/Env", json!({"A": "b"}), "invalid type: map");
     refused("/config/Entrypoint/1", "a\0b".into(), "`Entrypoint[1]`, `a\\u{0}b`, has a NUL");
