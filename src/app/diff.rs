@@ -40,7 +40,11 @@ pub fn diff(request: &Request, rendering: Rendering) -> std::result::Result<Vec<
                 Sort::Modified | Sort::Same => 'M',
                 Sort::Deleted => 'D',
             };
-            Ok(changes.0.iter().flat_map(|(sort, path)| format!("{} {path}\n", letter(*sort)).into_bytes()).collect())
+            Ok(changes
+                .0
+                .iter()
+                .flat_map(|(sort, path)| format!("{} {}\n", letter(*sort), shown(path)).into_bytes())
+                .collect())
         }
         Rendering::Json => diff::to_line(&changes.0)
             .map_err(|error| refuse(&Error::new(Kind::Bug, format!("cannot write the changes as JSON: {error}")))),
@@ -89,12 +93,13 @@ fn changes(mut spec: Spec, invocation: &Invocation, place: &Place) -> Result<Lis
     Ok(list)
 }
 
-struct List(Vec<(Sort, String)>);
+/// The names are absolute and as they are.
+struct List(Vec<(Sort, Vec<u8>)>);
 
 impl Sink for List {
     fn take(&mut self, item: &Item<'_>) -> std::result::Result<(), Failure> {
         if item.sort != Sort::Same {
-            self.0.push((item.sort, format!("/{}", shown(item.path))));
+            self.0.push((item.sort, [b"/", item.path].concat()));
         }
         Ok(())
     }

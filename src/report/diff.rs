@@ -1,5 +1,7 @@
 //! What a kept layer changed, as JSON for `sbx diff --json`. Names no file of the host.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::report::line;
@@ -19,19 +21,20 @@ struct Change<'a> {
     /// `added`, `modified` or `deleted`.
     kind: &'static str,
     /// Inside.
-    path: &'a str,
+    path: Cow<'a, str>,
 }
 
 /// Returns the changes as one line of JSON with a final newline.
 ///
 /// # Errors
 /// None that a list can cause; the writer of JSON has errors for others.
-pub fn to_line(changes: &[(Sort, String)]) -> Result<Vec<u8>, serde_json::Error> {
+pub fn to_line(changes: &[(Sort, Vec<u8>)]) -> Result<Vec<u8>, serde_json::Error> {
     let word = |sort| match sort {
         Sort::Added => "added",
         Sort::Modified | Sort::Same => "modified",
         Sort::Deleted => "deleted",
     };
-    let changes = changes.iter().map(|(sort, path)| Change { kind: word(*sort), path }).collect();
+    let changes =
+        changes.iter().map(|(sort, path)| Change { kind: word(*sort), path: String::from_utf8_lossy(path) }).collect();
     line::line(&Document { schema: DIFF_SCHEMA_NAME, changes })
 }

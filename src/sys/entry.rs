@@ -20,6 +20,21 @@ pub enum Kind {
     Device(u64),
 }
 
+impl Kind {
+    /// Returns the word for it, which "a" goes before.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Regular => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "link",
+            Self::Fifo => "FIFO",
+            Self::Socket => "socket",
+            Self::Device(_) => "device",
+        }
+    }
+}
+
 /// `struct stat`, as far as an archive keeps it. Ids are those of the reader's user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Details {

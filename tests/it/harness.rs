@@ -283,7 +283,7 @@ impl Sbx {
     }
 }
 
-fn give(path: &Path, who: Who) {
+pub(crate) fn give(path: &Path, who: Who) {
     if nix::unistd::geteuid().is_root() {
         chown(path, Some(who.uid()), Some(who.gid())).unwrap();
     }
@@ -352,7 +352,7 @@ impl Running<'_> {
             if left.is_empty() {
                 break;
             }
-            assert!(begin.elapsed() < Duration::from_secs(1), "processes are left: {left:?} {stderr}");
+            assert!(begin.elapsed() < Duration::from_secs(3), "processes are left: {left:?} {stderr}");
             std::thread::sleep(Duration::from_millis(2));
         }
         let new: Vec<_> = mounts().difference(&self.before).cloned().collect();

@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod collector;
 pub mod layer;
+pub mod outlet;
 pub mod pack;
 pub mod place;
 pub mod record;

@@ -12,7 +12,7 @@ use crate::run::harvest::archive::Archive;
 use crate::run::harvest::record::{Failure, Record, shown};
 use crate::run::harvest::upper::DEPTH;
 use crate::spec::Wanted;
-use crate::sys::entry::{self, Kind};
+use crate::sys::entry::{self, Details, Kind};
 use crate::sys::file::{self, Access};
 use crate::sys::{Errno, path};
 
@@ -48,7 +48,14 @@ pub fn pack<W: Write>(
             let details = entry::details(&opened).map_err(failed)?;
             match wanted {
                 Wanted::FileUpTo(most) if details.size > most => Err(Failure::Unfit(Unfit::TooLarge(details.size))),
-                _ => archive.regular(TOP, details, opened).map_err(|failure| renamed(failure, source.to_owned())),
+                wanted => {
+                    let details = match wanted {
+                        // sbx reads its own copy, outside, where a mode that forbids it counts.
+                        Wanted::FileUpTo(_) => Details { mode: 0o600, ..details },
+                        Wanted::FileOrDirectory => details,
+                    };
+                    archive.regular(TOP, details, opened).map_err(|failure| renamed(failure, source.to_owned()))
+                }
             }
         }
         (_, Wanted::FileUpTo(_)) => Err(Failure::Unfit(Unfit::NotAFile)),

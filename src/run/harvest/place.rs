@@ -25,6 +25,20 @@ pub struct Unpacked {
     directories: Vec<(Vec<u8>, u32, Time)>,
 }
 
+/// What keeps something from its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    Errno(Errno),
+    /// A device, a FIFO or a socket is there, at this path below the place.
+    Special(Vec<u8>, Kind),
+}
+
+impl From<Errno> for Obstacle {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
 /// Unpacks what comes from `pipe` into the empty directory `into`.
 ///
 /// # Errors
@@ -78,8 +92,8 @@ pub fn unpack(pipe: File, into: &OwnedFd) -> Sys<Unpacked> {
 /// Puts what was unpacked into `from` where `target` says. A directory joins one that is there.
 ///
 /// # Errors
-/// The errno of what stands in the way.
-pub fn put(unpacked: &Unpacked, from: &OwnedFd, target: &Target) -> Sys<()> {
+/// What stands in the way.
+pub fn put(unpacked: &Unpacked, from: &OwnedFd, target: &Target) -> Result<(), Obstacle> {
     let top = OsStr::from_bytes(TOP);
     let mut there = BTreeSet::new();
     match (unpacked.top.ok_or(Errno::ENODATA)?, target.found()?) {
@@ -87,8 +101,9 @@ pub fn put(unpacked: &Unpacked, from: &OwnedFd, target: &Target) -> Sys<()> {
             let inner = file::open_at(from, top, Access::Directory)?;
             merge((&inner, &target.open_directory()?), &mut Vec::new(), &mut there)?;
         }
-        (Kind::Directory, Some(_)) => return Err(Errno::ENOTDIR),
-        (_, Some(Kind::Directory)) => return Err(Errno::EISDIR),
+        (_, Some(found)) if is_special(found) => return Err(Obstacle::Special(Vec::new(), found)),
+        (Kind::Directory, Some(_)) => return Err(Errno::ENOTDIR.into()),
+        (_, Some(Kind::Directory)) => return Err(Errno::EISDIR.into()),
         _ => target.put(from, top)?,
     }
     if unpacked.directories.is_empty() {
@@ -104,8 +119,14 @@ pub fn put(unpacked: &Unpacked, from: &OwnedFd, target: &Target) -> Sys<()> {
     Ok(())
 }
 
+/// A rename would remove it, and nobody who wants a file replaced means it.
+#[must_use]
+pub fn is_special(kind: Kind) -> bool {
+    matches!(kind, Kind::Fifo | Kind::Socket | Kind::Device(_))
+}
+
 /// Moves everything in one directory into another; `there` are the directories that were there before.
-fn merge((from, to): (&OwnedFd, &OwnedFd), at: &mut Vec<u8>, there: &mut BTreeSet<Vec<u8>>) -> Sys<()> {
+fn merge((from, to): (&OwnedFd, &OwnedFd), at: &mut Vec<u8>, there: &mut BTreeSet<Vec<u8>>) -> Result<(), Obstacle> {
     there.insert(at.clone());
     let names: Vec<OsString> = file::names(from.as_fd())?;
     for name in names {
@@ -113,7 +134,7 @@ fn merge((from, to): (&OwnedFd, &OwnedFd), at: &mut Vec<u8>, there: &mut BTreeSe
         let found = match entry::details_at(to, &name) {
             Ok(found) => Some(found.kind),
             Err(Errno::ENOENT) => None,
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
         };
         match (own, found) {
             (Kind::Directory, Some(Kind::Directory)) => {
@@ -127,8 +148,13 @@ fn merge((from, to): (&OwnedFd, &OwnedFd), at: &mut Vec<u8>, there: &mut BTreeSe
                 merge((&inner, &outer), at, there)?;
                 at.truncate(length);
             }
-            (Kind::Directory, Some(_)) => return Err(Errno::ENOTDIR),
-            (_, Some(Kind::Directory)) => return Err(Errno::EISDIR),
+            (_, Some(found)) if is_special(found) => {
+                at.push(b'/');
+                at.extend(name.into_vec());
+                return Err(Obstacle::Special(at.clone(), found));
+            }
+            (Kind::Directory, Some(_)) => return Err(Errno::ENOTDIR.into()),
+            (_, Some(Kind::Directory)) => return Err(Errno::EISDIR.into()),
             _ => file::rename_at((from, &name), (to, &name))?,
         }
     }

@@ -2,6 +2,7 @@
 //! failure names the line of the spec and leaves nothing half-written.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::error::{Error, Kind, Result};
@@ -9,17 +10,20 @@ use crate::plan::Plan;
 use crate::plan::harvest::{Changes, Collected, Harvest};
 use crate::run::anchor::Exposed;
 use crate::run::harvest::collector::{self, Task};
-use crate::run::harvest::record::{Failure, Record};
+use crate::run::harvest::outlet::{self, Outlet, WHAT};
+use crate::run::harvest::place::Obstacle;
+use crate::run::harvest::record::{Failure, Record, shown};
 use crate::run::harvest::target::Target;
 use crate::run::harvest::{Changed, Hands, Harvested, Sandbox, Unfit, place};
 use crate::spec::Need;
 use crate::sys::watch::{number, own};
-use crate::sys::{Errno, entry, fd};
+use crate::sys::{Errno, Fd, Sys, entry, fd};
+use crate::units::AbsPath;
 
 /// The places on the host, open since before the run.
 #[derive(Debug, Default)]
 pub struct Targets {
-    changes: Option<Target>,
+    changes: Option<Outlet>,
     collects: Vec<Target>,
 }
 
@@ -27,16 +31,18 @@ impl Targets {
     /// Opens what `plan` names; nothing where nothing is taken out.
     ///
     /// # Errors
-    /// A directory that is not there, or one where a file is due.
+    /// A directory that is not there, or something at a place that is not to be replaced.
     pub fn open(plan: &Plan, exposed: &Exposed) -> Result<Self> {
         let Some(harvest) = &plan.harvest else { return Ok(Self::default()) };
-        let changes = harvest.changes.as_ref().map(|it| Target::open(&it.path, exposed, it.origin)).transpose()?;
-        if let Some(target) = &changes
-            && target.found() == Ok(Some(entry::Kind::Directory))
-        {
-            return Err(target.error("write the changes to", Errno::EISDIR));
-        }
-        let collects = harvest.collects.iter().map(|it| Target::open(&it.to, exposed, it.origin));
+        let changes = harvest.changes.as_ref().map(|it| Outlet::open(&it.path, exposed, it.origin)).transpose()?;
+        let open = |it: &Collected| {
+            let target = Target::open(&it.to, exposed, it.origin)?;
+            match target.found() {
+                Ok(Some(found)) if place::is_special(found) => Err(special(&target, &it.source, (&[], found))),
+                _ => Ok(target),
+            }
+        };
+        let collects = harvest.collects.iter().map(open);
         Ok(Self { changes, collects: collects.collect::<Result<_>>()? })
     }
 }
@@ -51,8 +57,8 @@ pub fn all(plan: &Plan, targets: &Targets, hands: Hands) -> Harvested {
         return harvested;
     };
     let around = (plan, harvest, &sandbox);
-    if let (Some(changes), Some(target)) = (&harvest.changes, &targets.changes) {
-        match take_changes(around, changes, target, &mut harvested.warnings) {
+    if let (Some(changes), Some(outlet)) = (&harvest.changes, &targets.changes) {
+        match take_changes(around, changes, outlet, &mut harvested.warnings) {
             Ok(changed) => harvested.changes = Some(changed),
             Err(error) => harvested.failed.push(error),
         }
@@ -82,39 +88,58 @@ enum Found {
     Unfit(Unfit),
 }
 
-fn take_changes(
-    (plan, harvest, sandbox): Around<'_>,
-    changes: &Changes,
-    target: &Target,
-    warnings: &mut Vec<String>,
-) -> Result<Changed> {
-    const WHAT: &str = "write the changes to";
+fn take_changes(around: Around<'_>, changes: &Changes, outlet: &Outlet, warnings: &mut Vec<String>) -> Result<Changed> {
+    let target = outlet.target();
     let failed = |errno| target.error(WHAT, errno);
-    let (staged, file) = target.stage_file().map_err(failed)?;
-    let task = (Task::Changes(changes), entry::number(&file));
-    let record = collector::start(plan, harvest, sandbox, task).map_err(failed)?.finish();
-    warnings.extend(record.warnings.iter().map(|warning| format!("changes: {warning}")));
-    if let Some(failure) = &record.failure {
-        return Err(said(failure, target, WHAT));
-    }
-    let bytes = file.metadata().map_err(|source| failed(errno(&source)))?.size();
-    staged.put().map_err(failed)?;
-    Ok(Changed { path: target.shown.clone(), counts: record.counts, bytes })
+    let mut wrote = |record: Record| {
+        warnings.extend(record.warnings.iter().map(|warning| format!("changes: {warning}")));
+        record.failure.as_ref().map_or(Ok(record.counts), |failure| Err(said(failure, target, WHAT)))
+    };
+    let (counts, bytes) = match outlet {
+        Outlet::File(target) => {
+            let (staged, file) = target.stage_file().map_err(failed)?;
+            let counts =
+                wrote(start(around, (Task::Changes(changes), entry::number(&file))).map_err(failed)?.finish())?;
+            let bytes = file.metadata().map_err(|source| failed(errno(&source)))?.size();
+            outlet::judge(target)?;
+            staged.put().map_err(failed)?;
+            (counts, bytes)
+        }
+        Outlet::Stream(_, stream) => {
+            let (reader, writer) = fd::pipe().map_err(failed)?;
+            let (reader, writer) = (own(reader), own(writer));
+            let collector = start(around, (Task::Changes(changes), number(&writer))).map_err(failed)?;
+            drop(writer);
+            // The pipe is closed by then, so a collector that still writes ends too.
+            let copied = copy(File::from(reader), stream);
+            let record = collector.finish();
+            let counts = match (&record.failure, &copied) {
+                // A reader that stopped is why the collector could not write.
+                (Some(Failure::Write(_)), Err(errno)) => return Err(failed(*errno)),
+                _ => wrote(record)?,
+            };
+            (counts, copied.map_err(failed)?)
+        }
+    };
+    Ok(Changed { path: target.shown.clone(), counts, bytes })
 }
 
-fn take_out(
-    (plan, harvest, sandbox): Around<'_>,
-    collect: &Collected,
-    target: &Target,
-    warnings: &mut Vec<String>,
-) -> Result<Found> {
+/// Reads all of `from`, which the caller has no more use for.
+fn copy(mut from: File, mut to: &File) -> Sys<u64> {
+    io::copy(&mut from, &mut to).map_err(|source| errno(&source))
+}
+
+fn start((plan, harvest, sandbox): Around<'_>, task: (Task<'_>, Fd)) -> Sys<collector::Collector> {
+    collector::start(plan, harvest, sandbox, task)
+}
+
+fn take_out(around: Around<'_>, collect: &Collected, target: &Target, warnings: &mut Vec<String>) -> Result<Found> {
     let what = format!("collect `{}` to", collect.source);
     let failed = |errno| target.error(&what, errno);
     let (staged, directory) = target.stage_directory().map_err(failed)?;
     let (reader, writer) = fd::pipe().map_err(failed)?;
     let (reader, writer) = (own(reader), own(writer));
-    let task = (Task::Pack(collect), number(&writer));
-    let collector = collector::start(plan, harvest, sandbox, task).map_err(failed)?;
+    let collector = start(around, (Task::Pack(collect), number(&writer))).map_err(failed)?;
     drop(writer);
     // The pipe is closed by then, so a collector that still writes ends too.
     let unpacked = place::unpack(File::from(reader), &directory);
@@ -127,11 +152,22 @@ fn take_out(
         (Some(Failure::Write(_)), Err(errno)) | (None, Err(errno)) => Err(failed(errno)),
         (Some(failure), _) => Err(said(failure, target, &what)),
         (None, Ok(unpacked)) => {
-            place::put(&unpacked, &directory, target).map_err(failed)?;
+            place::put(&unpacked, &directory, target).map_err(|obstacle| match obstacle {
+                Obstacle::Errno(errno) => failed(errno),
+                Obstacle::Special(below, found) => special(target, &collect.source, (&below, found)),
+            })?;
             drop(staged);
             Ok(Found::Yes)
         }
     }
+}
+
+/// Returns an error about something that is not replaced, at `below` the target.
+fn special(target: &Target, source: &AbsPath, (below, found): (&[u8], entry::Kind)) -> Error {
+    let goal = format!("cannot collect `{source}` to `{}`", target.shown);
+    let what = if below.is_empty() { "it".to_owned() } else { format!("`{}` there", shown(below)) };
+    let message = format!("{goal}: {what} is a {}; `collect` writes files and directories", found.word());
+    Error::new(Kind::Io, message).with_hint("name another place, or remove what is there").at(target.origin())
 }
 
 /// Returns what the collector said as an error.
@@ -152,6 +188,6 @@ fn said(failure: &Failure, target: &Target, what: &str) -> Error {
     error.at(target.origin())
 }
 
-fn errno(source: &std::io::Error) -> Errno {
+fn errno(source: &io::Error) -> Errno {
     Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO))
 }

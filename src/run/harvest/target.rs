@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::run::anchor::Exposed;
 use crate::run::c_text::path_text;
 use crate::sys::entry::{self, Kind};
@@ -71,7 +71,13 @@ impl Target {
         Error::io(format_args!("cannot {what} `{}`", self.shown), &errno.into()).at(self.origin)
     }
 
-    /// The same without an errno.
+    /// Returns an error about what stands at this place.
+    #[must_use]
+    pub fn in_the_way(&self, what: &str, kind: &str) -> Error {
+        Error::new(error::Kind::Io, format!("cannot {what} `{}`: it is a {kind}", self.shown)).at(self.origin)
+    }
+
+    /// Returns the node of the spec that named it.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin

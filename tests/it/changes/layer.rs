@@ -173,6 +173,25 @@ fn a_kept_layer_and_the_host_s_root_have_changes_too() {
     }
 }
 
+/// A line of text escapes what would end it; JSON has an escape of its own.
+#[test]
+fn a_diff_in_json_has_names_as_they_are() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let sbx = Sbx::new(who).spec("rootfs \"%/root\" writable=\"persist\" upper=\"@/kept\"");
+        let sbx = sbx.sh(r#"echo 1 >"/n$(printf '\na')"; echo 2 >'/n\na'"#);
+        sbx.run().ok();
+        let spec = sbx.path("spec.kdl").display().to_string();
+        let sbx = sbx.verb(&["diff", &spec]).cmd(&[]);
+        assert_eq!(sbx.run().stdout, "A /n\\na\nA /n\\na\n", "{who:?}");
+        let said: serde_json::Value = serde_json::from_str(&sbx.flags(&["--json"]).run().stdout).unwrap();
+        let paths: Vec<_> = said["changes"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
+        assert_eq!(paths, ["/n\na", "/n\\na"], "{who:?}");
+    }
+}
+
 #[test]
 fn a_name_that_would_hide_another_is_left_out_and_said() {
     if !has_rootfs() {

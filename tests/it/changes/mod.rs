@@ -3,6 +3,7 @@
 
 mod collect;
 mod layer;
+mod places;
 mod tools;
 
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::Blobs;
 use crate::fixture::has_rootfs;
 use crate::harness::{Sbx, Who, skip};
 
@@ -51,6 +52,56 @@ fn others_read_the_image() {
     assert_eq!(ran.ok(), "/a\nx\nx\ny\ngone\nb", "{ran:?}");
 }
 
+/// Twice: the second run knows the image from what the store says of it.
+#[test]
+fn a_variable_of_several_lines_arrives_and_one_without_a_value_is_left_out() {
+    if !has_rootfs() {
+        return;
+    }
+    for who in Who::all() {
+        let base = crate::fixture::of(who).join("root").display().to_string();
+        let sbx = Sbx::new(who).file("empty.tar", &[0; 1024]);
+        let words = ["image", "append", "--env", "KEY=one\ntwo=2\n", &base, "empty.tar", "oci:image:v1"];
+        let sbx = sbx.verb(&words).cmd(&[]);
+        let ran = sbx.run();
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        Blobs(sbx.path("image")).change(&|config| config["config"]["Env"].as_array_mut().unwrap().push("UNSET".into()));
+        let report = sbx.path("report.json").display().to_string();
+        let sbx = sbx.verb(&["run"]).report(Some(&report)).spec("rootfs \"oci:@/image:v1\"");
+        let sbx = sbx.sh("echo \"$KEY.\"; echo ${UNSET-unset} $two");
+        for _ in 0..2 {
+            assert_eq!(sbx.run().ok(), "one\ntwo=2\n.\nunset", "{who:?}");
+        }
+        for (flag, word, why) in [
+            ("--label", "a\nb=y", "has a control character"),
+            ("--env", "a\nb=y", "has a newline in its name"),
+            ("--workdir", "/a\n", "has a control character"),
+            ("--user", "a\n", "has a control character"),
+        ] {
+            let sbx = Sbx::new(who).file("empty.tar", &[0; 1024]).dir("base").flags(&[flag, word]);
+            let ran = sbx.verb(&["image", "append", "base", "empty.tar", "oci:image:v1"]).cmd(&[]).run();
+            assert!(ran.code() == 2 && ran.stderr.contains(why), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn many_at_once_lose_no_image_of_a_layout() {
+    for who in Who::all() {
+        let sbx = Sbx::new(who).dir("base").file("empty.tar", &[0; 1024]);
+        let sbx = sbx.verb(&["image", "append", "base", "empty.tar"]).cmd(&[]);
+        let place = sbx.path("out").display().to_string();
+        let each = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do \"$@\" oci:PLACE:$n & all=\"$all $!\"; done; \
+                    for it in $all; do wait $it || exit 1; done";
+        let sbx = sbx.through(&each.replace("PLACE", &place));
+        let ran = sbx.run();
+        assert_eq!((ran.code(), ran.stdout.lines().count()), (0, 12), "{ran:?}");
+        let index: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(format!("{place}/index.json")).unwrap()).unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), 12, "{who:?} {index}");
+    }
+}
+
 #[test]
 fn a_layer_that_is_none_and_a_place_that_is_taken_are_refused() {
     for who in Who::all() {
@@ -79,7 +130,7 @@ fn what_the_base_says_stays() {
     }
     for who in Who::all() {
         let sbx = crate::layered::maker::image(who, &[crate::image::arena::tar(&[]), Vec::new()]);
-        let layout = crate::changes::Blobs(sbx.path("image"));
+        let layout = Blobs(sbx.path("image"));
         let base = layout.change(&|config| {
             config["config"] = serde_json::json!({
                 "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}}, "StopSignal": "SIGUSR1", "OnBuild": ["RUN x"],
@@ -97,7 +148,7 @@ fn what_the_base_says_stays() {
             let sbx = sbx.verb(&["image", "append", "oci:image:a", "one.tar", "oci:new:t"]).cmd(&[]).flags(flags);
             let ran = sbx.run();
             assert_eq!(ran.code(), 0, "{ran:?}");
-            let config = crate::changes::Blobs(sbx.path("new")).config("t");
+            let config = Blobs(sbx.path("new")).config("t");
             (sbx, config)
         };
         let (sbx, new) = append(sbx, &[]);
