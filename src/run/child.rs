@@ -31,6 +31,9 @@ pub fn play(tape: &mut Tape) -> ! {
             process::exit_now(1);
         }
     }
+    if tape.ties.counted && await_parent(&tape.ties).is_err() {
+        process::exit_now(1);
+    }
     init::become_command(tape)
 }
 
@@ -54,7 +57,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
     match act {
         Act::Nothing => Ok(()),
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
-        Act::AwaitMaps => await_maps(ties),
+        Act::AwaitMaps => await_parent(ties),
         Act::SetIds { uid, gid } => set_ids(*uid, *gid),
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(ties),
@@ -159,7 +162,7 @@ fn write_maps(uid_map: &CStr, gid_map: &CStr) -> Sys<()> {
 }
 
 /// The end of the connection without a byte means that the parent is gone or has given up.
-fn await_maps(ties: &Ties) -> Sys<()> {
+fn await_parent(ties: &Ties) -> Sys<()> {
     let mut byte = [0u8; 1];
     loop {
         match fd::read(ties.status, &mut byte) {
@@ -231,7 +234,10 @@ fn make_staged(parent: &CStr, name: &CStr, mode: u32) -> Sys<()> {
 /// Covers `/` with the tree, so that no directory of the host is needed as a place, steps into it and
 /// swaps roots; the old root then lies on top of the working directory and is detached. The working directory
 /// is the new root from then on.
-fn pivot(tree: Fd) -> Sys<()> {
+///
+/// # Errors
+/// The errno of the call that failed.
+pub fn pivot(tree: Fd) -> Sys<()> {
     mount::attach(tree, c"/")?;
     path::change_dir_to(tree)?;
     mount::pivot_here()?;

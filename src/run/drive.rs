@@ -177,6 +177,7 @@ impl Parts {
                     (true, _) | (false, Init::Command) => libc::SIGKILL,
                 },
                 terminal: None,
+                counted: traffic::counts(plan),
             },
             ignored,
             address: None,
@@ -213,7 +214,7 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
     // The child has its own copies; the end of these pipes has to be seen.
     parts.standard.stdin = None;
     let relays = relays(plan, &mut parts);
-    let Prepared { unmapped, spent } = match prepare(plan, &side) {
+    let Prepared { unmapped, traffic, spent } = match prepare(plan, &side) {
         Ok(prepared) => prepared,
         Err(refused) => {
             process::signal_pidfd(number(&side.pidfd), libc::SIGKILL).ok();
@@ -224,7 +225,6 @@ fn parent(plan: &Plan, side: Side<'_>, mut parts: Parts, clocks: Clocks) -> Resu
             };
         }
     };
-    let traffic = traffic::open(plan, side.child);
     close_all(side.sources.into_iter().map(|source| source.handle).chain(spent).chain([side.theirs]));
     let mut watched = Watched {
         pidfd: number(&side.pidfd),
@@ -284,6 +284,8 @@ fn unmapped_warning(plan: &Plan, step: usize) -> String {
 struct Prepared {
     /// The steps whose sources could not have their ids mapped.
     unmapped: Vec<usize>,
+    /// What counts its traffic.
+    traffic: Option<OwnedFd>,
     /// What is no longer needed.
     spent: Vec<OwnedFd>,
 }
@@ -310,20 +312,23 @@ fn prepare(plan: &Plan, side: &Side<'_>) -> std::result::Result<Prepared, Refuse
         MapWriter::Nobody => Vec::new(),
         _ => sources::dress(&side.sources, &maps).map_err(Refused::Step)?,
     };
-    if waits(plan) {
-        match fd::write(number(&side.ours), b"1") {
-            // A child that is gone says so by its end, not here.
-            Ok(_) | Err(Errno::EPIPE) => {}
-            Err(errno) => return Err(Refused::Error(host("cannot let the sandbox go on", errno))),
-        }
+    if idmap::waits(plan) {
+        go_on(side)?;
+    }
+    let traffic = traffic::open(plan, side.child);
+    if traffic::counts(plan) {
+        go_on(side)?;
     }
     spent.extend(maps.inside.into_iter().chain(maps.caller));
-    Ok(Prepared { unmapped, spent })
+    Ok(Prepared { unmapped, traffic, spent })
 }
 
-/// Returns whether the child waits for its ids.
-fn waits(plan: &Plan) -> bool {
-    plan.identity.writer != MapWriter::Child && plan.steps.iter().any(|step| matches!(step.op, Op::MapIds))
+fn go_on(side: &Side<'_>) -> std::result::Result<(), Refused> {
+    match fd::write(number(&side.ours), b"1") {
+        // A child that is gone says so by its end, not here.
+        Ok(_) | Err(Errno::EPIPE) => Ok(()),
+        Err(errno) => Err(Refused::Error(host("cannot let the sandbox go on", errno))),
+    }
 }
 
 fn relays(plan: &Plan, parts: &mut Parts) -> Vec<Relay> {

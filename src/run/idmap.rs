@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{IdRange, Identity, Idmap, MapWriter, Plan};
+use crate::plan::{IdRange, Identity, Idmap, MapWriter, Op, Plan};
 use crate::run::c_text::path_text;
 use crate::run::sources::{Maps, Source, wants};
 use crate::sys::process::{Cloned, Pid};
@@ -32,6 +32,12 @@ pub fn write(plan: &Plan, child: Pid) -> Result<Vec<OwnedFd>> {
             run_helper("newgidmap", child, &identity.gid_map).map(|()| Vec::new())
         }
     }
+}
+
+/// Returns whether the child waits for its ids.
+#[must_use]
+pub fn waits(plan: &Plan) -> bool {
+    plan.identity.writer != MapWriter::Child && plan.steps.iter().any(|step| matches!(step.op, Op::MapIds))
 }
 
 fn write_file(child: Pid, file: &str, ranges: &[IdRange]) -> Result<OwnedFd> {

@@ -44,7 +44,7 @@ pub struct Tape {
 /// What connects the child with the parent.
 #[derive(Debug)]
 pub struct Ties {
-    /// The child's end of the connection: here it hears that the parent has mapped the ids, and says what went
+    /// The child's end of the connection: here it hears that the parent has done its part, and says what went
     /// wrong and how the command ended. The parent's end is not kept, so that the parent's death is seen.
     pub status: Fd,
     /// The `tasks` files of the run's v1 groups.
@@ -53,6 +53,8 @@ pub struct Ties {
     pub death_signal: i32,
     /// The command's end of the sandbox's terminal, once that is made.
     pub terminal: Option<Fd>,
+    /// Whether the command may start only when the parent says that it has what counts the traffic.
+    pub counted: bool,
 }
 
 /// How the command starts.

@@ -13,13 +13,20 @@ use crate::sys::watch::{number, own};
 /// More than a namespace has that nobody adds interfaces to; a table that is longer is not known.
 const SIZE: usize = 4096;
 
-/// Opens `net/dev` of proc_pid_net(5) of `child`, where a report wants it and the namespace is new: the host's
-/// interfaces carry what others send. `None` also where it cannot be opened: then the figures are not known.
+/// Returns whether the table is wanted: a report is, and the namespace is new. The host's interfaces carry what others
+/// send.
+#[must_use]
+pub fn counts(plan: &Plan) -> bool {
+    // One that comes with the locks on the mounts is not there in time.
+    let there = plan.namespaces.contains(&Namespace::Net) && !plan.locks(Namespace::Net);
+    plan.watch.counting != Counting::No && there
+}
+
+/// Opens `net/dev` of proc_pid_net(5) of `child`, which must not have ended: then it has no network any more. `None`
+/// where it is not wanted or cannot be opened: then the figures are not known.
 #[must_use]
 pub fn open(plan: &Plan, child: Pid) -> Option<OwnedFd> {
-    // One that comes with the locks on the mounts is not there yet.
-    let there = plan.namespaces.contains(&Namespace::Net) && !plan.locks(Namespace::Net);
-    if plan.watch.counting == Counting::No || !there {
+    if !counts(plan) {
         return None;
     }
     let path = std::ffi::CString::new(format!("/proc/{}/net/dev", child.0)).ok()?;

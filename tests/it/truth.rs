@@ -15,13 +15,18 @@ fn the_processor_time_is_true() {
     }
     for who in Who::all() {
         for init in ["", "init #false"] {
-            let ran = Sbx::new(who).spec(init).cmd(&["/usr/bin/python3", "-c", BURN]).run();
-            let own: u64 = ran.ok().parse().unwrap();
-            let time = &ran.report["time"];
-            let told = time["user_ns"].as_u64().unwrap() + time["system_ns"].as_u64().unwrap();
-            // Its start and end, which it cannot see, are in the bound too.
-            assert!(told >= own && told - own < own / 50 + 8_000_000, "{who:?} {init}: {told} of {own}");
-            assert!(time["wall_ns"].as_u64().unwrap() >= own, "{time}");
+            let is_true = || {
+                let ran = Sbx::new(who).spec(init).cmd(&["/usr/bin/python3", "-c", BURN]).run();
+                let own: u64 = ran.ok().parse().unwrap();
+                let time = &ran.report["time"];
+                let told = time["user_ns"].as_u64().unwrap() + time["system_ns"].as_u64().unwrap();
+                assert!(told >= own && time["wall_ns"].as_u64().unwrap() >= own, "{who:?} {init}: {time} of {own}");
+                // Its start and end, which it cannot see, are in the bound too.
+                if told - own < own / 50 + 8_000_000 { Ok(()) } else { Err((told, own)) }
+            };
+            // A busy machine makes start and end longer now and then; a wrong account is wrong each time.
+            let tries: Vec<_> = (0..5).map_while(|_| is_true().err()).collect();
+            assert!(tries.len() < 5, "{who:?} {init}: {tries:?}");
         }
     }
 }
@@ -68,7 +73,7 @@ fn what_goes_through_the_loopback_is_counted() {
         if std::path::Path::new("/bin/bash").exists() {
             // 28 bytes of headers and 100 of content, which nobody listens to: the answer has 28 bytes more.
             let send = "head -c 100 /dev/zero > /dev/udp/127.0.0.1/9";
-            let spec = ["", "init #false", "limits { wall \"200ms\"; }"];
+            let spec = ["", "init #false", "limits { wall \"2s\"; }"];
             for (spec, command) in spec.into_iter().zip([send, send, &format!("{send}; sleep 9")]) {
                 let ran = Sbx::new(who).spec(spec).cmd(&["/bin/bash", "-c", command]).run();
                 let lo = &ran.report["network"]["interfaces"][0];
@@ -82,6 +87,24 @@ fn what_goes_through_the_loopback_is_counted() {
         }
         let ran = Sbx::new(who).spec("network host").cmd(&["true"]).run();
         assert!(ran.report["network"]["interfaces"].is_null(), "{ran:?}");
+    }
+}
+
+/// Whichever of the two is slow: the command may have ended before sbx goes on.
+#[test]
+fn what_a_quick_command_sent_is_counted() {
+    if !std::path::Path::new("/usr/bin/strace").exists() {
+        return skip("/usr/bin/strace, which holds sbx up, is not installed");
+    }
+    for who in Who::all() {
+        for spec in ["", "init #false", "namespaces net mount pid"] {
+            for call in ["clone3", "write", "sendto"] {
+                let hold = format!("exec strace -qq -o /dev/null -e inject={call}:delay_exit=100000 \"$@\"");
+                let ran = Sbx::new(who).spec(spec).through(&hold).cmd(&["true"]).run();
+                let refused = ran.code() == 125 && who != Who::Root && spec.starts_with("namespaces");
+                assert!(ran.report["network"]["interfaces"].is_array() || refused, "{who:?} {call} {spec}: {ran:?}");
+            }
+        }
     }
 }
 
