@@ -289,18 +289,15 @@ fn plain(words: &[OsString]) -> Option<Run> {
 /// Returns the arguments with `run` put in where the first one is a path: the form of `#!/usr/bin/env sbx`.
 /// A word with a `/`, or the name of an existing file with a dot in it, is a path.
 fn with_verb(mut arguments: Vec<OsString>) -> (Vec<OsString>, Form) {
-    let is_path = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
-        !first.starts_with('-')
-            && (first.contains('/') || (first.contains('.') && std::path::Path::new(first).is_file()))
+    let is_path = arguments.get(1).is_some_and(|first| {
+        let has = |byte| first.as_bytes().contains(&byte);
+        !first.as_bytes().starts_with(b"-") && (has(b'/') || (has(b'.') && std::path::Path::new(first).is_file()))
     });
     if !is_path {
         return (arguments, Form::Verb);
     }
     arguments.insert(1, "run".into());
-    // A script's own first argument may be anything; who writes the dashes means them as everywhere else.
-    if arguments.get(3).is_some_and(|word| word == "--") {
-        return (arguments, Form::File);
-    }
+    // All that follows is the script's own, dashes too.
     arguments.insert(3, "--".into());
     (arguments, Form::Script)
 }
@@ -314,6 +311,17 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
     {
         let tip = format!("the command follows `--`: `sbx run SPEC -- {} …`", word.escape_debug());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    // Some are not for people.
+    if let Some(ContextValue::Strings(words)) = error.get(ContextKind::SuggestedSubcommand) {
+        let definition = Cli::definition();
+        let shown = |word: &&String| definition.find_subcommand(word).is_some_and(|verb| !verb.is_hide_set());
+        let words: Vec<_> = words.iter().filter(shown).cloned().collect();
+        match words.as_slice() {
+            [] => drop(error.remove(ContextKind::SuggestedSubcommand)),
+            [one] => drop(error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(one.clone()))),
+            _ => drop(error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(words))),
+        }
     }
     // The kernel passes all that follows the program in a `#!` line as one argument (execve(2)).
     if error.kind() == ErrorKind::InvalidSubcommand
@@ -330,10 +338,9 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Verb,
-    /// `sbx FILE ARGUMENT…`: the report is `none` by default, and the arguments follow those of the spec.
+    /// `sbx FILE ARGUMENT…`: the report is `none` by default, and the arguments follow the command of the spec; of one
+    /// that has none they are the command, after a `--` or without.
     Script,
-    /// `sbx FILE -- COMMAND…`: the report is `none` by default.
-    File,
 }
 
 #[cfg(test)]

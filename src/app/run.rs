@@ -64,7 +64,11 @@ pub fn run(arguments: &cli::Run, form: Form) -> std::result::Result<Done, Refusa
     let accounting = if target == ReportTarget::None { Accounting::NotWanted } else { Accounting::IfAvailable };
     let capture = if arguments.capture { Capture::Yes } else { Capture::No };
     let mut invocation = invocation(&spec, &arguments.request, &text, (capture, accounting));
-    invocation.manner = if form == Form::Script { Manner::Follow } else { Manner::Replace };
+    if form == Form::Script {
+        invocation.manner = Manner::Follow;
+        let dashes = invocation.arguments.first().is_some_and(|word| word == "--");
+        invocation.arguments.drain(..usize::from(dashes && spec.command.is_none()));
+    }
     // Without a place for volumes the run is refused, which the report is to say.
     invocation.volumes = volumes(&spec, &arguments.request.place).unwrap_or_default();
     invocation.process = process::own_pid().0.unsigned_abs();
@@ -167,7 +171,8 @@ fn words(plan: Option<&Plan>, outcome: &Outcome, account: &Account<'_>) -> Strin
             let explained = explain::failure(failure, plan);
             text = Refusal::new(&explained.error, Some(account.text.as_spec())).text;
         }
-        Ended::Exited { .. } => {}
+        // Whoever read has read enough: shells say nothing of it either.
+        Ended::Exited { .. } | Ended::Signaled { signal: libc::SIGPIPE, .. } => {}
         _ => {
             if let Some(reason) = explain::reason(outcome, plan) {
                 text = format!("sbx: {}\n", crate::units::visible(&reason));
@@ -208,7 +213,7 @@ fn target(arguments: &cli::Run, spec: &Spec, form: Form) -> Result<ReportTarget>
     }
     let default = match form {
         Form::Verb => ReportTarget::Stderr,
-        Form::Script | Form::File => ReportTarget::None,
+        Form::Script => ReportTarget::None,
     };
     Ok(spec.report.as_ref().map_or(default, |target| target.value.clone()))
 }

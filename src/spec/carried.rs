@@ -9,6 +9,7 @@ use crate::units::Span;
 /// What begins a comment, in the languages of scripts. None is the beginning of another but by its last character.
 const COMMENTS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"%"];
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const OPENING: &[u8] = b"/// sbx";
 const CLOSING: &[u8] = b"///";
 
@@ -62,6 +63,11 @@ pub(crate) fn find(text: &[u8]) -> Result<Option<Block>, Finding> {
             None => mask(line, &mut masked),
             Some((_, _, wanted)) if wanted != mark => break,
             Some((opening, inside, mark)) if said.trim_ascii() == CLOSING => {
+                if let Some(second) = leading(&text[start..], start).find(|(_, line)| opens(line)) {
+                    return Err(Finding::new(second.0, "the script has another spec before this one")
+                        .label("which of them is meant?")
+                        .help("put what is in both between one `/// sbx` and one `///`"));
+                }
                 return Ok(Some(Block { masked, opening, inside: inside..span.start, mark }));
             }
             Some(_) => {
@@ -71,11 +77,47 @@ pub(crate) fn find(text: &[u8]) -> Result<Option<Block>, Finding> {
         }
     }
     match opened {
-        None => Ok(None),
+        None => nearly(text).map_or(Ok(None), Err),
         Some((span, ..)) => Err(Finding::new(span, "the spec of the script has no end")
             .label("begins here")
             .help("close it by a comment line with `///` alone, before the first line that is no comment")),
     }
+}
+
+/// Returns the lines of comments that `text` begins with, which stands at `start`, and where they are.
+fn leading(text: &[u8], mut start: usize) -> impl Iterator<Item = (Span, &[u8])> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').map(move |line| {
+        let span = Span { start, end: start + line.trim_ascii_end().len() };
+        start += line.len();
+        (span, line)
+    });
+    let is_comment = |line: &[u8]| comment(unmarked(line)).is_some() || line.trim_ascii().is_empty();
+    lines.take_while(move |(_, line)| is_comment(line) && std::str::from_utf8(line).is_ok())
+}
+
+/// Returns the line without a byte order mark.
+fn unmarked(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
+}
+
+fn opens(line: &[u8]) -> bool {
+    comment(line).is_some_and(|(indent, mark)| line[indent + mark.len()..].trim_ascii() == OPENING)
+}
+
+/// Finds a line that was to open a spec. No line of a spec begins with the signs of these comments.
+fn nearly(text: &[u8]) -> Option<Finding> {
+    let meant = |line: &[u8]| {
+        let said = unmarked(line).trim_ascii();
+        let signs = said.iter().take_while(|byte| b"#;%-".contains(byte)).count();
+        let said = said[signs..].trim_ascii();
+        signs > 0 && said.strip_prefix(CLOSING).is_some_and(|said| said.trim_ascii().eq_ignore_ascii_case(b"sbx"))
+    };
+    let (span, line) = leading(text, 0).find(|(_, line)| meant(line))?;
+    let help = match unmarked(line).len() < line.len() {
+        true => "take the byte order mark away that the file begins with",
+        false => "write one sign of a comment (`#`, `//`, `--`, `;` or `%`), a space, and `/// sbx`",
+    };
+    Some(Finding::new(span, "a spec almost begins here").label("this is not `/// sbx` in a comment").help(help))
 }
 
 /// Returns how far a comment line is indented, and by what it is one.
@@ -124,6 +166,27 @@ mod tests {
         }
         assert_eq!(spec("echo\n# /// sbx\n# ///\n"), None, "no leading comment");
         assert_eq!(carried(b"# \xff\n# /// sbx\n# ///\n").unwrap(), None, "not text");
+    }
+
+    #[test]
+    fn two_are_one_too_many() {
+        let first = "# /// sbx\n# command \"x\"\n# ///\n";
+        let finding = carried(format!("{first}# words\n\n{first}echo\n").as_bytes()).unwrap_err();
+        assert_eq!((finding.span.start, finding.span.end), (39, 48));
+        assert!(spec(&format!("{first}echo\n{first}")).is_some(), "that is in the script");
+    }
+
+    #[test]
+    fn near_misses_are_told() {
+        let first = "#!/usr/bin/env sbx\n# Words.\n";
+        for line in ["# ///sbx", ";; /// sbx", "# /// SBX", "%%///sbx", "### ///  sbx"] {
+            for text in [format!("{line}\n# ///\n"), format!("{first}{line}\n# ///\n")] {
+                assert!(carried(text.as_bytes()).is_err(), "{text}");
+            }
+        }
+        let finding = carried("\u{feff}# /// sbx\n# ///\n".as_bytes()).unwrap_err();
+        assert!(finding.help.is_some_and(|help| help.contains("byte order mark")));
+        assert_eq!(spec("// about ///sbx\nrootfs \"host\"\n"), None);
     }
 
     #[test]

@@ -78,15 +78,29 @@ fn the_script_lies_inside_under_its_name_and_cannot_be_written() {
 }
 
 #[test]
-fn arguments_follow_the_command_of_a_spec_and_dashes_replace_it() {
+fn all_arguments_are_those_of_a_spec_that_has_a_command() {
     for who in Who::all() {
         let sbx = || script(who, "tool.kdl", "#!/usr/bin/env sbx\ncommand \"echo\" \"first\"\n");
         let ran = called(sbx(), "exec ./tool.kdl second -- third").run();
         assert_eq!(ran.stdout, "first second -- third\n", "{who:?}: {ran:?}");
-        let ran = called(sbx(), "exec ./tool.kdl -- echo other").run();
-        assert_eq!(ran.stdout, "other\n", "{who:?}: {ran:?}");
+        // Whose `--` it is cannot be seen, and `tool -- "$FILE"` is not to run a file of that name.
+        let ran = called(sbx(), "exec ./tool.kdl -- id").run();
+        assert_eq!(ran.stdout, "first -- id\n", "{who:?}: {ran:?}");
+        let own = script(who, "own.sh", "#!/usr/bin/env sbx\n# /// sbx\n# command \"sh\"\n# ///\necho \"$@\"\n");
+        assert_eq!(called(own, "exec ./own.sh -- id").run().stdout, "-- id\n", "{who:?}");
+        let none = script(who, "none.kdl", "#!/usr/bin/env sbx\nhostname \"x\"\n");
+        assert_eq!(called(none, "exec ./none.kdl -- echo other").run().stdout, "other\n", "{who:?}");
         let ran = sbx().through("\"$1\" run tool.kdl --report none -- echo other").run();
         assert_eq!(ran.stdout, "other\n", "{who:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_reader_that_has_enough() {
+    for who in Who::all() {
+        let sbx = script(who, "all.kdl", "#!/usr/bin/env sbx\ncommand \"yes\"\n");
+        let ran = called(sbx, "./all.kdl | head -n 1").run();
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("y\n", ""), "{who:?}");
     }
 }
 
