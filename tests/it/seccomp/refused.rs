@@ -214,7 +214,7 @@ fn who_is_asked_is_sbx_alone_and_only_for_a_report() {
         for (report, expected) in [("report.json", 1), ("none", 0)] {
             let Some(sbx) = sbx(who, "") else { return };
             let target = if report == "none" { report.to_owned() } else { sbx.path(report).display().to_string() };
-            let sbx = sbx.report(Some(&target)).sh("echo ready; sleep 0.5; ls /proc/self/fd");
+            let sbx = sbx.report(Some(&target)).sh("echo ready; sleep 1.5; ls /proc/self/fd");
             let running = sbx.start();
             running.await_output("ready");
             let asked = Path::new("anon_inode:seccomp notify");
@@ -222,7 +222,7 @@ fn who_is_asked_is_sbx_alone_and_only_for_a_report() {
             let holders = loop {
                 let all = descriptors(running.pid());
                 let holders: Vec<u32> = all.iter().filter(|(_, to)| to == asked).map(|(pid, _)| *pid).collect();
-                if holders.len() == expected || begin.elapsed() > Duration::from_millis(300) {
+                if holders.len() == expected || begin.elapsed() > Duration::from_secs(1) {
                     break holders;
                 }
             };
