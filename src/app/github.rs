@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::app::Refusal;
 use crate::error::{Error, Kind, Result};
+use crate::report::cases::Shortfall;
 use crate::sys::random;
 use crate::testing::{Case, Results, annotate};
 
@@ -23,7 +24,7 @@ impl Log {
     /// # Errors
     /// No random number.
     pub fn pause() -> Result<Option<Self>> {
-        if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+        if !is_there() {
             return Ok(None);
         }
         let number = random::number()
@@ -41,8 +42,7 @@ impl Log {
     /// Writes annotations and the summary; returns what stood in the way.
     #[must_use]
     pub fn tell(&self, cases: &[Case], results: &Results) -> String {
-        let root = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-        write(&annotate::annotations(cases, results, root.as_deref()));
+        write(&annotate::annotations(cases, results, root().as_deref()));
         let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else { return String::new() };
         let opened = File::options().append(true).create(true).open(&path);
         match opened.and_then(|mut file| file.write_all(annotate::summary(cases, results).as_bytes())) {
@@ -53,6 +53,22 @@ impl Log {
             }
         }
     }
+}
+
+/// Writes annotations of what is wrong with specs, where there is a runner.
+pub fn tell_mistakes(mistakes: &[Shortfall]) {
+    if is_there() {
+        write(&annotate::mistakes(mistakes, root().as_deref()));
+    }
+}
+
+fn is_there() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// The directory that the paths of annotations begin at.
+fn root() -> Option<PathBuf> {
+    std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from)
 }
 
 /// The runner reads both streams; standard output may be another program's.

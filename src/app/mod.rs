@@ -35,6 +35,7 @@ pub mod tend;
 pub mod test;
 pub mod test_case;
 pub mod test_display;
+pub mod test_mistakes;
 pub mod test_reserve;
 pub mod test_scratch;
 pub mod test_suite;

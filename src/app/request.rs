@@ -14,6 +14,7 @@ use crate::spec::param::Setting;
 use crate::spec::parse;
 use crate::spec::{Spec, carried};
 use crate::sys::{Errno, Fd, fd, watch};
+use crate::testing::snapshot;
 use crate::units::{Origin, SpecText};
 
 /// The largest spec that is read at all; the language's own limit is smaller and says so better.
@@ -90,6 +91,10 @@ impl Text {
     /// All mistakes of the text and of what it extends.
     pub fn parse(&self, settings: &[Setting]) -> std::result::Result<Spec, Vec<Finding>> {
         let spec = self.with_input(settings, parse::parse_files)?;
+        let findings = snapshot::unstorable(&self.path, &spec.tests);
+        if !findings.is_empty() {
+            return Err(findings);
+        }
         if self.carried.is_some() { script::with_file(spec, &self.path) } else { Ok(spec) }
     }
 
@@ -150,6 +155,16 @@ impl Text {
     #[must_use]
     pub fn as_spec(&self) -> SpecText<'_> {
         SpecText { name: &self.name, text: &self.text, extended: &self.chain.shown }
+    }
+
+    /// Returns the name of the file in which `origin` lies, the line and the column; the beginning of the text for what
+    /// was written nowhere.
+    #[must_use]
+    pub fn place(&self, origin: Origin) -> (&str, (usize, usize)) {
+        match origin {
+            Origin::Spec(span) => self.as_spec().place(span),
+            Origin::CommandLine | Origin::Image | Origin::Default => (&self.name, (1, 1)),
+        }
     }
 
     /// Draws `findings` over the text.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::app::run::Done;
 use crate::app::test_case::{Reports, Runner};
 use crate::app::test_display::Display;
+use crate::app::test_mistakes::Mistakes;
 use crate::app::test_scratch::Scratch;
 use crate::app::test_suite::{Changes, Suite};
 use crate::app::{Refusal, colour, github, request};
@@ -15,8 +16,9 @@ use crate::error::{Error, Kind, Result, exit};
 use crate::plan::facts::Accounting;
 use crate::report::cases::Snapshot;
 use crate::report::explain::signal_name;
+use crate::run::bare::BareMounts;
 use crate::spec::value;
-use crate::testing::choose::{available, fits, jobs, shuffle};
+use crate::testing::choose::{available, fits, jobs, shuffle, spare};
 use crate::testing::judge::Snapshots;
 use crate::testing::tell::Teller;
 use crate::testing::{AfterFailure, Case, Event, Options, Record, Results, Tally, discover, junit, lines, pool};
@@ -24,6 +26,10 @@ use crate::units::Origin;
 
 /// What stands in the JUnit XML until there are results.
 const UNFINISHED: &str = "it was killed, or it still runs: what came of its tests is not known";
+
+/// From how many cases on their sandboxes are cloned among bare mounts: those take some 4 ms to make, and save a tenth
+/// of a millisecond a case.
+const MANY: usize = 50;
 
 /// Runs the tests that `arguments` choose.
 ///
@@ -55,7 +61,8 @@ fn all(arguments: &cli::Test, xml: &mut Xml) -> std::result::Result<Done, Refusa
     let refuse = |error: Error| Refusal::new(&error, None);
     let settings = request::settings(&arguments.set).map_err(refuse)?;
     let specs = discover::discover(&arguments.paths).map_err(refuse)?;
-    let mut suite = Suite::read((&specs, &arguments.paths), &settings, changes(arguments).map_err(refuse)?)?;
+    let changes = changes(arguments).map_err(refuse)?;
+    let mut suite = Suite::read((&specs, &arguments.paths), &settings, changes).map_err(Mistakes::refusal)?;
     let order = order(arguments, &suite.cases).map_err(refuse)?;
     if arguments.list {
         return list(arguments, &suite.cases, &order);
@@ -153,9 +160,12 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
     let cases = &suite.cases;
     let snapshots = if arguments.update { Snapshots::Update } else { Snapshots::Compare };
     let reports = if read_by_programs(arguments) { Reports::Wanted } else { Reports::NotWanted };
-    let runner = Runner { suite, snapshots, reports, scratch: scratch.to_owned() };
+    let bare = if order.len() >= MANY { BareMounts::make() } else { None };
+    let runner = Runner { suite, snapshots, reports, scratch: scratch.to_owned(), bare };
+    let (jobs, spare) = wanted_jobs(arguments, cases, order);
     let options = Options {
-        jobs: wanted_jobs(arguments, cases, order),
+        jobs,
+        spare,
         retries: arguments.retries,
         after_failure: if arguments.fail_fast { AfterFailure::Stop } else { AfterFailure::GoOn },
     };
@@ -199,16 +209,15 @@ fn run(arguments: &cli::Test, (suite, order): (&Suite, &[usize]), scratch: &Path
     Ok((results, trouble))
 }
 
-fn wanted_jobs(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> usize {
+/// Returns how many cases run at once, and how many workers there are besides.
+fn wanted_jobs(arguments: &cli::Test, cases: &[Case], order: &[usize]) -> (usize, usize) {
     let chosen: Vec<&Case> = order.iter().filter_map(|case| cases.get(*case)).collect();
-    match arguments.jobs {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+    let jobs = match arguments.jobs {
         Some(jobs) => usize::from(jobs).min(chosen.len()).max(1),
-        None => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-            jobs(cores, memory, &chosen)
-        }
-    }
+        None => jobs(std::thread::available_parallelism().map_or(1, usize::from), memory, &chosen),
+    };
+    (jobs, spare(jobs, memory, &chosen))
 }
 
 fn json_line(case: &Case, record: &Record, trouble: &mut String) -> Vec<u8> {

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use crate::app::configure::complete;
 use crate::app::test_suite::{Ground, Prepared, Suite};
 use crate::app::{prepare, redirection, run};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::remove;
 use crate::plan::facts::{Facts, Redirection};
 use crate::plan::{Plan, resolve};
-use crate::report::cases::Answer;
+use crate::report::cases::{Answer, Shortfall, State};
 use crate::report::{Report, Subject};
+use crate::run::bare::BareMounts;
 use crate::run::harvest::Unfit;
+use crate::run::lasting::LastingMounts;
 use crate::run::{Outcome, drive, stdio};
-use crate::spec::{Collect, HostPath, Need, RootfsSource, Spec, Stdin, Wanted};
+use crate::spec::{Collect, HostPath, Init, Need, RootfsSource, Spec, Stdin, Wanted};
 use crate::sys::{process, time};
+use crate::testing::figures::Orphans;
 use crate::testing::judge::{self, Evidence, Found, Snapshots};
 use crate::testing::snapshot::OnDisk;
 use crate::units::{Origin, Spanned};
@@ -31,6 +34,8 @@ pub struct Runner<'a> {
     pub reports: Reports,
     /// A directory of this call, for what goes into and comes out of sandboxes.
     pub scratch: PathBuf,
+    /// Where sandboxes are cloned.
+    pub bare: Option<BareMounts>,
 }
 
 /// Whether anybody reads the report of each run.
@@ -41,9 +46,9 @@ pub enum Reports {
 }
 
 impl Runner<'_> {
-    /// Runs a case and returns what came of it.
+    /// Runs a case and returns what came of it, and its mounts, which go last.
     #[must_use]
-    pub fn run(&self, case: usize) -> Answer {
+    pub fn run(&self, case: usize) -> (Answer, Option<LastingMounts>) {
         let prepared = &self.suite.prepared[case];
         let ground = &self.suite.grounds[prepared.ground];
         let name = format!("{case}");
@@ -51,11 +56,14 @@ impl Runner<'_> {
         let wants_place = prepared.stdin.is_some() || !prepared.expect.files.is_empty();
         let clocks = (time::wall(), time::monotonic());
         let made = if wants_place { self.make(&name) } else { Ok(()) };
+        let mut mounts = None;
         let happened = made.and_then(|()| furnished(prepared, &place)).and_then(|spec| {
             // Made by a command that was not found, too.
-            let go = |redirection| -> Result<(Plan, Outcome)> {
+            let mut go = |redirection| -> Result<(Plan, Outcome)> {
                 let plan = decide(&spec, ground, redirection)?;
-                drive::run_one_of_many(&plan, clocks).map(|outcome| (plan, outcome))
+                let (outcome, left) = drive::run_one_of_many(&plan, clocks, self.bare.as_ref())?;
+                mounts = left;
+                Ok((plan, outcome))
             };
             let (plan, outcome) = go(Redirection::There)?;
             match redirection::missing(&plan, &outcome) {
@@ -68,7 +76,7 @@ impl Runner<'_> {
             // What is left there goes with the whole.
             remove::remove(&self.scratch, name.as_ref()).ok();
         }
-        answer
+        (answer, mounts)
     }
 
     fn make(&self, name: &str) -> Result<()> {
@@ -114,9 +122,19 @@ impl Runner<'_> {
             report: &report,
             text: text.as_spec(),
             test: prepared.origin,
+            orphans: match plan.map(|plan| plan.init) {
+                Some(Init::Command) => Orphans::Abandoned,
+                Some(Init::Reaper) | None => Orphans::Awaited,
+            },
         };
         let path = self.suite.cases[case].snapshot.as_deref();
         let mut answer = judge::judge(&prepared.expect, &evidence, (path, self.snapshots));
+        answer.asked = told.is_ok_and(|outcome| outcome.asked.is_some());
+        if let Some((origin, message)) = told.ok().and_then(|outcome| prepared.overtaken(outcome)) {
+            let (file, (line, column)) = text.place(origin);
+            let failure = Shortfall { file: file.to_owned(), line, column, message, difference: None };
+            answer = Answer { state: State::Failed, failures: vec![failure], snapshot: None, ..answer };
+        }
         if self.reports == Reports::Wanted {
             // The answer has them already.
             (report.output.stdout, report.output.stderr) = (None, None);
@@ -170,16 +188,22 @@ fn furnished(prepared: &Prepared, place: &Path) -> Result<Spec> {
 /// Returns what came of the files that are expected.
 fn files(prepared: &Prepared, place: &Path, outcome: Option<&Outcome>) -> Vec<Found> {
     let files = prepared.expect.files.iter().enumerate().map(|(number, file)| {
-        let failed = outcome.and_then(|outcome| outcome.failed.iter().find(|error| error.origin == file.origin));
+        // What stands nowhere in the spec is of all of them.
+        let about = |error: &&Error| error.origin == file.origin || error.origin == Origin::Default;
+        let failed = outcome.and_then(|outcome| outcome.failed.iter().find(about));
         let unfit = outcome.and_then(|outcome| outcome.unfit.iter().find(|(origin, _)| *origin == file.origin));
         match (failed, unfit) {
-            (Some(error), _) => Found::Unreadable(error.to_string()),
+            // What the command made is not to be had as it is: a ring of links, a file of procfs.
+            (Some(error), _) if matches!((error.kind, error.errno), (Kind::Io, None | Some(libc::ELOOP))) => {
+                Found::Unreadable(error.to_string())
+            }
+            (Some(error), _) => Found::Lost(error.to_string()),
             (None, Some((_, Unfit::NotAFile))) => Found::NotAFile,
             (None, Some(&(_, Unfit::TooLarge(size)))) => Found::TooLarge { size, most: FILE_MAX },
             (None, None) => match std::fs::read(place.join(number.to_string())) {
                 Ok(bytes) => Found::Content(bytes),
                 Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing,
-                Err(error) => Found::Unreadable(error.to_string()),
+                Err(error) => Found::Lost(error.to_string()),
             },
         }
     });

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::app::gather::{self, Gathered};
 use crate::app::request::{self, Text};
+use crate::app::test_mistakes::Mistakes;
 use crate::app::test_reserve::Reserved;
 use crate::app::{Refusal, prepare, reenter, run, trusted};
 use crate::cli::{Place, Request};
@@ -16,12 +17,12 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Accounting, Invocation, Manner};
 use crate::plan::{Capture, resolve};
 use crate::run::anchor::Exposed;
-use crate::run::parent;
+use crate::run::{Ended, Outcome, parent};
 use crate::spec::param::{self, Setting};
-use crate::spec::{Expect, Limits, Spec, Tty, Wall};
+use crate::spec::{Expect, ExpectedOutcome, Limits, Spec, Tty, Wall};
 use crate::testing::Case;
 use crate::testing::snapshot::{self, Kept};
-use crate::units::{Origin, Spanned};
+use crate::units::{Origin, Spanned, duration};
 
 /// All that is to be run.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub struct Prepared {
     /// One for all that are alike, too.
     pub expect: Arc<Expect>,
     pub accounting: Accounting,
+    /// Its own `wall`, where that of the command line is shorter.
+    shortened: Option<Duration>,
     /// Its snapshot, as it is before anything is run.
     pub kept: Option<Kept>,
     /// Which of the grounds.
@@ -85,64 +88,67 @@ impl Suite {
         (specs, named): (&[PathBuf], &[PathBuf]),
         settings: &[Setting],
         changes: Changes,
-    ) -> std::result::Result<Self, Refusal> {
+    ) -> std::result::Result<Self, Mistakes> {
         let mut suite = Self::default();
-        let mut drawn = String::new();
+        let mut mistakes = Mistakes::default();
         let mut texts = Vec::with_capacity(specs.len());
         for path in specs {
             match Text::read(path) {
                 Ok(text) => texts.push((path, text)),
-                Err(error) => drawn.push_str(&Refusal::new(&error, None).text),
+                Err(error) => mistakes.add_unread(&error, &path.to_string_lossy()),
             }
         }
         // What cannot be read may declare anything.
-        let mut whole = drawn.is_empty();
+        let mut whole = mistakes.is_empty();
         let mut names = |text: &Text| text.parameters().inspect_err(|_| whole = false).unwrap_or_else(|found| found);
         let known: Vec<Vec<String>> = match settings {
             [] => Vec::new(),
             _ => texts.iter().map(|(_, text)| names(text)).collect(),
         };
         if let Some(error) = param::undeclared(settings, &known).filter(|_| whole) {
-            drawn.push_str(&Refusal::new(&request::told(&error), None).text);
+            mistakes.add(&request::told(&error));
         }
         for (number, (path, text)) in texts.into_iter().enumerate() {
             let names = known.get(number).map_or(&[][..], Vec::as_slice);
             let own: Vec<Setting> = settings.iter().filter(|setting| names.contains(&setting.name)).cloned().collect();
             match text.parse(&own) {
-                Err(findings) => drawn.push_str(&text.draw(&findings)),
+                Err(findings) => mistakes.add_findings(&findings, &text),
                 Ok(spec) if spec.tests.is_empty() && named.contains(path) => {
                     let error = Error::new(Kind::Spec, format!("`{}` has no `test`", text.name))
                         .with_hint("write `test \"NAME\" { command \"…\"; expect { exit 0; } }` into it");
-                    drawn.push_str(&Refusal::new(&error, None).text);
+                    mistakes.add_of(&error, &text);
                 }
+                Ok(spec) if spec.tests.is_empty() => {}
                 Ok(spec) => suite.add(path, text, &spec, changes),
             }
         }
-        drawn.push_str(&suite.same_snapshots());
-        if drawn.is_empty() { Ok(suite) } else { Err(Refusal::of_text(drawn)) }
+        suite.same_snapshots(&mut mistakes);
+        if mistakes.is_empty() { Ok(suite) } else { Err(mistakes) }
     }
 
     fn add(&mut self, path: &std::path::Path, text: Text, spec: &Spec, changes: Changes) {
         for test in &spec.tests {
             let mut merged = spec.with(&test.value.own);
             merged.tests = Vec::new();
-            // What belongs to `sbx run` alone: a terminal, and what it keeps.
+            // What belongs to `sbx run` alone: what it keeps, and the caller's terminal.
             (merged.report, merged.changes, merged.collect) = (None, None, Vec::new());
-            merged.tty = Some(Spanned::new(Tty::No, Origin::Default));
-            if let Some(timeout) = changes.timeout {
-                shorten(&mut merged.limits, timeout);
+            if merged.tty.as_ref().is_none_or(|tty| tty.value != Tty::Yes) {
+                merged.tty = Some(Spanned::new(Tty::No, Origin::Default));
             }
+            let shortened = changes.timeout.and_then(|timeout| shorten(&mut merged.limits, timeout));
             let expect = &test.value.expect;
             let last = self.prepared.last();
             let alike = last.filter(|last| *last.spec == merged).map(|last| last.spec.clone());
             let merged = alike.unwrap_or_else(|| Arc::new(merged));
             let alike = last.filter(|last| *last.expect == *expect).map(|last| last.expect.clone());
             let expect = alike.unwrap_or_else(|| Arc::new(expect.clone()));
+            let (file, place) = text.place(test.origin);
             let figures = expect.memory.is_some() || expect.cpu_time.is_some();
             self.cases.push(Case {
                 spec: text.name.clone(),
                 name: test.value.name.clone(),
-                place: place(test.origin, &text),
+                file: file.to_owned(),
+                place,
                 memory: merged.limits.memory.as_ref().map(|memory| memory.value.max.0),
                 snapshot: expect.snapshot.map(|_| snapshot::path(path, &test.value.name)),
             });
@@ -153,6 +159,7 @@ impl Suite {
                 stdin: test.value.stdin.as_ref().map(|text| text.value.clone()),
                 expect,
                 accounting: if figures { Accounting::IfAvailable } else { changes.accounting },
+                shortened,
                 kept: None,
                 ground: usize::MAX,
             });
@@ -162,8 +169,7 @@ impl Suite {
     }
 
     /// Two names that make one file would each undo the other's snapshot.
-    fn same_snapshots(&self) -> String {
-        let mut drawn = String::new();
+    fn same_snapshots(&self, mistakes: &mut Mistakes) {
         // By what the directories are: they have many names.
         let mut homes: HashMap<usize, PathBuf> = HashMap::new();
         let mut places: HashMap<PathBuf, &Case> = HashMap::new();
@@ -180,9 +186,8 @@ impl Suite {
             };
             let message = format!("`{other}` and `{}` would have one snapshot, `{}`", case.name, path.display());
             let error = Error::new(Kind::Spec, message).with_hint("change the letters or digits of one name");
-            drawn.push_str(&Refusal::new(&error.at(prepared.origin), Some(text.as_spec())).text);
+            mistakes.add_of(&error.at(prepared.origin), text);
         }
-        drawn
     }
 
     /// Looks up what the cases of `order` have to know, once for all that are alike. What is beside a spec is read
@@ -271,7 +276,22 @@ fn key(spec: &Spec) -> Spec {
     }
 }
 
-fn shorten(limits: &mut Limits, timeout: Duration) {
+impl Prepared {
+    /// A limit of the command line is none that a test could expect: returns where and why what it did is not what
+    /// was expected.
+    #[must_use]
+    pub fn overtaken(&self, outcome: &Outcome) -> Option<(Origin, String)> {
+        let own = self.shortened.filter(|_| outcome.ended == Ended::WallTimeout)?;
+        let expected = self.expect.outcome.as_ref().filter(|it| it.value == ExpectedOutcome::WallTimeout)?;
+        let limit = self.spec.limits.wall.as_ref().map(|wall| duration(wall.value.after)).unwrap_or_default();
+        let message = format!("`--timeout {limit}` ended it before its own `wall` of {} could", duration(own));
+        Some((expected.origin, message))
+    }
+}
+
+/// Returns the wall limit of the test's own that was longer.
+fn shorten(limits: &mut Limits, timeout: Duration) -> Option<Duration> {
+    let own = limits.wall.as_ref().map(|wall| wall.value.after);
     match &mut limits.wall {
         // The grace is part of the time that the caller gives.
         Some(wall) if wall.value.after <= timeout => {
@@ -283,11 +303,5 @@ fn shorten(limits: &mut Limits, timeout: Duration) {
             limits.wall = Some(Spanned::new(wall, Origin::CommandLine));
         }
     }
-}
-
-fn place(origin: Origin, text: &Text) -> (usize, usize) {
-    match origin {
-        Origin::Spec(span) => text.as_spec().place(span).1,
-        Origin::CommandLine | Origin::Image | Origin::Default => (1, 1),
-    }
+    own.filter(|own| *own > timeout)
 }

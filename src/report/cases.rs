@@ -15,6 +15,8 @@ pub const SCHEMA_NAME: &str = "sbx.test/1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub state: State,
+    /// Whether a signal asked for its end before it came.
+    pub asked: bool,
     /// How the command ended, in a few words for a person.
     pub ended: String,
     pub failures: Vec<Shortfall>,
@@ -72,8 +74,10 @@ pub struct CaseLine<'a> {
     pub schema: &'static str,
     /// `case`.
     pub event: &'static str,
-    /// The spec as it was found, and the line of the test in it.
+    /// The spec as it was found.
     pub spec: &'a str,
+    /// Where the test stands: the spec or one that it extends, and the line there.
+    pub file: &'a str,
     pub line: usize,
     pub name: &'a str,
     /// `passed`, `flaky`, `failed`, `error`, `canceled` or `not_run`.
@@ -113,6 +117,7 @@ pub struct ListLine<'a> {
     /// `test`.
     pub event: &'static str,
     pub spec: &'a str,
+    pub file: &'a str,
     pub line: usize,
     pub name: &'a str,
 }

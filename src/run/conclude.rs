@@ -36,6 +36,10 @@ pub fn unstarted(ended: Ended, (started_at, started): Clocks, groups: Option<Gro
         Timing { started_at, finished_at: started_at + setup, wall: Duration::ZERO, setup, teardown: Duration::ZERO };
     Outcome {
         ended,
+        asked: match ended {
+            Ended::Canceled { signal } => Some(signal),
+            _ => None,
+        },
         killed_by: match ended {
             Ended::Canceled { .. } => Some(Killer::Caller),
             Ended::WallTimeout => Some(Killer::Sbx),
@@ -121,6 +125,7 @@ impl Dead<'_> {
         let leftovers = groups.map(Groups::remove).unwrap_or_default();
         Outcome {
             ended,
+            asked: self.seen.asked,
             killed_by,
             timing: self.timing(ending.as_ref()),
             usage,

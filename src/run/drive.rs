@@ -9,11 +9,13 @@ use crate::plan::terminal::Lead;
 use crate::plan::way::Deed;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
+use crate::run::bare::BareMounts;
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::filter::Filter;
 use crate::run::harvest::take::{self, Targets};
 use crate::run::harvest::{Hands, Harvested};
+use crate::run::lasting::LastingMounts;
 use crate::run::numbers::namespace_flags;
 use crate::run::pty::Stdio;
 use crate::run::refusals::Refusals;
@@ -31,7 +33,7 @@ use crate::spec::{Init, Namespace};
 use crate::sys::file::Stat;
 use crate::sys::process::{Cloned, Pid, Reaped, Wait};
 use crate::sys::watch::{close_all, number, own, signals};
-use crate::sys::{Errno, Fd, fd, process};
+use crate::sys::{Errno, Fd, Sys, fd, process};
 
 /// Runs `plan`: builds the sandbox, runs the command in it, tears it down. `clocks` say when sbx started. All
 /// signals are blocked already, so that none is lost. `watcher` is told what
@@ -42,24 +44,48 @@ use crate::sys::{Errno, Fd, fd, process};
 /// What prevented sbx from trying at all: a group that could not be made, a file that could not be opened.
 /// A sandbox that could not be built is an [`Outcome`].
 pub fn run(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<Outcome> {
-    let (outcome, tape) = play(plan, clocks, watcher)?;
+    let played = play(plan, clocks, Company::Alone(watcher))?;
     // Its strings are written to as they go (`CString`), and each page of them copied: for nothing, because
     // the process ends with its run.
-    std::mem::forget(tape);
-    Ok(outcome)
+    std::mem::forget(played.tape);
+    Ok(played.outcome)
 }
 
 /// Runs `plan` as [`run`] does, in a process that runs others afterwards: every page that it keeps is one more that
-/// each clone copies.
+/// each clone copies, and every mount that is around it, so sandboxes are cloned in `bare` where that will do. What
+/// comes beside the outcome is to be dropped when there is time.
 ///
 /// # Errors
 /// Those of [`run`].
-pub fn run_one_of_many(plan: &Plan, clocks: Clocks) -> Result<Outcome> {
-    play(plan, clocks, None).map(|(outcome, _)| outcome)
+pub fn run_one_of_many(
+    plan: &Plan,
+    clocks: Clocks,
+    bare: Option<&BareMounts>,
+) -> Result<(Outcome, Option<LastingMounts>)> {
+    let bare = bare.filter(|_| BareMounts::suit(plan));
+    play(plan, clocks, Company::OneOfMany(bare)).map(|played| (played.outcome, played.mounts))
 }
 
-/// Returns what happened, and what it was played from, if there was anything.
-fn play(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<(Outcome, Option<Tape>)> {
+/// Who else the process runs.
+enum Company<'a> {
+    Alone(Option<Watcher>),
+    OneOfMany(Option<&'a BareMounts>),
+}
+
+/// What happened, and what it was played from, if there was anything.
+struct Played {
+    outcome: Outcome,
+    tape: Option<Tape>,
+    mounts: Option<LastingMounts>,
+}
+
+impl Played {
+    fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, tape: None, mounts: None }
+    }
+}
+
+fn play(plan: &Plan, clocks: Clocks, company: Company<'_>) -> Result<Played> {
     if let Some(groups) = &plan.cgroup {
         garbage::collect_for(groups);
     }
@@ -67,14 +93,18 @@ fn play(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<(Outcom
     let exposed = Exposed::of(plan);
     let standard = match stdio::open(plan, &exposed)? {
         Input::Open(standard) => standard,
-        Input::Stopped(ended) => return Ok((unstarted(ended, clocks, groups), None)),
+        Input::Stopped(ended) => return Ok(Played::nothing(unstarted(ended, clocks, groups))),
+    };
+    let (watcher, bare, many) = match company {
+        Company::Alone(watcher) => (watcher, None, false),
+        Company::OneOfMany(bare) => (None, bare, true),
     };
     let uplink = plan.way.as_ref().map(|way| Uplink::new(way, watcher)).transpose()?;
     let parts = Parts::open(plan, groups, standard)?;
     let targets = Targets::open(plan, &exposed)?;
     let sources = match sources::open(plan, &exposed) {
         Ok(sources) => sources,
-        Err(failed) => return Ok((not_started(step_failure(failed), clocks, parts.groups), None)),
+        Err(failed) => return Ok(Played::nothing(not_started(step_failure(failed), clocks, parts.groups))),
     };
     // Opened in this order and after all else, so that each side closes what is not its own with few calls.
     let (theirs, ours) = fd::connection().map_err(|errno| host("cannot make a connection", errno))?;
@@ -86,19 +116,33 @@ fn play(plan: &Plan, clocks: Clocks, watcher: Option<Watcher>) -> Result<(Outcom
     if !plan.namespaces.contains(&Namespace::Pid) {
         process::adopt_orphans().map_err(|errno| host("cannot look after orphans", errno))?;
     }
-    match process::clone3(clone_flags(plan), parts.groups.as_ref().and_then(Groups::born_in)) {
+    match clone(plan, parts.groups.as_ref(), bare) {
         Ok(Cloned::Child) => child::play(&mut tape),
         Ok(Cloned::Parent { child, pidfd }) => {
+            let mounts = if many { LastingMounts::of(plan, pidfd) } else { None };
             let asks = tape.start.filter.as_ref().is_some_and(Filter::asks);
             let refusals = if asks { Refusals::of(plan) } else { None };
             let side = Side { child, pidfd: own(pidfd), signals, ours, theirs, sources, refusals, targets, uplink };
-            Ok((parent(plan, side, parts, clocks)?, Some(tape)))
+            Ok(Played { mounts, outcome: parent(plan, side, parts, clocks)?, tape: Some(tape) })
         }
         Err(errno) => {
             let failure = Failure::Parent { call: ParentCall::Clone, errno: errno as i32 };
-            Ok((not_started(failure, clocks, parts.groups), None))
+            Ok(Played::nothing(not_started(failure, clocks, parts.groups)))
         }
     }
+}
+
+/// Makes the child.
+fn clone(plan: &Plan, groups: Option<&Groups>, bare: Option<&BareMounts>) -> Sys<Cloned> {
+    let make = || process::clone3(clone_flags(plan), groups.and_then(Groups::born_in));
+    // Where it cannot be entered now, by a filter or because a thread still ends, this is as good a place.
+    let Some(bare) = bare.filter(|bare| bare.enter().is_ok()) else { return make() };
+    let cloned = make();
+    if !matches!(cloned, Ok(Cloned::Child)) && bare.leave().is_err() {
+        // Every path means something else here. The child, if there is one, dies with this process.
+        process::exit_now(1);
+    }
+    cloned
 }
 
 fn host(message: &str, errno: Errno) -> Error {

@@ -2,6 +2,7 @@
 //! plan, clone, play, watch, reap and clean up.
 
 pub mod anchor;
+pub mod bare;
 pub mod bridge;
 pub mod c_text;
 pub mod cgroup;
@@ -21,6 +22,7 @@ pub mod idmap;
 pub mod init;
 pub mod inlets;
 pub mod landlock;
+pub mod lasting;
 pub mod links;
 pub mod locks;
 pub mod meter;
@@ -56,6 +58,8 @@ use crate::host::Version;
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub ended: Ended,
+    /// The signal by which the caller asked for the end before it came, if there was one.
+    pub asked: Option<i32>,
     pub killed_by: Option<Killer>,
     pub timing: Timing,
     pub usage: Usage,

@@ -127,36 +127,32 @@ impl Relay {
     fn read(&mut self, room: u64) {
         let Some(source) = &self.source else { return };
         let size = self.rest.map_or(CHUNK, |rest| usize::try_from(rest).unwrap_or(CHUNK).min(CHUNK));
-        let mut chunk = vec![0; size];
-        match fd::read(number(source), &mut chunk) {
-            Ok(0) => self.source = None,
-            Ok(count) => {
-                chunk.truncate(count);
-                self.rest = self.rest.map(|rest| rest.saturating_sub(u64::try_from(count).unwrap_or(rest)));
+        // Not filled before: most of it is never touched.
+        let mut chunk = Box::new_uninit_slice(size);
+        match fd::read_fresh(number(source), &mut chunk) {
+            Ok([]) => self.source = None,
+            Ok(read) => {
+                self.rest = self.rest.map(|rest| rest.saturating_sub(u64::try_from(read.len()).unwrap_or(rest)));
                 self.end_if_read();
-                self.take(chunk, room);
+                self.take(read, room);
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(_) => self.source = None,
         }
     }
 
-    fn take(&mut self, mut chunk: Vec<u8>, room: u64) {
-        self.bytes += u64::try_from(chunk.len()).unwrap_or(0);
+    fn take(&mut self, read: &[u8], room: u64) {
+        self.bytes += u64::try_from(read.len()).unwrap_or(0);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        if chunk.len() > room {
-            chunk.truncate(room);
+        let space = if self.capture == Capture::Yes { CAPTURE_MAX - self.kept.len() } else { usize::MAX };
+        let taken = &read[..read.len().min(room).min(space)];
+        if taken.len() < read.len() {
             self.truncated = Truncated::Yes;
         }
         if self.capture == Capture::Yes {
-            let space = CAPTURE_MAX - self.kept.len();
-            if chunk.len() > space {
-                chunk.truncate(space);
-                self.truncated = Truncated::Yes;
-            }
-            self.kept.extend_from_slice(&chunk);
+            self.kept.extend_from_slice(taken);
         } else if self.target != Target::Nowhere {
-            self.pending = chunk;
+            self.pending = taken.to_vec();
         }
     }
 

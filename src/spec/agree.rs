@@ -50,6 +50,13 @@ fn expectations(spec: &Spec, test: &Spanned<Test>, out: &mut Findings) {
         let message = format!("a command that ends as `{}` has no exit code", outcome.value.as_str());
         out.push(Finding::new(place(exit), message).label("can never hold").help("remove one of the two"));
     }
+    if let Some(outcome) = &expect.outcome
+        && let Some(limit) = limit_of(outcome.value, spec)
+    {
+        let message = format!("no run ends as `{}` without `{limit}`", outcome.value.as_str());
+        let finding = Finding::new(place(outcome), message).label("can never hold");
+        out.push(finding.help(format!("remove it, or write `limits {{ {limit} \"…\"; }}`")));
+    }
     let network = spec.network.as_ref().map(|it| &it.value);
     if let Some(connections) = &expect.connections
         && matches!(network, None | Some(Network::None | Network::Host))
@@ -57,6 +64,19 @@ fn expectations(spec: &Spec, test: &Spanned<Test>, out: &mut Findings) {
         let finding = Finding::new(place(connections), "connections are only counted where sbx makes them");
         out.push(finding.label("the network is not `egress`").help("remove it, or write `network egress { … }`"));
     }
+}
+
+/// Returns the limit that alone brings `outcome` about, where `spec` has none. The kernel ends what takes too much
+/// memory without one as well.
+fn limit_of(outcome: ExpectedOutcome, spec: &Spec) -> Option<&'static str> {
+    let limits = &spec.limits;
+    let (name, is_there) = match outcome {
+        ExpectedOutcome::WallTimeout => ("wall", limits.wall.is_some()),
+        ExpectedOutcome::CpuTimeout => ("cpu-time", limits.cpu_time.is_some()),
+        ExpectedOutcome::OutputLimit => ("output", limits.output.is_some()),
+        _ => return None,
+    };
+    (!is_there).then_some(name)
 }
 
 fn place<T>(spanned: &Spanned<T>) -> Span {

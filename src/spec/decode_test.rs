@@ -8,8 +8,8 @@ use crate::spec::value::{self, form};
 use crate::spec::{ConnectionRule, Expect, ExpectedOutcome, FileRule, Spec, Test, TextRule, value_test};
 use crate::units::{Origin, Spanned};
 
-/// The children of a test. Those that are not here belong to `sbx run` alone: where the report goes, what is
-/// kept, a terminal.
+/// The children of a test. Those that are not here belong to `sbx run` alone: where the report goes and what is kept;
+/// or to the file, as does a terminal.
 const CHILDREN: [&str; 21] = [
     "rootfs",
     "namespaces",

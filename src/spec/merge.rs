@@ -1,11 +1,14 @@
 //! One spec over another: what the upper one says wins, lists are appended. It judges nothing.
 
-use crate::spec::{Limits, Spec};
+use std::collections::BTreeSet;
+
+use crate::spec::{Limits, Secret, Spec};
 use crate::units::Spanned;
 
 impl Spec {
     /// Returns this spec with what `own` says over it. Of variables, limits and features of one name the one of
-    /// `own` counts; mounts, secrets and what is taken out follow those of this spec. Tests are those of `own`.
+    /// `own` counts, and of secrets at one place; mounts and what is taken out follow those of this spec. Tests are
+    /// those of `own`.
     #[must_use]
     pub fn with(&self, own: &Self) -> Self {
         // Written out, so that a new node cannot be forgotten here.
@@ -35,6 +38,14 @@ impl Spec {
             best_effort,
             tests,
         } = own;
+        // Whichever node gives a variable its value, as with `extends`.
+        let given: BTreeSet<&str> = own.variables();
+        let secret = |secret: &Secret| match secret {
+            Secret::Env { name, .. } => given.contains(name.as_str()),
+            Secret::File { destination, .. } => secrets
+                .iter()
+                .any(|own| matches!(&own.value, Secret::File { destination: other, .. } if other == destination)),
+        };
         Self {
             rootfs: rootfs.clone().or_else(|| self.rootfs.clone()),
             namespaces: namespaces.clone().or_else(|| self.namespaces.clone()),
@@ -44,9 +55,9 @@ impl Spec {
             mounts: appended(&self.mounts, mounts),
             network: network.clone().or_else(|| self.network.clone()),
             limits: self.limits.with(limits),
-            env: replaced(&self.env, env, |left, right| left.name == right.name),
-            pass_env: replaced(&self.pass_env, pass_env, |left, right| left == right),
-            secrets: appended(&self.secrets, secrets),
+            env: over(&self.env, env, |it| given.contains(it.name.as_str())),
+            pass_env: over(&self.pass_env, pass_env, |name| given.contains(name.as_str())),
+            secrets: over(&self.secrets, secrets, secret),
             profile: profile.clone().or_else(|| self.profile.clone()),
             seccomp: seccomp.clone().or_else(|| self.seccomp.clone()),
             landlock: landlock.clone().or_else(|| self.landlock.clone()),
@@ -61,6 +72,16 @@ impl Spec {
             best_effort: replaced(&self.best_effort, best_effort, |left, right| left == right),
             tests: tests.clone(),
         }
+    }
+
+    /// Returns the variables of the command's environment that are given a value here.
+    fn variables(&self) -> BTreeSet<&str> {
+        let secrets = self.secrets.iter().filter_map(|it| match &it.value {
+            Secret::Env { name, .. } => Some(name.as_str()),
+            Secret::File { .. } => None,
+        });
+        let set = self.env.iter().map(|it| it.value.name.as_str());
+        set.chain(self.pass_env.iter().map(|it| it.value.as_str())).chain(secrets).collect()
     }
 }
 
@@ -92,6 +113,10 @@ fn appended<T: Clone>(base: &[Spanned<T>], own: &[Spanned<T>]) -> Vec<Spanned<T>
 
 /// Returns those of `base` that no one of `own` is the `same` as, then those of `own`.
 fn replaced<T: Clone>(base: &[Spanned<T>], own: &[Spanned<T>], same: fn(&T, &T) -> bool) -> Vec<Spanned<T>> {
-    let kept = base.iter().filter(|base| !own.iter().any(|own| same(&base.value, &own.value)));
-    kept.chain(own).cloned().collect()
+    over(base, own, |base| own.iter().any(|own| same(base, &own.value)))
+}
+
+/// Returns those of `base` that are not `gone`, then those of `own`.
+fn over<T: Clone>(base: &[Spanned<T>], own: &[Spanned<T>], gone: impl Fn(&T) -> bool) -> Vec<Spanned<T>> {
+    base.iter().filter(|base| !gone(&base.value)).chain(own).cloned().collect()
 }

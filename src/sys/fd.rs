@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 
 use super::{Errno, Fd, Sys, check, check_fd};
 
@@ -27,6 +28,16 @@ pub fn read(fd: Fd, buffer: &mut [u8]) -> Sys<usize> {
     // SAFETY: read(2) writes at most `buffer.len()` bytes into `buffer`, which is exclusively borrowed.
     let returned = unsafe { libc::syscall(libc::SYS_read, fd.0, buffer.as_mut_ptr(), buffer.len()) };
     check(returned).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+/// The same into memory that need not hold anything yet; returns what was read.
+pub fn read_fresh(fd: Fd, buffer: &mut [MaybeUninit<u8>]) -> Sys<&mut [u8]> {
+    // SAFETY: read(2) writes at most `buffer.len()` bytes into `buffer`, which is exclusively borrowed.
+    let returned = unsafe { libc::syscall(libc::SYS_read, fd.0, buffer.as_mut_ptr(), buffer.len()) };
+    let count = check(returned).map(|count| usize::try_from(count).unwrap_or(0))?;
+    let read = buffer.get_mut(..count).ok_or(Errno::EIO)?;
+    // SAFETY: the kernel has written these bytes.
+    Ok(unsafe { read.assume_init_mut() })
 }
 
 /// Reads at most `buffer.len()` bytes from `offset` on; 0 is the end of the file (pread(2)).

@@ -58,6 +58,12 @@ pub fn change_dir_to(directory: Fd) -> Sys<()> {
     check(returned).map(drop)
 }
 
+/// Makes the working directory the root (chroot(2)).
+pub fn change_root_here() -> Sys<()> {
+    // SAFETY: the string is static; chroot(2) only reads it.
+    check(unsafe { libc::syscall(libc::SYS_chroot, c".".as_ptr()) }).map(drop)
+}
+
 /// Writes the absolute name of the working directory into `buffer`; returns whether
 /// it starts with `/`, which it does not when the directory is outside the root (getcwd(2)).
 pub fn working_dir_is_reachable(buffer: &mut [u8]) -> Sys<bool> {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 
-use super::{Errno, Fd, Sys, check};
+use super::{Errno, Fd, Sys, check, check_fd};
 
 /// A process id as this process sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +253,14 @@ pub fn parent_pid() -> Pid {
 pub fn signal_pidfd(pidfd: Fd, signal: i32) -> Sys<()> {
     // SAFETY: a null siginfo is allowed; nothing else is memory.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.0, signal, 0, 0) }).map(drop)
+}
+
+/// Returns the mount namespace of the process behind a pidfd, close-on-exec (PIDFD_GET_MNT_NAMESPACE of
+/// pidfd_open(2), Linux 6.11).
+pub fn mounts_of(pidfd: Fd) -> Sys<Fd> {
+    const GET_MNT_NAMESPACE: u32 = 0xff03;
+    // SAFETY: this request takes no argument.
+    check_fd(unsafe { libc::syscall(libc::SYS_ioctl, pidfd.0, GET_MNT_NAMESPACE, 0) })
 }
 
 /// Returns whether execve(2) gave this process rights that its caller does not have: set-id bits or file

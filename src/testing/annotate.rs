@@ -1,8 +1,9 @@
 //! What GitHub shows: an annotation for each failure, on the line of the spec, and the summary of the job. The forms are
 //! those of "Workflow commands for GitHub Actions".
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::report::cases::Shortfall;
 use crate::testing::tell::seconds;
 use crate::testing::{Case, Results, Status, Tally};
 use crate::units::visible;
@@ -26,22 +27,31 @@ pub fn annotations(cases: &[Case], results: &Results, root: Option<&Path>) -> St
                 message.extend(["\n- expected + found\n", difference]);
             }
             let title = if kind == "warning" { format!("flaky: {}", case.name) } else { case.name.clone() };
-            let place = format!(
-                "file={},line={},col={}",
-                property(&in_repository(&failure.file, root)),
-                failure.line,
-                failure.column
-            );
+            let place = place(failure, root);
             text.extend(["::", kind, " ", &place, ",title=", &property(&title), "::", &data(&message), "\n"]);
         }
     }
     text
 }
 
+/// Returns one workflow command a mistake, for which nothing was run.
+#[must_use]
+pub fn mistakes(mistakes: &[Shortfall], root: Option<&Path>) -> String {
+    let command = |it: &Shortfall| format!("::error {}::{}\n", place(it, root), data(&it.message));
+    mistakes.iter().map(command).collect()
+}
+
+fn place(failure: &Shortfall, root: Option<&Path>) -> String {
+    let file = property(&in_repository(&failure.file, root));
+    format!("file={file},line={},col={}", failure.line, failure.column)
+}
+
+/// Links and `..` are no part of what GitHub calls a file.
 fn in_repository(spec: &str, root: Option<&Path>) -> String {
-    let absolute = std::path::absolute(spec).ok();
-    let below = root.zip(absolute.as_deref()).and_then(|(root, path)| path.strip_prefix(root).ok());
-    below.map_or_else(|| spec.to_owned(), |path| path.display().to_string())
+    let below = |(root, path): (PathBuf, PathBuf)| Some(path.strip_prefix(root).ok()?.display().to_string());
+    let real = || root?.canonicalize().ok().zip(std::fs::canonicalize(spec).ok()).and_then(below);
+    let written = || root.map(Path::to_owned).zip(std::path::absolute(spec).ok()).and_then(below);
+    real().or_else(written).unwrap_or_else(|| spec.to_owned())
 }
 
 fn data(text: &str) -> String {

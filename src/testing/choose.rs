@@ -37,12 +37,21 @@ pub fn shuffle(order: &mut [usize], seed: u64) {
 /// allows.
 #[must_use]
 pub fn jobs(cores: usize, available: Option<u64>, cases: &[&Case]) -> usize {
-    let largest = cases.iter().filter_map(|case| case.memory).max();
-    let fit = match (available, largest) {
+    cores.saturating_add(2).min(fit(available, cases)).min(cases.len()).max(1)
+}
+
+/// Returns how many workers there are besides those of `jobs` cases: one, where what it has not yet taken down of a
+/// sandbox fits into the memory, too.
+#[must_use]
+pub fn spare(jobs: usize, available: Option<u64>, cases: &[&Case]) -> usize {
+    usize::from(jobs < fit(available, cases))
+}
+
+fn fit(available: Option<u64>, cases: &[&Case]) -> usize {
+    match (available, cases.iter().filter_map(|case| case.memory).max()) {
         (Some(available), Some(largest @ 1..)) => usize::try_from(available / largest).unwrap_or(usize::MAX),
         _ => usize::MAX,
-    };
-    cores.saturating_add(2).min(fit).min(cases.len()).max(1)
+    }
 }
 
 /// Returns `MemAvailable` of proc_meminfo(5), in bytes, from its text.
@@ -54,11 +63,12 @@ pub fn available(meminfo: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{available, fits, jobs, shuffle};
+    use super::{available, fits, jobs, shuffle, spare};
     use crate::testing::Case;
 
     fn case(spec: &str, name: &str, memory: Option<u64>) -> Case {
-        Case { spec: spec.to_owned(), name: name.to_owned(), place: (1, 1), memory, snapshot: None }
+        let [spec, file, name] = [spec, spec, name].map(str::to_owned);
+        Case { spec, name, file, place: (1, 1), memory, snapshot: None }
     }
 
     #[test]
@@ -110,6 +120,7 @@ mod tests {
         let large: Vec<_> = large.iter().collect();
         assert_eq!(jobs(4, Some(3 << 30), &large), 3);
         assert_eq!(jobs(4, Some(1), &large), 1, "one runs in any case");
+        assert_eq!([spare(3, Some(3 << 30), &large), spare(2, Some(3 << 30), &large)], [0, 1]);
         assert_eq!(jobs(4, None, &large), 6);
         assert_eq!(jobs(1, None, &large), 3);
         assert_eq!(jobs(8, Some(1), &[&case("a", "b", None), &case("a", "c", None)]), 2, "no limit, no bound");

@@ -13,7 +13,7 @@ pub const SUFFIX: &str = ".sbx.kdl";
 const FOREIGN: [&str; 3] = ["target", "node_modules", "__pycache__"];
 
 /// Returns the specs below `paths`, each once, in the order of their names; a path that is no directory is one
-/// itself, whatever it is called.
+/// itself, whatever it is called. A link may lead nowhere.
 ///
 /// # Errors
 /// A path that is not there, a directory that cannot be read.
@@ -28,9 +28,15 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             found.push(path.clone());
         }
     }
+    // By what they are: `a.sbx.kdl` and `./a.sbx.kdl` are one. A link to a file that is found itself is none: what is
+    // beside it is not what is beside the file.
+    let real = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let files: BTreeSet<PathBuf> = found.iter().filter(|path| !path.is_symlink()).map(real).collect();
     let mut seen = BTreeSet::new();
-    // By what they are: `a.sbx.kdl` and `./a.sbx.kdl` are one.
-    found.retain(|path| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    found.retain(|path| {
+        let real = real(path);
+        !(path.is_symlink() && files.contains(&real)) && seen.insert(real)
+    });
     Ok(found)
 }
 
@@ -69,7 +75,8 @@ pub fn below(directory: &Path, links: Links, found: &mut Vec<PathBuf>) -> Result
             }
         } else if name.ends_with(SUFFIX) {
             let is_file = match links {
-                Links::Followed => std::fs::metadata(&path).is_ok_and(|found| found.is_file()),
+                // One that leads nowhere is a spec that cannot be read, but for the locks of an editor.
+                Links::Followed => std::fs::metadata(&path).map_or(!name.starts_with(".#"), |found| found.is_file()),
                 Links::LeftOut => kind.is_file(),
             };
             found.extend(is_file.then_some(path));

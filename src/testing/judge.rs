@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use crate::plan::Variable;
 use crate::report::cases::{Answer, Shortfall, Snapshot, State};
-use crate::report::secrets::{masked, without_secrets};
+use crate::report::secrets::masked;
 use crate::report::{OutcomeKind, Report};
 use crate::run::CAPTURE_MAX;
 use crate::spec::{Expect, ExpectedOutcome, FileRule, TextRule};
 use crate::testing::difference::difference;
+use crate::testing::figures::{Orphans, UNCOUNTED, cpu_time, rounded};
+use crate::testing::pattern;
 use crate::testing::snapshot::{self, OnDisk};
 use crate::units::{Origin, Span, Spanned, SpecText, duration};
 
@@ -33,6 +35,7 @@ pub struct Evidence<'a> {
     pub text: SpecText<'a>,
     /// Where the test stands, for what was written nowhere.
     pub test: Origin,
+    pub orphans: Orphans,
 }
 
 /// What was found where a file is expected.
@@ -46,8 +49,10 @@ pub enum Found {
     },
     NotAFile,
     Missing,
-    /// Why nobody knows.
+    /// Why nobody can read what the command made.
     Unreadable(String),
+    /// Why sbx could not take it out, whatever the command did.
+    Lost(String),
 }
 
 /// What happens to a snapshot that differs.
@@ -60,7 +65,7 @@ pub enum Snapshots {
 /// Returns what came of the case; `path` is that of its snapshot.
 #[must_use]
 pub fn judge(expect: &Expect, evidence: &Evidence<'_>, (path, mode): (Option<&Path>, Snapshots)) -> Answer {
-    let mut judge = Judge { evidence, failures: Vec::new() };
+    let mut judge = Judge { evidence, failures: Vec::new(), lost: 0 };
     let wanted = expect.outcome.as_ref().map_or(ExpectedOutcome::Exited, |outcome| outcome.value);
     let kind = of_report(evidence.report.outcome.kind);
     let as_expected = judge.outcome(expect, (wanted, kind));
@@ -82,10 +87,12 @@ pub fn judge(expect: &Expect, evidence: &Evidence<'_>, (path, mode): (Option<&Pa
         (ExpectedOutcome::Canceled, _) if wanted != ExpectedOutcome::Canceled => State::Canceled,
         (_, true) => State::Passed,
         (ExpectedOutcome::SetupFailed, false) => State::Error,
+        (_, false) if judge.lost == judge.failures.len() => State::Error,
         (_, false) => State::Failed,
     };
     Answer {
         state,
+        asked: false,
         ended: ended(evidence.report),
         failures: judge.failures,
         wall_ns: evidence.report.time.wall_ns,
@@ -133,6 +140,8 @@ fn bounded(text: &str) -> String {
 struct Judge<'a> {
     evidence: &'a Evidence<'a>,
     failures: Vec<Shortfall>,
+    /// How many of these are sbx's own.
+    lost: usize,
 }
 
 /// One text that is expected to be something.
@@ -141,8 +150,6 @@ struct Subject<'a> {
     /// As it is called in messages.
     name: &'a str,
     bytes: &'a [u8],
-    /// The same without secrets, for messages.
-    shown: &'a str,
     /// How long it really was.
     length: u64,
 }
@@ -211,15 +218,9 @@ impl<'a> Judge<'a> {
     fn streams(&self) -> [Subject<'a>; 2] {
         let Evidence { report, stdout, stderr, .. } = self.evidence;
         let output = &report.output;
-        let subject = |name, bytes, shown: Option<&'a str>, length: Option<u64>| Subject {
-            name,
-            bytes,
-            shown: shown.unwrap_or_default(),
-            length: length.unwrap_or(0),
-        };
         [
-            subject("stdout", stdout, output.stdout.as_deref(), output.stdout_bytes),
-            subject("stderr", stderr, output.stderr.as_deref(), output.stderr_bytes),
+            Subject { name: "stdout", bytes: stdout, length: output.stdout_bytes.unwrap_or(0) },
+            Subject { name: "stderr", bytes: stderr, length: output.stderr_bytes.unwrap_or(0) },
         ]
     }
 
@@ -230,16 +231,21 @@ impl<'a> Judge<'a> {
     }
 
     fn rule(&mut self, rule: &TextRule, origin: Origin, subject: Subject<'_>) {
-        let Subject { name, bytes, shown, .. } = subject;
-        let text = String::from_utf8_lossy(bytes);
+        let Subject { name, bytes, .. } = subject;
         let message = match rule {
             TextRule::Exactly(wanted) if wanted.as_bytes() != bytes || subject.is_cut() => {
-                let (wanted, differs) = (wanted.as_str(), difference(wanted, shown));
+                let differs = difference(wanted, &masked(bytes, self.evidence.secrets));
                 let message = if wanted.is_empty() { "is not empty" } else { "is not what is expected" };
                 return self.fail(origin, subject.told(format!("{name} {message}")), Some(differs));
             }
-            TextRule::Contains(part) if !text.contains(part.as_str()) => format!("{name} does not contain `{part}`"),
-            TextRule::Matches(pattern) if !matches(pattern, &text) => format!("{name} does not match `{pattern}`"),
+            TextRule::Contains(part) if !pattern::contains(bytes, part) => format!("{name} does not contain `{part}`"),
+            // The end that nobody has kept could be anything.
+            TextRule::Matches(pattern) if subject.is_cut() => {
+                format!("whether {name} matches `{pattern}` is not known")
+            }
+            TextRule::Matches(pattern) if !pattern::matches(pattern, bytes) => {
+                format!("{name} does not match `{pattern}`")
+            }
             TextRule::Empty if !bytes.is_empty() => format!("{name} is not empty"),
             TextRule::NotEmpty if bytes.is_empty() => format!("{name} is empty"),
             _ => return,
@@ -252,10 +258,10 @@ impl<'a> Judge<'a> {
             let path = rule.value.path.as_str();
             let message = match found {
                 Found::Content(bytes) => {
-                    let (name, shown) = (format!("`{path}`"), without_secrets(bytes, self.evidence.secrets));
+                    let name = format!("`{path}`");
                     let length = u64::try_from(bytes.len()).unwrap_or(0);
                     for text in &rule.value.rules {
-                        self.rule(text, rule.origin, Subject { name: &name, bytes, shown: &shown, length });
+                        self.rule(text, rule.origin, Subject { name: &name, bytes, length });
                     }
                     continue;
                 }
@@ -264,8 +270,9 @@ impl<'a> Judge<'a> {
                 }
                 Found::NotAFile => format!("`{path}` is not a regular file"),
                 Found::Missing => format!("`{path}` is not there"),
-                Found::Unreadable(why) => format!("`{path}` cannot be looked at: {why}"),
+                Found::Unreadable(why) | Found::Lost(why) => format!("`{path}` cannot be looked at: {why}"),
             };
+            self.lost += usize::from(matches!(found, Found::Lost(_)));
             self.fail(rule.origin, message, None);
         }
     }
@@ -275,14 +282,13 @@ impl<'a> Judge<'a> {
         if let Some(below) = &expect.memory {
             let peak = report.memory.peak_bytes;
             let found = peak.map(|peak| (peak >= below.value.0, format!("{peak} bytes")));
-            self.below("memory", (below.origin, below.value.to_string()), found);
+            self.below("memory", (below.origin, below.value.to_string()), found.ok_or(UNCOUNTED));
         }
-        let cpu = report.time.user_ns.zip(report.time.system_ns).map(|(user, system)| user.saturating_add(system));
-        for (name, below, found) in [("wall", &expect.wall, report.time.wall_ns), ("cpu-time", &expect.cpu_time, cpu)] {
-            let Some(below) = below else { continue };
-            let found = found.map(Duration::from_nanos);
-            let found = found.map(|found| (found >= below.value, rounded(found)));
-            self.below(name, (below.origin, duration(below.value)), found);
+        if let Some(below) = &expect.wall {
+            self.time("wall", below, report.time.wall_ns.map(Duration::from_nanos).ok_or(UNCOUNTED));
+        }
+        if let Some(below) = &expect.cpu_time {
+            self.time("cpu-time", below, cpu_time(&report.time, self.evidence.orphans, below.value));
         }
         if let Some(rule) = &expect.connections {
             for (verdict, wanted) in [("refused", rule.value.refused), ("allowed", rule.value.allowed)] {
@@ -291,6 +297,11 @@ impl<'a> Judge<'a> {
                 }
             }
         }
+    }
+
+    fn time(&mut self, name: &str, below: &Spanned<Duration>, found: Result<Duration, &str>) {
+        let found = found.map(|found| (found >= below.value, rounded(found, below.value)));
+        self.below(name, (below.origin, duration(below.value)), found);
     }
 
     /// What is not listed may be of any verdict, so that a number holds only where everything is.
@@ -303,18 +314,19 @@ impl<'a> Judge<'a> {
         let count: u64 = listed.iter().filter(|made| made.verdict == verdict).map(|made| made.count).sum();
         let more = if unlisted == 0 { String::new() } else { format!(", and of {unlisted} more it is not known") };
         if count != wanted || unlisted != 0 {
-            self.fail(origin, format!("{count} connections were {verdict}{more}, expected {wanted}"), None);
+            let were = if count == 1 { "connection was" } else { "connections were" };
+            self.fail(origin, format!("{count} {were} {verdict}{more}, expected {wanted}"), None);
         }
     }
 
-    /// `found` is whether it is too much, and how much it is.
-    fn below(&mut self, name: &str, (origin, below): (Origin, String), found: Option<(bool, String)>) {
+    /// `found` is whether it is too much, and how much it is, or why nobody knows.
+    fn below(&mut self, name: &str, (origin, below): (Origin, String), found: Result<(bool, String), &str>) {
         match found {
-            Some((true, found)) => self.fail(origin, format!("{name}: {found}, expected below {below}"), None),
-            Some((false, _)) => {}
-            None => {
-                let why = "no group of this host counts it; see `sbx doctor`";
-                self.fail(origin, format!("{name} is not known, expected below {below}: {why}"), None);
+            Ok((true, found)) => self.fail(origin, format!("{name}: {found}, expected below {below}"), None),
+            Ok((false, _)) => {}
+            Err(why) => {
+                let message = format!("{name} is not known, expected below {below}: {why}; see `sbx doctor`");
+                self.fail(origin, message, None);
             }
         }
     }
@@ -342,7 +354,7 @@ impl<'a> Judge<'a> {
         if old == Some(&text) {
             return None;
         }
-        let differs = difference(old.map_or("", String::as_str), &text);
+        let differs = difference(old.map_or("", String::as_str), text.as_bytes());
         if mode == Snapshots::Update {
             return Some(Snapshot { path: name, text, difference: differs });
         }
@@ -353,15 +365,4 @@ impl<'a> Judge<'a> {
         self.fail(origin, message, Some(differs));
         None
     }
-}
-
-/// `^` and `$` are the ends of lines, as in grep(1): what a command writes ends with a newline.
-fn matches(pattern: &str, text: &str) -> bool {
-    let pattern = regex_lite::RegexBuilder::new(pattern).multi_line(true).build();
-    pattern.is_ok_and(|pattern| pattern.is_match(text))
-}
-
-/// Returns a time that was measured, in thousandths of a second.
-fn rounded(time: Duration) -> String {
-    format!("{}.{:03}s", time.as_secs(), time.subsec_millis())
 }

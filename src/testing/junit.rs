@@ -1,5 +1,5 @@
 //! Results as JUnit XML, in the form that Jenkins, GitLab and cargo-nextest agree on: a suite for each spec, a case for
-//! each test, with what it wrote and the report of its run.
+//! each test in the order in which they stand there, with what it wrote and the report of its run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ pub fn document(cases: &[Case], results: &Results) -> Result<Vec<u8>, quick_juni
     let mut report = Report::new("sbx test");
     report.set_timestamp(chrono_time(results.started_at)).set_time(results.duration);
     for (spec, mut records) in suites {
-        records.sort_by_key(|(case, _)| case.place);
+        records.sort_by_key(|(_, record)| record.case);
         let mut suite = TestSuite::new(xml(spec));
         let time: Duration = records.iter().flat_map(|(_, record)| &record.attempts).map(|it| it.duration).sum();
         suite.set_time(time);
@@ -65,7 +65,7 @@ fn test_case(case: &Case, record: &Record) -> TestCase {
     let last = record.attempts.last();
     let mut junit = TestCase::new(xml(&case.name), status(record));
     junit.set_classname(xml(&case.spec));
-    junit.extra.insert("file".into(), xml(&case.spec));
+    junit.extra.insert("file".into(), xml(&case.file));
     junit.extra.insert("line".into(), case.place.0.to_string().into());
     if let Some(Attempt { answer, started_at, duration }) = last {
         junit.set_time(*duration).set_timestamp(chrono_time(*started_at));

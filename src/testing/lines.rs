@@ -17,6 +17,7 @@ pub fn case(case: &Case, record: &Record) -> Result<Vec<u8>, serde_json::Error> 
         schema: SCHEMA_NAME,
         event: "case",
         spec: &case.spec,
+        file: &case.file,
         line: case.place.0,
         name: &case.name,
         status: record.status().as_str(),
@@ -54,7 +55,8 @@ pub fn summary(results: &Results) -> Result<Vec<u8>, serde_json::Error> {
 /// # Errors
 /// Those of [`to_line`].
 pub fn listed(case: &Case) -> Result<Vec<u8>, serde_json::Error> {
-    to_line(&ListLine { schema: SCHEMA_NAME, event: "test", spec: &case.spec, line: case.place.0, name: &case.name })
+    let Case { spec, name, file, place: (line, _), .. } = case;
+    to_line(&ListLine { schema: SCHEMA_NAME, event: "test", spec, file, line: *line, name })
 }
 
 fn nanoseconds(time: Duration) -> u64 {

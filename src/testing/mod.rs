@@ -5,9 +5,11 @@ pub mod annotate;
 pub mod choose;
 pub mod difference;
 pub mod discover;
+pub mod figures;
 pub mod judge;
 pub mod junit;
 pub mod lines;
+pub mod pattern;
 pub mod pool;
 pub mod snapshot;
 pub mod tell;
@@ -25,7 +27,9 @@ pub struct Case {
     /// The spec as it was found.
     pub spec: String,
     pub name: String,
-    /// Where the test stands in the spec, line and column counted from 1.
+    /// Where the test stands: the spec, or one that it extends.
+    pub file: String,
+    /// Line and column in it, counted from 1.
     pub place: (usize, usize),
     /// Its limit, in bytes.
     pub memory: Option<u64>,
@@ -46,6 +50,8 @@ impl Case {
 pub struct Options {
     /// How many sandboxes at once, at least one.
     pub jobs: usize,
+    /// How many more workers there may be: one that has answered still takes a sandbox down.
+    pub spare: usize,
     /// How many times a case that failed is run again.
     pub retries: u32,
     pub after_failure: AfterFailure,

@@ -101,6 +101,8 @@ struct Slot {
     /// How many cases it may still be given.
     left: u32,
     busy: Option<Busy>,
+    /// Since when it has nothing to do but to take the last sandbox down.
+    since: Instant,
     /// What has come of its answer.
     buffer: Vec<u8>,
 }
@@ -148,32 +150,46 @@ impl Pool<'_> {
                 end(self.slots.swap_remove(index));
                 continue;
             }
-            let index = match self.slots.iter().position(|slot| slot.busy.is_none()) {
-                Some(index) => index,
-                None if self.slots.len() < self.options.jobs => match self.start() {
-                    Ok(slot) => {
-                        self.slots.push(slot);
-                        self.slots.len() - 1
-                    }
-                    Err(error) if self.slots.is_empty() => return Err(error),
-                    Err(error) => {
-                        self.options.jobs = self.slots.len();
-                        show(Event::Fewer { jobs: self.options.jobs, error: &error });
-                        return Ok(());
-                    }
-                },
-                None => return Ok(()),
-            };
+            let Some(index) = self.free(show)? else { return Ok(()) };
             let Some(job) = self.queue.pop_front() else { return Ok(()) };
             let slot = &mut self.slots[index];
             let asked = u64::try_from(job.case).unwrap_or(u64::MAX).to_ne_bytes();
-            // One that is gone is seen by the end of its connection.
-            write_whole(number(&slot.connection), &asked);
+            // A new one that is gone is seen by the end of its connection.
+            if !write_whole(number(&slot.connection), &asked) && slot.left < CASES_MAX {
+                self.queue.push_front(job);
+                end(self.slots.swap_remove(index));
+                continue;
+            }
             show(Event::Started { case: job.case });
             slot.left = slot.left.saturating_sub(1);
             slot.busy = Some(Busy { job, started_at: SystemTime::now(), start: Instant::now(), told: false });
         }
         Ok(())
+    }
+
+    /// Returns the worker that is given the next case; `None` where as many run as may.
+    fn free(&mut self, show: &mut dyn FnMut(Event<'_>)) -> Result<Option<usize>> {
+        if self.slots.iter().filter(|slot| slot.busy.is_some()).count() >= self.options.jobs {
+            return Ok(None);
+        }
+        if self.slots.len() < self.options.jobs + self.options.spare {
+            match self.start() {
+                Ok(slot) => {
+                    self.slots.push(slot);
+                    return Ok(Some(self.slots.len() - 1));
+                }
+                Err(error) if self.slots.is_empty() => return Err(error),
+                Err(error) => {
+                    self.options.spare = 0;
+                    if self.slots.len() < self.options.jobs {
+                        self.options.jobs = self.slots.len();
+                        show(Event::Fewer { jobs: self.options.jobs, error: &error });
+                    }
+                }
+            }
+        }
+        let idle = (0..self.slots.len()).filter(|index| self.slots[*index].busy.is_none());
+        Ok(idle.min_by_key(|index| self.slots[*index].since))
     }
 
     fn start(&mut self) -> Result<Slot> {
@@ -183,7 +199,8 @@ impl Pool<'_> {
         let hint = "raise the limit on processes with `ulimit -u`, or run fewer at once with `-j`";
         match process::fork().map_err(|errno| failed("fork a worker", errno).with_hint(hint))? {
             Forked::Parent { child } => {
-                Ok(Slot { pid: child, connection: ours, left: CASES_MAX, busy: None, buffer: Vec::new() })
+                let since = Instant::now();
+                Ok(Slot { pid: child, connection: ours, left: CASES_MAX, busy: None, since, buffer: Vec::new() })
             }
             Forked::Child => {
                 // The others' ends, or they would never see that this side is closed.
@@ -207,30 +224,35 @@ impl Pool<'_> {
                 let busy = slot.busy.take();
                 let status = end(slot);
                 if let Some(busy) = busy {
-                    let answer = self.lost(busy.job.case, status);
+                    let answer = (self.lost(busy.job.case, status), busy.start.elapsed());
                     self.ended(busy, answer, show);
                 }
             }
             Ok(count) => {
                 slot.buffer.extend_from_slice(&piece[..count]);
                 let Some((length, rest)) = slot.buffer.split_first_chunk::<8>() else { return };
+                let Some((taken, rest)) = rest.split_first_chunk::<8>() else { return };
+                let taken = Duration::from_nanos(u64::from_ne_bytes(*taken));
                 if u64::try_from(rest.len()).is_ok_and(|have| have < u64::from_ne_bytes(*length)) {
                     return;
                 }
                 let answer = Answer::from_bytes(rest);
                 slot.buffer.clear();
+                slot.since = Instant::now();
                 let Some(busy) = slot.busy.take() else { return };
                 let answer = answer.unwrap_or_else(|error| {
                     self.broken(busy.job.case, format!("the worker's answer cannot be read: {error}"))
                 });
-                self.ended(busy, answer, show);
+                self.ended(busy, (answer, taken), show);
             }
         }
     }
 
-    fn ended(&mut self, busy: Busy, answer: Answer, show: &mut dyn FnMut(Event<'_>)) {
-        let attempt = Attempt { answer, started_at: busy.started_at, duration: busy.start.elapsed() };
+    /// `answer` comes with how long the case took: its worker may have had to take down the one before.
+    fn ended(&mut self, busy: Busy, (answer, duration): (Answer, Duration), show: &mut dyn FnMut(Event<'_>)) {
         let mut job = busy.job;
+        let answer = if self.signal.is_some() && answer.asked { self.canceled(job.case, answer) } else { answer };
+        let attempt = Attempt { answer, started_at: busy.started_at, duration };
         let failed = matches!(attempt.answer.state, State::Failed | State::Error);
         let again = failed && !self.stopped && job.before.len() < usize::try_from(self.options.retries).unwrap_or(0);
         if again {
@@ -249,6 +271,16 @@ impl Pool<'_> {
         self.records.push(record);
     }
 
+    /// What a command does that was asked to end says nothing about its test, and is not to be compared.
+    fn canceled(&self, case: usize, answer: Answer) -> Answer {
+        if answer.state == State::Canceled {
+            return answer;
+        }
+        let message = format!("{} after it was asked to end", answer.ended);
+        let Answer { failures, .. } = self.broken(case, message);
+        Answer { state: State::Canceled, failures, snapshot: None, ..answer }
+    }
+
     /// The answer of a worker that ended without one: a defect of sbx, or somebody killed it.
     fn lost(&self, case: usize, status: Option<i32>) -> Answer {
         let how = match status {
@@ -261,10 +293,11 @@ impl Pool<'_> {
 
     fn broken(&self, case: usize, message: String) -> Answer {
         let (line, column) = self.cases.get(case).map_or((1, 1), |case| case.place);
-        let file = self.cases.get(case).map(|case| case.spec.clone()).unwrap_or_default();
+        let file = self.cases.get(case).map(|case| case.file.clone()).unwrap_or_default();
         let state = if self.signal.is_some() { State::Canceled } else { State::Error };
         Answer {
             state,
+            asked: false,
             ended: "setup_failed".to_owned(),
             failures: vec![Shortfall { file, line, column, message, difference: None }],
             wall_ns: None,

@@ -11,13 +11,18 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::run::harvest::target::Target;
+use crate::spec::Test;
+use crate::spec::diagnostic::Finding;
 use crate::sys::file::{self, Access};
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, Sys, path as files};
-use crate::units::shows_itself;
+use crate::units::{Origin, Span, Spanned, shows_itself};
 
 /// The directory beside the spec.
 const DIRECTORY: &str = "snapshots";
+
+/// What file systems of Linux take for the name of a file, in bytes.
+const NAME_MAX: usize = 255;
 
 /// More than the longest text of two streams has: see [`crate::run::CAPTURE_MAX`].
 const MAX: u64 = 16 << 20;
@@ -58,6 +63,23 @@ pub fn path(spec: &Path, name: &str) -> PathBuf {
     }
     let directory = spec.parent().unwrap_or(Path::new("")).join(DIRECTORY);
     directory.join(format!("{stem}__{}.snap", slug.trim_end_matches('-')))
+}
+
+/// Returns what is wrong with the names of `tests` of `spec` whose snapshots no directory could hold.
+#[must_use]
+pub fn unstorable(spec: &Path, tests: &[Spanned<Test>]) -> Vec<Finding> {
+    let with = tests.iter().filter(|test| test.value.expect.snapshot.is_some());
+    let findings = with.filter_map(|test| {
+        let length = path(spec, &test.value.name).file_name().unwrap_or_default().len();
+        let span = match test.origin {
+            Origin::Spec(span) => span,
+            Origin::CommandLine | Origin::Image | Origin::Default => Span::default(),
+        };
+        let message = format!("the name of the snapshot has {length} bytes, of {NAME_MAX} that there can be");
+        let finding = Finding::new(span, message).label("from the name of the test and of the spec");
+        (length > NAME_MAX).then_some(finding.help("give the test a shorter name"))
+    });
+    findings.collect()
 }
 
 impl Kept {

@@ -2,9 +2,11 @@
 //! other, each as `sbx run` would: with one thread, nothing allocated between clone and exec.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::report::cases::Answer;
+use crate::run::lasting::LastingMounts;
 use crate::sys::process::{self, Pid};
 use crate::sys::watch::number;
 use crate::sys::{Errno, Fd, fd};
@@ -12,8 +14,8 @@ use crate::sys::{Errno, Fd, fd};
 /// How many cases a worker runs before another one takes its place: what a run leaves in memory ends with the process.
 pub const CASES_MAX: u32 = 256;
 
-/// What a worker does: case number to answer.
-pub type Work<'a> = &'a dyn Fn(usize) -> Answer;
+/// What a worker does: case number to answer. The mounts go when the answer is sent: the kernel takes its time for it.
+pub type Work<'a> = &'a dyn Fn(usize) -> (Answer, Option<LastingMounts>);
 
 /// Runs what `connection` asks for until it ends, or for [`CASES_MAX`] cases; `parent` is who forked this process.
 ///
@@ -32,21 +34,27 @@ pub fn serve(connection: &OwnedFd, parent: Pid, work: Work<'_>) -> Result<()> {
     fd::duplicate(null, Fd(0)).map_err(failed)?;
     fd::close(null).ok();
     let connection = number(connection);
-    for _ in 0..CASES_MAX {
+    for left in (0..CASES_MAX).rev() {
         let mut asked = [0; size_of::<u64>()];
         if !read_whole(connection, &mut asked) {
             return Ok(());
         }
+        let begin = Instant::now();
         let case = usize::try_from(u64::from_ne_bytes(asked)).unwrap_or(usize::MAX);
-        let answer = work(case).to_bytes();
+        let (answer, mounts) = work(case);
+        // Whoever waits for the end of this process is not to wait for them, too.
+        let mounts = mounts.filter(|_| left > 0);
+        let answer = answer.to_bytes();
         let answer =
             answer.map_err(|error| Error::new(Kind::Bug, format!("cannot write the answer as JSON: {error}")))?;
-        // In one piece: who waits for it is woken once.
+        // Its length and the nanoseconds that it took come first; all in one piece, so that who waits is woken once.
         let mut framed = u64::try_from(answer.len()).unwrap_or(0).to_ne_bytes().to_vec();
+        framed.extend(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX).to_ne_bytes());
         framed.extend(answer);
         if !write_whole(connection, &framed) {
             return Ok(());
         }
+        drop(mounts);
     }
     Ok(())
 }

@@ -187,6 +187,7 @@ pub(crate) fn outcome(ended: Ended, killed_by: Option<Killer>) -> Outcome {
     Outcome {
         ledger: None,
         ended,
+        asked: None,
         killed_by,
         timing: Timing {
             started_at,

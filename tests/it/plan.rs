@@ -6,6 +6,8 @@ use std::path::Path;
 use sbx::app::request::Text;
 use sbx::host::Host;
 use sbx::plan::show;
+use sbx::run::bare::BareMounts;
+use sbx::run::lasting::writes_to_host;
 use sbx::spec::parse::parse;
 use sbx::units::SpecText;
 
@@ -44,6 +46,23 @@ fn two_resolutions_of_one_spec_are_the_same() {
     let text = std::fs::read("specs/build.kdl").unwrap();
     let spec = parse(&text).unwrap();
     assert_eq!(plan(&spec, &root_hybrid()).unwrap(), plan(&spec, &root_hybrid()).unwrap());
+}
+
+/// Which sandboxes write to files of the host, whose mounts must be gone when their end is told; and which can be
+/// cloned where nothing of the host is.
+#[test]
+fn what_the_runner_of_tests_may_put_off_and_leave_out_is_seen_in_the_plan() {
+    let seen = |head: &str, host: &Host| {
+        let plan = plan(&parse(format!("{head}\ncommand \"x\"").as_bytes()).unwrap(), host).unwrap();
+        (writes_to_host(&plan), BareMounts::suit(&plan))
+    };
+    let bound = |access: &str| format!("mounts {{ bind \"/home/u/project\" \"/data\" {access}; }}");
+    let root = root_hybrid();
+    assert_eq!(seen("", &root), (false, true));
+    assert_eq!(seen(&bound(""), &root), (false, true));
+    assert_eq!(seen(&bound("access=\"rw\""), &root), (true, true));
+    assert_eq!(seen(&bound("access=\"rw\""), &rootless_v2()), (true, false));
+    assert_eq!(seen("", &rootless_v2()), (false, false));
 }
 
 /// The limits of the report, `name requested applied by`.

@@ -41,7 +41,7 @@ const BORDERS: [(&[&str], &[&str]); 22] = [
     (&["indicatif"], &["app/progress.rs", "app/test_display.rs"]),
     (&["quick_junit", "chrono"], &["testing/junit.rs"]),
     (&["similar"], &["app/fmt.rs", "testing/difference.rs"]),
-    (&["regex_lite"], &["spec/value_test.rs", "testing/judge.rs"]),
+    (&["regex_lite"], &["spec/value_test.rs", "testing/pattern.rs"]),
     (&["anstream"], &["app/"]),
     (&["anstyle"], &["report/", "testing/tell.rs"]),
     (&["rustix"], &["sys/"]),

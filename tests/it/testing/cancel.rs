@@ -50,15 +50,20 @@ fn a_signal_ends_all_and_the_results_are_written() {
 #[test]
 fn a_second_signal_does_not_wait() {
     let Some(who) = Who::all().pop() else { return };
-    let sbx = sbx(who);
-    let running = sbx.start();
-    await_both(&sbx);
-    let begin = std::time::Instant::now();
-    running.signal(Signal::SIGINT);
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    running.signal(Signal::SIGINT);
-    assert_eq!(running.wait().code(), 130);
-    assert!(begin.elapsed().as_secs_f64() < 1.9, "{:?}", begin.elapsed());
+    let seconds = || {
+        let sbx = sbx(who);
+        let running = sbx.start();
+        await_both(&sbx);
+        let begin = std::time::Instant::now();
+        running.signal(Signal::SIGINT);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        running.signal(Signal::SIGINT);
+        assert_eq!(running.wait().code(), 130);
+        begin.elapsed().as_secs_f64()
+    };
+    // After one signal they have two seconds. A busy machine takes its time now and then, who waits does each time.
+    let slow: Vec<f64> = (0..3).map(|_| seconds()).take_while(|seconds| *seconds >= 1.9).collect();
+    assert!(slow.len() < 3, "{slow:?}");
 }
 
 /// Nobody is left to end the sandboxes, so the kernel does.
@@ -91,6 +96,33 @@ fn on_a_terminal_what_runs_is_shown_and_ctrl_c_ends_it() {
     let (ran, seen) = pty.end();
     assert_eq!(ran.code(), 130, "{seen}");
     empty(&sbx);
+}
+
+/// How a command ends that was asked to is no result of its test, whether it is the one that is expected or not.
+#[test]
+fn what_ends_because_it_was_asked_to_is_canceled() {
+    const SPEC: &str = r#"
+mounts { bind "../kept" "/kept" access="rw"; }
+test "before" { command "true"; }
+test "expected" { command "sh" "-c" "trap 'exit 0' TERM; touch /kept/a; sleep 100 & wait"; expect { snapshot; }; }
+test "another" { command "sh" "-c" "trap 'exit 143' TERM; touch /kept/b; sleep 100 & wait"; }
+"#;
+    for who in Who::all() {
+        let flags = ["t", "-j2", "--retries", "2", "--update", "--junit", "j.xml", "--json"];
+        let sbx = tests(who, &[("a.sbx.kdl", SPEC)]).dir("kept").flags(&flags);
+        let running = sbx.start();
+        await_both(&sbx);
+        running.signal(Signal::SIGINT);
+        let ran = running.wait();
+        empty(&sbx);
+        assert_eq!(ran.code(), 130, "{ran:?}");
+        assert!(ran.stderr.contains("1 test run: 1 passed, 2 canceled"), "{ran:?}");
+        assert!(!ran.stderr.contains("RETRY") && !sbx.path("t/snapshots").exists(), "{ran:?}");
+        assert_eq!(ran.stdout.matches("\"status\":\"canceled\"").count(), 2, "{ran:?}");
+        assert!(ran.stderr.contains("a.sbx.kdl:5:1: exited 143 after it was asked to end"), "{ran:?}");
+        let xml = sbx.read("j.xml");
+        assert!(xml.contains("failures=\"0\" errors=\"2\"") && !xml.contains("<failure"), "{xml}");
+    }
 }
 
 fn signal_workers(running: &Running, signal: Signal) {

@@ -35,8 +35,8 @@ c = socket.create_connection(('{SERVER}', 9002)); c.send(b'x'); print(c.recv(1))
     let ran = sbx.run();
     assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["connects"]), "{ran:?}");
     for words in [
-        "1 connections were allowed, and of 332 more it is not known, expected 0",
-        "1 connections were allowed, and of 332 more it is not known, expected 1",
+        "1 connection was allowed, and of 332 more it is not known, expected 0",
+        "1 connection was allowed, and of 332 more it is not known, expected 1",
         "768 connections were refused, and of 332 more it is not known, expected 1100",
     ] {
         assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
@@ -69,9 +69,12 @@ fn a_hundred_ways_out_leave_no_thread_and_no_descriptor() {
         let mut workers: Vec<&str> = seen.iter().map(|(worker, _)| worker.as_str()).collect();
         workers.sort_unstable();
         workers.dedup();
-        assert_eq!(workers.len(), 2, "{who:?}");
+        let of = |worker: &str| seen.iter().filter(|(of, _)| of == worker).map(|(_, held)| *held).collect::<Vec<_>>();
+        // Two that run cases and one that takes the last sandbox down. Root has made a mount namespace before.
+        workers.retain(|worker| of(worker).len() > 20);
+        assert_eq!(workers.len(), 3, "{who:?}");
         for worker in workers {
-            let held: Vec<_> = seen.iter().filter(|(of, _)| of == worker).map(|(_, held)| *held).collect();
+            let held = of(worker);
             assert!(held.len() >= 40, "{who:?}: looked only {} times", held.len());
             let most = |held: &[[usize; 2]]| [0, 1].map(|what| held.iter().map(|held| held[what]).max().unwrap_or(0));
             let (early, late) = (most(&held[..held.len() / 3]), most(&held[held.len() - held.len() / 3..]));

@@ -31,6 +31,37 @@ test "another command" { script "test -e /x/more || echo none"; expect { stdout 
     }
 }
 
+/// As with `extends`: a variable has one value, whichever node gives it.
+#[test]
+fn a_variable_of_a_test_is_put_over_that_of_its_file() {
+    let spec = r#"
+command "sh" "-c" "echo $A $B $C $SBX_IT_MARK; cat /secret"
+env A="file"
+secret "B" env="SBX_IT_ONE"
+pass-env "SBX_IT_ONE"
+secret "/secret" file="one"
+test "as the file says" { expect { stdout matches="^file first [^ ]+$" contains="one"; }; }
+test "another way" {
+    pass-env "A"
+    env B="test" SBX_IT_MARK="test"
+    secret "C" env="SBX_IT_ONE"
+    secret "/secret" file="two"
+    expect { stdout "callers test first test\ntwo\n"; }
+}
+test "another secret" { secret "B" env="SBX_IT_TWO"; expect { stdout matches="^file second "; }; }
+test "a secret instead" {
+    secret "SBX_IT_ONE" env="SBX_IT_TWO"
+    secret "A" env="SBX_IT_TWO"
+    expect { stdout matches="^second first "; }
+}
+"#;
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = tests(who, &[("a.sbx.kdl", spec)]).file("t/one", b"one\n").file("t/two", b"two\n").flags(&["t"]);
+    let ran = run(&sbx.env("SBX_IT_ONE", "first").env("SBX_IT_TWO", "second").env("A", "callers"));
+    assert!(!ran.stderr.contains("comes twice"), "{ran:?}");
+    assert_eq!((ran.code(), said(&ran, "PASS").len()), (0, 4), "{ran:?}");
+}
+
 #[test]
 fn every_expectation_holds_or_is_told_with_its_line() {
     let spec = r#"mounts { tmpfs "/out" }
@@ -112,6 +143,44 @@ test "could not be run" { command "true"; mounts { bind "/nonesuch" "/x"; }; }
 }
 
 #[test]
+fn an_outcome_that_nothing_brings_about_is_a_mistake() {
+    let Some(who) = Who::all().pop() else { return };
+    for (outcome, limit, own) in [
+        ("wall_timeout", "wall", "wall \"5s\""),
+        ("cpu_timeout", "cpu-time", "cpu-time \"5s\""),
+        ("output_limit", "output", "output \"1K\""),
+    ] {
+        let spec = format!("test \"a\" {{ command \"true\"; expect {{ outcome \"{outcome}\"; }}; }}");
+        let check = |text: &str| tests(who, &[("a.sbx.kdl", text)]).verb(&["check"]).flags(&["t/a.sbx.kdl"]).run();
+        let ran = check(&spec);
+        let told = format!("no run ends as `{outcome}` without `{limit}`");
+        assert!(ran.code() == 125 && ran.stderr.contains(&told), "{ran:?}");
+        assert_eq!(check(&format!("limits {{ {own}; }}\n{spec}")).code(), 0);
+    }
+}
+
+/// Its output is what came through the terminal; what is taken out of `sbx run` is for that alone.
+#[test]
+fn a_test_has_the_terminal_of_its_file_and_takes_nothing_out() {
+    let spec = r#"
+tty "yes"
+report "../kept/report"
+collect "/etc/passwd" to="../kept/passwd"
+rootfs "host" writable="ephemeral"
+changes "../kept/changes.tar"
+test "draws" { command "sh" "-c" "test -t 0 && test -t 1 && test -t 2 && stty size"; expect { stdout "24 80\r\n"; }; }
+test "reads" { command "sh" "-c" "cat; test -t 1"; stdin "text\n"; expect { stdout "text\r\n"; }; }
+test "reads nothing" { command "cat"; expect { stdout empty=#true; }; }
+"#;
+    for who in Who::all() {
+        let sbx = tests(who, &[("a.sbx.kdl", spec)]).dir("kept").flags(&["t"]);
+        let ran = run(&sbx);
+        assert_eq!((ran.code(), said(&ran, "PASS").len()), (0, 3), "{ran:?}");
+        assert_eq!(std::fs::read_dir(sbx.path("kept")).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn what_no_run_could_be_made_of_is_125() {
     let Some(who) = Who::all().pop() else { return };
     let ran = one(who, "test \"a\" { command \"true\"; mounts { bind \"/nonesuch\" \"/x\"; }; }");
@@ -135,6 +204,28 @@ test "busy" { command "sh" "-c" "i=0; while [ $i -lt 99999 ]; do i=$((i+1)); don
     assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["small"]), "{ran:?}");
     assert!(ran.stderr.contains("bytes, expected below 64M"), "{ran:?}");
     assert!(ran.stderr.contains("cpu-time: 0.") && ran.stderr.contains("expected below 1ms"), "{ran:?}");
+}
+
+/// What the command leaves behind is known to a group and to an init; whether there is a group depends on the host.
+#[test]
+fn processor_time_that_nobody_counts_is_not_below() {
+    for who in Who::all() {
+        let spec = r#"
+command "sh" "-c" "(sh -c 'while :; do :; done' &); exec sleep 1"
+test "with an init" { expect { cpu-time below="50ms"; }; }
+test "without" { init #false; expect { cpu-time below="50ms"; }; }
+test "too much" { init #false; expect { cpu-time below="1us"; }; }
+"#;
+        let ran = run(&tests(who, &[("a.sbx.kdl", spec)]).flags(&["t", "-j1", "--json"]));
+        assert_eq!((ran.code(), said(&ran, "FAIL").len()), (1, 3), "{ran:?}");
+        let unknown =
+            "a.sbx.kdl:4:40: cpu-time is not known, expected below 50ms: no group of this host counts it, and without";
+        let is_counted = !ran.stdout.contains(r#""source":"rusage""#);
+        assert_eq!(ran.stderr.contains(unknown), !is_counted, "{ran:?}");
+        for line in ["a.sbx.kdl:3:32: cpu-time: ", "a.sbx.kdl:5:41: cpu-time: "] {
+            assert!(ran.stderr.contains(line), "no `{line}` in {ran:?}");
+        }
+    }
 }
 
 #[test]
@@ -184,6 +275,25 @@ fn two_tests_cannot_have_one_snapshot() {
     let ran =
         one(who, "command \"true\"\ntest \"a b\" { expect { snapshot; }; }\ntest \"A-b\" { expect { snapshot; }; }");
     assert!(ran.code() == 125 && ran.stderr.contains("would have one snapshot"), "{ran:?}");
+}
+
+/// A file system takes 255 bytes for a name.
+#[test]
+fn a_name_that_no_snapshot_can_have_is_a_mistake() {
+    let Some(who) = Who::all().pop() else { return };
+    let spec = |name: &str, expect: &str| format!("command \"true\"\ntest \"{name}\" {{ expect {{ {expect} }}; }}");
+    let (long, fits) = ("\u{4e2d}".repeat(100), "\u{4e2d}".repeat(82));
+    for verb in [&["test"][..], &["test", "--list"], &["check"]] {
+        let sbx = tests(who, &[("a.sbx.kdl", &spec(&long, "snapshot;"))]).verb(verb).flags(&["t/a.sbx.kdl"]);
+        let ran = sbx.run();
+        assert!(ran.code() == 125 && ran.stderr.contains("the name of the snapshot has 308 bytes"), "{ran:?}");
+        assert!(ran.stderr.contains("t/a.sbx.kdl:2:1"), "{ran:?}");
+    }
+    let sbx = tests(who, &[("a.sbx.kdl", &spec(&long, "exit 0;"))]).flags(&["t"]);
+    assert_eq!(run(&sbx).code(), 0, "no snapshot, no file");
+    let sbx = tests(who, &[("a.sbx.kdl", &spec(&fits, "snapshot;"))]).flags(&["t", "--update"]);
+    let ran = run(&sbx);
+    assert!(ran.code() == 0 && sbx.path(&format!("t/snapshots/a__{fits}.snap")).exists(), "{ran:?}");
 }
 
 #[test]
@@ -247,6 +357,23 @@ fn a_snapshot_of_one_output_is_none_of_another() {
     }
 }
 
+/// The copy is sbx's own, whatever the command forbids; what it makes of the path is its own affair.
+#[test]
+fn a_file_that_nobody_may_read_is_looked_at() {
+    for who in Who::all() {
+        let ran = one(
+            who,
+            r#"
+mounts { tmpfs "/out"; }
+command "sh" "-c" "echo ok >/out/a; chmod 0 /out/a; ln -s ring /out/ring"
+test "closed" { expect { file "/out/a" "ok\n"; }; }
+test "ring" { expect { file "/out/ring"; }; }
+"#,
+        );
+        assert_eq!((ran.code(), said(&ran, "PASS"), said(&ran, "FAIL")), (1, vec!["closed"], vec!["ring"]), "{ran:?}");
+    }
+}
+
 /// A disk that is full is not a command that wrote nothing.
 #[test]
 fn a_file_that_cannot_be_taken_out_is_not_missing() {
@@ -255,7 +382,8 @@ fn a_file_that_cannot_be_taken_out_is_not_missing() {
                 test \"a\" { command \"sh\" \"-c\" \"head -c 1M /dev/zero >/out/a\"; expect { file \"/out/a\"; }; }";
     let small = "exec unshare -m sh -c 'mount -t tmpfs -o size=100k none tmp && exec \"$@\"' sh \"$@\"";
     let ran = run(&tests(who, &[("a.sbx.kdl", spec)]).flags(&["t"]).through(small));
-    assert!(ran.code() == 1 && ran.stderr.contains("ENOSPC"), "{ran:?}");
+    assert_eq!((ran.code(), said(&ran, "ERROR")), (125, vec!["a"]), "{ran:?}");
+    assert!(ran.stderr.contains("ENOSPC"), "{ran:?}");
     assert!(!ran.stderr.contains("is not there"), "{ran:?}");
 }
 
@@ -267,10 +395,15 @@ network "egress" { allow "192.0.2.1:80"; }
 command "bash" "-c" "for port in 1 2; do (exec 3<>/dev/tcp/192.0.2.7/$port) 2>/dev/null; done; true"
 test "refused" { expect { connections refused=2 allowed=0; }; }
 test "not so many" { expect { connections refused=1; }; }
+test "one" {
+    command "bash" "-c" "(exec 3<>/dev/tcp/192.0.2.7/1) 2>/dev/null; true"
+    expect { connections refused=2; }
+}
 "#;
     let ran = one(who, spec);
     assert_eq!((ran.code(), said(&ran, "PASS")), (1, vec!["refused"]), "{ran:?}");
     assert!(ran.stderr.contains("a.sbx.kdl:5:31: 2 connections were refused, expected 1"), "{ran:?}");
+    assert!(ran.stderr.contains(": 1 connection was refused, expected 2"), "{ran:?}");
 }
 
 /// What nobody looks at does not fill the host's disk on its way: the place for what comes out has one mebibyte.

@@ -12,6 +12,7 @@ mod own;
 mod planted;
 mod runners;
 mod stranger;
+mod texts;
 
 use crate::harness::{Ran, Sbx, Who};
 

@@ -81,6 +81,68 @@ fn each_line_of_json_is_a_case_and_the_last_the_sum() {
     assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran:?}");
 }
 
+/// One that is inherited stands in another file than the spec that is run.
+#[test]
+fn the_line_of_a_test_is_one_of_its_file() {
+    let Some(who) = Who::all().pop() else { return };
+    let base = "\n\n\ncommand \"true\"\ntest \"first\" {}\ntest \"second\" { expect { exit 1; }; }";
+    let own = "extends \"base.kdl\"\ntest \"own\" {}";
+    let places = [("first", "t/base.kdl", 5), ("second", "t/base.kdl", 6), ("own", "t/a.sbx.kdl", 2)];
+    let mut xml = String::new();
+    for flags in [&["--list"][..], &["--junit", "j.xml"]] {
+        let sbx = tests(who, &[("base.kdl", base), ("a.sbx.kdl", own)]).flags(&["t", "--json"]).flags(flags);
+        let ran = run(&sbx);
+        if !flags.contains(&"--list") {
+            xml = sbx.read("j.xml");
+        }
+        let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for (name, file, line) in places {
+            let case = lines.iter().find(|line| line["name"] == name).unwrap();
+            let found = (case["spec"].as_str(), case["file"].as_str(), case["line"].as_i64());
+            assert_eq!(found, (Some("t/a.sbx.kdl"), Some(file), Some(line)), "{ran:?}");
+        }
+    }
+    let at = places.map(|(name, file, line)| {
+        let case = format!("name=\"{name}\" classname=\"t/a.sbx.kdl\"");
+        let at = xml.find(&case).unwrap_or_else(|| panic!("{xml}"));
+        let place = format!("file=\"{file}\" line=\"{line}\"");
+        assert!(xml[at..].lines().next().unwrap().contains(&place), "no `{place}`: {xml}");
+        at
+    });
+    assert!(at.is_sorted(), "in the order in which they come: {xml}");
+}
+
+/// Whatever way leads to a spec, GitHub knows it by its path in the repository.
+#[test]
+fn an_annotation_names_a_file_of_the_repository() {
+    let Some(who) = Who::all().pop() else { return };
+    let sbx = tests(who, &[("a.sbx.kdl", SPEC)]).dir("t/sub").dir("common");
+    let sbx = sbx.file("common/base.kdl", b"test \"b\" { command \"false\"; }");
+    let sbx = sbx.file("t/sub/b.sbx.kdl", b"extends \"../../common/base.kdl\"");
+    std::os::unix::fs::symlink(".", sbx.path("linked")).unwrap();
+    let root = sbx.path("linked").display().to_string();
+    let sbx = sbx.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", &root).flags(&["t/../t/sub", "t/a.sbx.kdl"]);
+    let ran = run(&sbx);
+    for place in ["common/base.kdl,line=1,", "t/a.sbx.kdl,line=3,"] {
+        assert!(ran.stderr.contains(&format!("\n::error file={place}")), "no `{place}`: {ran:?}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_spec_is_annotated_too() {
+    let Some(who) = Who::all().pop() else { return };
+    let files = [("a.sbx.kdl", "\ncomand \"x\"\ntest \"a\" {}"), ("b.sbx.kdl", "test \"y\" { expect { exti 1; }; }")];
+    let sbx = tests(who, &files).flags(&["t"]);
+    std::os::unix::fs::symlink("nowhere", sbx.path("t/c.sbx.kdl")).unwrap();
+    let ran = run(&sbx.env("GITHUB_ACTIONS", "true"));
+    let lines: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("::")).collect();
+    for place in ["a.sbx.kdl,line=2,col=1::", "b.sbx.kdl,line=1,col=21::", "c.sbx.kdl,line=1,col=1::cannot read"] {
+        let place = format!("::error file=t/{place}");
+        assert!(lines.iter().any(|line| line.starts_with(&place)), "no `{place}` in {lines:?}");
+    }
+    assert_eq!(ran.code(), 125, "{ran:?}");
+}
+
 #[test]
 fn github_gets_annotations_and_a_summary() {
     let Some(sbx) = sbx(&[]) else { return };
