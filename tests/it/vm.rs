@@ -2,6 +2,7 @@
 //! under systemd, none at all, and on a kernel that is some years old. The scripts in
 //! `tests/vm/sbx` do the trying; this file starts them and never looks at a sandbox itself.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,7 +20,12 @@ fn try_in(mode: &str) {
             let reason = said.lines().find_map(|line| Some(line.split_once("SKIP: ")?.1)).unwrap_or("no reason given");
             crate::skip(&format!("{reason} (mode {mode})"));
         }
-        _ => panic!("in mode {mode}, {}:\n{said}", output.status),
+        _ => {
+            // At once, where the test is named, too: who reads the end of a long record is to see why.
+            let told = format!("in mode {mode}, {}:\n{said}", output.status);
+            std::io::stderr().write_all(format!("vm: {told}\n").as_bytes()).ok();
+            panic!("{told}");
+        }
     }
 }
 
