@@ -16,7 +16,6 @@ const MOST: usize = 1024;
 const LAST: Duration = Duration::from_millis(500);
 
 /// Returns who writes to standard error.
-#[must_use]
 pub fn watcher() -> Watcher {
     // The thread begins with the first line: there must be none before the sandbox is cloned.
     let mut teller = Teller { target: Fd(2), lines: None };

@@ -177,8 +177,9 @@ impl Lines {
 
 fn filled(numbers: &[u64]) -> Result<Map> {
     let mut map = Map::default();
-    for piece in numbers.chunks_exact(2) {
-        map.add(piece[0], piece[1])?;
+    let (pairs, _) = numbers.as_chunks();
+    for [offset, size] in pairs {
+        map.add(*offset, *size)?;
     }
     Ok(map)
 }

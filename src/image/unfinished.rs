@@ -83,7 +83,7 @@ impl Leave {
     /// Returns the right if there is one left.
     pub(super) fn get() -> Option<Self> {
         let more = |waiting| (waiting < WAITING).then_some(waiting + 1);
-        LEAVES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(()))
+        LEAVES.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(()))
     }
 }
 

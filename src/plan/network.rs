@@ -157,15 +157,16 @@ pub fn caution(inputs: Inputs<'_>) -> Option<String> {
 
 /// Returns what of the loopback's addresses the rules write out.
 fn host_loopback(rules: &Rules) -> Vec<(IpAddr, u8, RangeInclusive<u16>)> {
+    const ANY: RangeInclusive<u16> = 1..=u16::MAX;
     let mut found = Vec::new();
     for rule in &rules.allow {
         let HostPattern::Block(block) = &rule.value.host else { continue };
         if block.network().is_loopback() {
             let ranges = match &rule.value.ports {
-                Ports::All => vec![1..=u16::MAX],
-                Ports::Some(ranges) => ranges.clone(),
+                Ports::All => std::slice::from_ref(&ANY),
+                Ports::Some(ranges) => ranges,
             };
-            found.extend(ranges.into_iter().map(|ports| (block.network(), block.prefix(), ports)));
+            found.extend(ranges.iter().map(|ports| (block.network(), block.prefix(), ports.clone())));
         }
     }
     found

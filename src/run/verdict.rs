@@ -87,8 +87,8 @@ impl Verdict {
 
     fn bytes(&self) -> [u8; SIZE] {
         let mut bytes = [0u8; SIZE];
-        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
-            chunk.copy_from_slice(&word.to_ne_bytes());
+        for (chunk, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.words()) {
+            *chunk = word.to_ne_bytes();
         }
         bytes
     }
@@ -210,10 +210,8 @@ fn verdicts(bytes: &[u8], count: usize) -> Vec<Verdict> {
 
 fn words_of(bytes: &[u8; SIZE]) -> [u64; WORDS] {
     let mut words = [0u64; WORDS];
-    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        let mut octets = [0u8; 8];
-        octets.copy_from_slice(chunk);
-        *word = u64::from_ne_bytes(octets);
+    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_ne_bytes(*chunk);
     }
     words
 }

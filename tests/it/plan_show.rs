@@ -12,7 +12,7 @@ fn a_plan_is_one_fact_a_line() {
 #[test]
 fn a_hostile_path_stays_on_its_line() {
     let mut plan = plan();
-    plan.steps.truncate(0);
+    plan.steps.clear();
     plan.exec.argv = vec!["a\nb\u{1b}[2J".into(), std::ffi::OsString::new()];
     plan.exec.candidates = plan.exec.argv[..1].to_vec();
     let shown = sbx::plan::show::show(&plan, SPEC);

@@ -330,9 +330,10 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 {
         return None;
     }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+    let (pairs, _) = text.as_bytes().as_chunks();
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
         let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16)?).ok();
-        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
     Some(bytes)
 }

@@ -82,7 +82,7 @@ fn a_ratio_that_no_tree_has_is_refused() {
 #[test]
 fn oversized_headers_are_refused_unread() {
     let arena = Arena::new();
-    for kind in [b'x', b'g', b'L', b'K'] {
+    for kind in *b"xgLK" {
         let message = arena.refused(&tar(&[Entry::new(kind, "big").size(2 << 20).bytes()]));
         assert!(message.contains("more than 1048576"), "{message}");
     }
