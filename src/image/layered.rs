@@ -10,7 +10,7 @@ use crate::image::decode::Packed;
 use crate::image::digest::Digest;
 use crate::image::extract::{self, Extracted};
 use crate::image::import::{Import, Job};
-use crate::image::layer::{self, Entry, LAYERS, Merged};
+use crate::image::layer::{self, LAYERS, Merged, steps};
 use crate::image::store::{Kept, Name, Store, Temporary, failed};
 use crate::image::tree::{Ownership, Whiteouts};
 use crate::image::{Extractor, InUse, Progress, seal, tend};
@@ -88,7 +88,7 @@ fn merge_lowest(
     }
     let merge = move || {
         let mut merged = Merged::default();
-        lists.iter().enumerate().try_for_each(|(number, list)| merged.lay(number, layer::open(list)?))?;
+        (0..).zip(&lists).try_for_each(|(number, list)| merged.lay(number, steps(layer::open(list)?)))?;
         Ok((merged, lists.len()))
     };
     extract::aside(merge).map(Some)
@@ -159,17 +159,24 @@ fn lowest(what: &str, kept: Kept, layers: usize) -> Result<Kept> {
     }
 }
 
-/// Reads the list of a layer. A layer whose list is damaged is taken away, so that it is imported again.
-fn read_list(store: &Store, kept: &mut Kept) -> Result<Vec<Entry>> {
+/// Lays a layer over those below. One whose list is damaged is taken away, so that it is imported again.
+fn lay((number, kept): (u32, &mut Kept), merged: &mut Merged, store: &Store) -> Result<()> {
     let path = kept.list();
-    match layer::open(&path) {
-        Ok(entries) => Ok(entries),
+    let mut unread = false;
+    let laid = match layer::open(&path) {
+        Ok(list) => merged.lay(number, steps(list).inspect(|step| unread |= step.is_err())),
         Err(error) => {
-            kept.in_use = InUse::default();
-            store.set_aside(kept.root.parent().unwrap_or(&kept.root))?;
-            Err(super::import::about(&format!("`{}`", path.display()), error))
+            unread = true;
+            Err(error)
         }
+    };
+    let Err(error) = laid else { return Ok(()) };
+    if !unread {
+        return Err(error);
     }
+    kept.in_use = InUse::default();
+    store.set_aside(kept.root.parent().unwrap_or(&kept.root))?;
+    Err(super::import::about(&format!("`{}`", path.display()), error))
 }
 
 fn put_together(
@@ -178,9 +185,8 @@ fn put_together(
     (store, ownership): (&Store, Ownership),
 ) -> Result<()> {
     let (mut merged, done) = lowest.unwrap_or_default();
-    for (number, kept) in trees.iter_mut().enumerate().skip(done) {
-        let laid = read_list(store, kept).and_then(|entries| merged.lay(number, entries));
-        laid.map_err(|error| super::import::about(what, error))?;
+    for (number, kept) in (0..).zip(trees.iter_mut()).skip(done) {
+        lay((number, kept), &mut merged, store).map_err(|error| super::import::about(what, error))?;
     }
     let temporary = store.temporary()?;
     let assembled = assemble((&temporary, merged), trees, (store, ownership)).and_then(|made| {

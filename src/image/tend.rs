@@ -70,7 +70,7 @@ pub fn perform(request: &Request) -> Result<()> {
     match request {
         Request::Remove { parent, name } => remove::remove(parent, name.as_os_str()),
         Request::Assemble { root, layers, range } => {
-            let merged = layer::merge(layers.iter().map(|place| layer::open(&place.join("list"))))?;
+            let merged = layer::merge(layers.iter().map(|place| layer::open(&place.join("list")).map(layer::steps)))?;
             let trees: Vec<PathBuf> = layers.iter().map(|place| place.join("rootfs")).collect();
             let trees: Vec<&Path> = trees.iter().map(PathBuf::as_path).collect();
             layer::assemble(merged, (root, range.map_or(Ownership::Caller, Ownership::Range)), &trees)

@@ -1,7 +1,6 @@
 //! Makes the root that several layers make together: directories anew, everything else as one more name of
 //! the file in its layer, so that it costs neither bytes nor reading. The layers are not changed.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::image::layer::{Directory, Merged, Node};
+use crate::image::layer::{Children, Directory, Merged, Node};
 use crate::image::tree::Ownership;
 use crate::sys::file::{self, Access, Errno, FileType, Owner, Time};
 use crate::sys::{entry, thread};
@@ -35,9 +34,10 @@ pub(in crate::image) fn assemble(
         true => std::thread::available_parallelism().map_or(1, usize::from),
         false => 1,
     };
-    let Node::Directory { directory, children } = merged.root else { return Ok(()) };
+    let Node::Directory(root) = merged.root else { return Ok(()) };
+    let (metadata, children) = *root;
     let work = Arc::new(Work { trees: Trees { layers, ownership }, state: Mutex::default(), changed: Condvar::new() });
-    work.fill((Place { opened: top, path: Vec::new(), metadata: directory, above: None }, children), &mut None)?;
+    work.fill((Place { opened: top, path: Vec::new(), metadata, above: None }, children), &mut None)?;
     let crew = work.clone();
     thread::share(threads, move || crew.all());
     work.state().failed.take().map_or(Ok(()), Err)
@@ -45,7 +45,7 @@ pub(in crate::image) fn assemble(
 
 fn is_shallow(node: &Node, depth: usize) -> bool {
     match node {
-        Node::Directory { children, .. } => depth > 0 && children.values().all(|child| is_shallow(child, depth - 1)),
+        Node::Directory(directory) => depth > 0 && directory.1.values().all(|child| is_shallow(child, depth - 1)),
         Node::File { .. } => true,
     }
 }
@@ -71,7 +71,7 @@ struct Task {
     above: Arc<Place>,
     name: Box<[u8]>,
     metadata: Directory,
-    children: BTreeMap<Box<[u8]>, Node>,
+    children: Children,
 }
 
 /// A directory that is being filled. It gets what it has to have when nobody is in it any more.
@@ -83,7 +83,7 @@ struct Place {
 }
 
 /// The directory of the last file that was linked, by layer and path: most lie beside each other.
-type Last = Option<(usize, Box<[u8]>, OwnedFd)>;
+type Last = Option<(u32, Box<[u8]>, OwnedFd)>;
 
 impl Work {
     /// Makes directories until there are none left, or one has failed.
@@ -114,7 +114,7 @@ impl Work {
     }
 
     fn directory(&self, Task { above, name, metadata, children }: Task, last: &mut Last) -> Result<()> {
-        let path = if above.path.is_empty() { name.to_vec() } else { [&above.path, &*name].join(&b'/') };
+        let path = below(&above.path, &name);
         let name = OsStr::from_bytes(&name);
         let opened = file::make_directory_at(&above.opened, name)
             .and_then(|()| file::open_at(&above.opened, name, Access::Directory))
@@ -123,12 +123,13 @@ impl Work {
     }
 
     /// Makes what is in a directory, but leaves the directories in it to whoever is free.
-    fn fill(&self, (place, children): (Place, BTreeMap<Box<[u8]>, Node>), last: &mut Last) -> Result<()> {
+    fn fill(&self, (place, children): (Place, Children), last: &mut Last) -> Result<()> {
         let place = Arc::new(place);
         let (mut tasks, mut files) = (Vec::new(), Vec::new());
         for (name, node) in children {
             match node {
-                Node::Directory { directory: metadata, children } => {
+                Node::Directory(directory) => {
+                    let (metadata, children) = *directory;
                     tasks.push(Task { above: place.clone(), name, metadata, children });
                 }
                 Node::File { layer, path, .. } => files.push((name, layer, path)),
@@ -139,8 +140,12 @@ impl Work {
             self.changed.notify_all();
         }
         for (name, layer, source) in &files {
-            let linked = self.trees.link((*layer, source), (&place.opened, OsStr::from_bytes(name)), last);
-            linked.map_err(|errno| failed(&[place.path.as_slice(), name].join(&b'/'), errno))?;
+            let path = || below(&place.path, name);
+            let linked = match source {
+                Some(source) => self.trees.link((*layer, source), (&place.opened, name), last),
+                None => self.trees.link((*layer, &path()), (&place.opened, name), last),
+            };
+            linked.map_err(|errno| failed(&path(), errno))?;
         }
         self.leave(place)
     }
@@ -171,8 +176,8 @@ struct Trees {
 impl Trees {
     fn link(
         &self,
-        (layer, source): (usize, &[u8]),
-        (directory, name): (&OwnedFd, &OsStr),
+        (layer, source): (u32, &[u8]),
+        (directory, name): (&OwnedFd, &[u8]),
         last: &mut Last,
     ) -> file::Result<()> {
         let (above, old) = match source.iter().rposition(|byte| *byte == b'/') {
@@ -181,12 +186,13 @@ impl Trees {
         };
         let known = matches!(&*last, Some((last, path, _)) if *last == layer && **path == *above);
         if !known {
-            let tree = self.layers.get(layer).ok_or(Errno::ENOENT)?;
+            let number = usize::try_from(layer).map_err(|_| Errno::ENOENT)?;
+            let tree = self.layers.get(number).ok_or(Errno::ENOENT)?;
             let opened = file::open_in_root(tree, OsStr::from_bytes(above), Access::DirectoryPlace)?;
             *last = Some((layer, above.into(), opened));
         }
         let Some((_, _, parent)) = &*last else { return Err(Errno::ENOENT) };
-        let old = OsStr::from_bytes(old);
+        let (old, name) = (OsStr::from_bytes(old), OsStr::from_bytes(name));
         match file::link_at((parent, old), (directory, name)) {
             // ext4 counts to 65,000 names of one file.
             Err(Errno::EMLINK) => self.copy((parent, old), (directory, name)),
@@ -231,6 +237,10 @@ impl Trees {
         file::set_mode(directory, metadata.mode & 0o3777)?;
         metadata.time.map_or(Ok(()), |time| file::set_time(directory, time))
     }
+}
+
+fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, name].join(&b'/') }
 }
 
 fn errno(error: &std::io::Error) -> Errno {

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::image::Skipped;
 use crate::image::digest::{self, Digest};
+use crate::image::layer::escape::{escape, unescape};
 use crate::image::layer::{Attributes, Contents, Described, Directory, Entry, File, FileKind, What};
 use crate::image::store::failed;
 use crate::sys::file::{Owner, Time};
@@ -143,46 +144,68 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads a list.
-///
-/// # Errors
-/// Anything but a whole list as it was written.
-pub(in crate::image) fn read(mut input: impl BufRead) -> Result<(Vec<Entry>, Skipped)> {
-    let damaged = |why: &str| Error::new(Kind::Host, format!("the list of the layer is damaged: {why}"));
-    let mut hash = Sha256::new();
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut text = Vec::new();
-    loop {
-        text.clear();
-        let length = std::io::Read::take(&mut input, LINE).read_until(b'\n', &mut text);
-        if length.map_err(|error| Error::io("cannot read the list of the layer", &error))? == 0 {
+/// The entries of a list as it was written, one after the other; then an error, where it was not.
+struct Lines<R> {
+    input: R,
+    hash: Sha256,
+    entries: u64,
+    /// The line that is read.
+    text: Vec<u8>,
+    ended: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, hash: Sha256::new(), entries: 0, text: Vec::new(), ended: false }
+    }
+
+    /// Returns the next entry, or `None` at the end of a whole list.
+    fn entry(&mut self) -> Result<Option<Entry>> {
+        let damaged = |why: &str| Error::new(Kind::Host, format!("the list of the layer is damaged: {why}"));
+        let unread = |error| Error::io("cannot read the list of the layer", &error);
+        self.text.clear();
+        let length = std::io::Read::take(&mut self.input, LINE).read_until(b'\n', &mut self.text);
+        if length.map_err(unread)? == 0 {
             return Err(damaged("it has no end"));
         }
-        let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
-        if let Some((end, totals)) = line.end() {
-            let whole = u64::try_from(entries.len()) == Ok(totals.entries)
-                && line.sha256.as_deref() == Some(Digest::finish(hash).hex());
-            let after = input.fill_buf().map_err(|error| Error::io("cannot read the list of the layer", &error))?;
-            return match (whole, after.is_empty()) {
-                (true, true) => Ok((entries, end)),
+        let line: Line = serde_json::from_slice(&self.text).map_err(|error| damaged(&error.to_string()))?;
+        if let Some(totals) = line.end() {
+            let digest = Digest::finish(std::mem::take(&mut self.hash));
+            let whole = self.entries == totals.entries && line.sha256.as_deref() == Some(digest.hex());
+            return match (whole, self.input.fill_buf().map_err(unread)?.is_empty()) {
+                (true, true) => Ok(None),
                 (false, _) => Err(damaged("its digest is another")),
                 (_, false) => Err(damaged("something follows its end")),
             };
         }
-        hash.update(&text);
+        self.hash.update(&self.text);
+        self.entries += 1;
         let path = unescape(&line.path).ok_or_else(|| damaged("a name is not escaped right"))?;
         let what = line.what().ok_or_else(|| damaged("a value is missing or out of range"))?;
-        entries.push(Entry { path, what });
+        Ok(Some(Entry { path, what }))
     }
 }
 
-/// Reads the list at `path`.
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.entry().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// Opens the list at `path`.
 ///
 /// # Errors
-/// A file that cannot be opened, or as those of [`read`].
-pub(in crate::image) fn open(path: &Path) -> Result<Vec<Entry>> {
+/// A file that cannot be opened.
+pub(in crate::image) fn open(path: &Path) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
     let list = std::fs::File::open(path).map_err(|error| failed("open", path, &error))?;
-    read(BufReader::with_capacity(256 << 10, list)).map(|(entries, _)| entries)
+    Ok(Lines::new(BufReader::with_capacity(256 << 10, list)))
 }
 
 /// Returns the totals of a list from its end, without reading all of it: `None` for one that is damaged there.
@@ -197,7 +220,7 @@ pub(in crate::image) fn totals(file: &mut std::fs::File) -> std::io::Result<Opti
     std::io::Read::take(&mut *file, END).read_to_end(&mut text)?;
     let last = text.strip_suffix(b"\n").and_then(|text| text.rsplit(|byte| *byte == b'\n').next());
     let line = last.and_then(|line| serde_json::from_slice::<Line>(line).ok());
-    Ok(line.and_then(|line| line.end()).map(|(_, totals)| totals))
+    Ok(line.and_then(|line| line.end()))
 }
 
 fn line(what: &What) -> Line {
@@ -234,11 +257,12 @@ fn common(kind: Tag, (mode, Owner { uid, gid }): (u32, Owner), time: Option<Time
 
 impl Line {
     /// Returns what the last line says.
-    fn end(&self) -> Option<(Skipped, Totals)> {
+    fn end(&self) -> Option<Totals> {
         let &Self { kind: Tag::End, entries: Some(entries), bytes: Some(bytes), .. } = self else { return None };
-        let &Self { devices: Some(devices), set_id: Some(set_id), .. } = self else { return None };
-        let Some(Several::Count(attributes)) = self.attributes else { return None };
-        Some((Skipped { devices, set_id, attributes }, Totals { entries, bytes }))
+        let &Self { devices: Some(_), set_id: Some(_), attributes: Some(Several::Count(_)), .. } = self else {
+            return None;
+        };
+        Some(Totals { entries, bytes })
     }
 
     /// Returns what any other says.
@@ -296,35 +320,6 @@ fn names(attributes: Option<Several>) -> Option<Attributes> {
     }
 }
 
-fn escape(name: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(name.len());
-    for piece in name.utf8_chunks() {
-        for character in piece.valid().chars() {
-            match character {
-                '%' => text.push_str("%25"),
-                _ => text.push(character),
-            }
-        }
-        for byte in piece.invalid() {
-            // Writing into a String cannot fail.
-            let _: std::fmt::Result = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut pieces = text.split('%');
-    let mut name = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2)?;
-        name.push(u8::from_str_radix(digits, 16).ok()?);
-        name.extend(rest.as_bytes());
-    }
-    Some(name)
-}
-
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 {
@@ -340,8 +335,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, read};
-    use crate::image::Skipped;
+    use super::{Digest, Lines};
+    use crate::error::Result;
     use crate::image::layer::{Contents, Entry, File, FileKind, What};
     use crate::sys::file::{Owner, Time};
 
@@ -354,12 +349,16 @@ mod tests {
         format!("{lines}{{\"path\":\"\",{end},\"sha256\":\"{}\"}}\n", digest.hex())
     }
 
+    fn read(list: &str) -> Result<Vec<Entry>> {
+        Lines::new(list.as_bytes()).collect()
+    }
+
     /// A store outlives the sbx that made it.
     #[test]
     fn a_list_of_an_earlier_sbx_is_read_as_what_it_is() {
         let digits = "0f".repeat(32);
         for (name, contents) in [("sha256", Contents::Sha256([15; 32])), ("blake3", Contents::Blake3([15; 32]))] {
-            let (entries, skipped) = read(sealed(&format!("\"{name}\":\"{digits}\"")).as_bytes()).unwrap();
+            let entries = read(&sealed(&format!("\"{name}\":\"{digits}\""))).unwrap();
             let what = What::File(File {
                 kind: FileKind::Regular { size: 5, contents },
                 mode: 0o644,
@@ -368,7 +367,6 @@ mod tests {
                 attributes: Vec::new(),
             });
             assert_eq!(entries, [Entry { path: b"a%".to_vec(), what }]);
-            assert_eq!(skipped, Skipped { attributes: 7, ..Skipped::default() });
         }
     }
 
@@ -382,7 +380,7 @@ mod tests {
             format!(r#""blake3":"{digits}","attributes":1"#),
             format!(r#""blake3":"{digits}","shake":1"#),
         ] {
-            let error = read(sealed(&file).as_bytes()).unwrap_err().to_string();
+            let error = read(&sealed(&file)).unwrap_err().to_string();
             assert!(error.contains("the list of the layer is damaged"), "{file}: {error}");
         }
     }

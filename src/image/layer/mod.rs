@@ -2,18 +2,20 @@
 //! layers as one root. Whiteouts exist in lists only: no tree in the store has one.
 
 mod assemble;
+mod escape;
 mod list;
 mod merge;
 mod whiteout;
 
 use std::fmt;
 
+use crate::error::Result;
 use crate::image::digest::hex;
 use crate::sys::file::{Owner, Time};
 
 pub(super) use assemble::assemble;
-pub(super) use list::{Writer, open, read, totals};
-pub(super) use merge::{DEPTH, Merged, Node, alone, merge};
+pub(super) use list::{Writer, open, totals};
+pub(super) use merge::{Children, DEPTH, Merged, Node, alone, merge};
 pub(super) use whiteout::{Whiteout, whiteout};
 
 /// As many layers as Docker's overlay driver takes.
@@ -43,6 +45,45 @@ pub(super) enum What {
     Hidden,
     /// Nothing of the layers below is left in this directory.
     Opaque,
+}
+
+/// What an entry is to the layers below, without what a file is: several layers are laid over each other at once.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) path: Box<[u8]>,
+    pub(super) deed: Deed,
+}
+
+#[derive(Debug)]
+pub(super) enum Deed {
+    Directory(Box<Directory>),
+    File,
+    Symlink { target: Box<[u8]> },
+    Link { target: Box<[u8]> },
+    Hide,
+    HideAll,
+}
+
+impl Entry {
+    /// Returns what it is to the layers below, and what it is itself, if it is a file.
+    pub(super) fn part(self) -> (Step, Option<File>) {
+        let (deed, file) = match self.what {
+            What::Directory(directory) => (Deed::Directory(Box::new(directory)), None),
+            What::File(file) => match &file.kind {
+                FileKind::Symlink { target } => (Deed::Symlink { target: target.as_slice().into() }, Some(file)),
+                FileKind::Regular { .. } | FileKind::Fifo => (Deed::File, Some(file)),
+            },
+            What::Link { target } => (Deed::Link { target: target.into() }, None),
+            What::Hidden => (Deed::Hide, None),
+            What::Opaque => (Deed::HideAll, None),
+        };
+        (Step { path: self.path.into(), deed }, file)
+    }
+}
+
+/// Returns what a list is to the layers below.
+pub(super) fn steps(list: impl Iterator<Item = Result<Entry>>) -> impl Iterator<Item = Result<Step>> {
+    list.map(|entry| entry.map(|entry| entry.part().0))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-use crate::image::layer::{self, Attributes, Contents, Described, Directory, Entry, FileKind, Node, What};
+use crate::image::layer::{self, Attributes, Children, Contents, Described, Directory, Entry, FileKind, Node};
 use crate::image::mend::each;
 use crate::image::tree::Ownership;
 use crate::sys::entry;
@@ -27,37 +27,52 @@ const ENOUGH: usize = 100;
 /// Compares the tree of a layer with its list.
 ///
 /// # Errors
-/// A tree that cannot be read.
-pub(super) fn layer(root: &Path, entries: &[Entry], ownership: Ownership) -> Result<Vec<Fault>> {
-    compare((root, ownership), &layer::alone(entries)?.root, Truth::List(entries))
+/// A tree that cannot be read. Those of the list.
+pub(super) fn layer(
+    root: &Path,
+    ownership: Ownership,
+    list: impl Iterator<Item = Result<Entry>>,
+) -> Result<Vec<Fault>> {
+    let mut files = Vec::new();
+    let merged = layer::alone(list.map(|entry| {
+        let (step, file) = entry?.part();
+        files.push(file);
+        Ok(step)
+    }))?;
+    compare((root, ownership), &merged.root, Truth::List(files))
 }
 
-/// Compares a root with the trees and lists of its layers, the lowest first.
+/// Compares a root with the lists and trees of its layers, the lowest first.
 ///
 /// # Errors
-/// A tree that cannot be read.
-pub(super) fn root(root: &Path, ownership: Ownership, layers: Vec<(Vec<Entry>, OwnedFd)>) -> Result<Vec<Fault>> {
+/// A tree that cannot be read. Those of the lists.
+pub(super) fn root<L: Iterator<Item = Result<Entry>>>(
+    root: &Path,
+    ownership: Ownership,
+    layers: Vec<(L, OwnedFd)>,
+) -> Result<Vec<Fault>> {
     let (lists, trees): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
-    let merged = layer::merge(lists.into_iter().map(Ok))?;
+    let merged = layer::merge(lists.into_iter().map(|list| Ok(layer::steps(list))))?;
     compare((root, ownership), &merged.root, Truth::Trees(trees))
 }
 
-fn compare((path, ownership): (&Path, Ownership), node: &Node, truth: Truth<'_>) -> Result<Vec<Fault>> {
+fn compare((path, ownership): (&Path, Ownership), node: &Node, truth: Truth) -> Result<Vec<Fault>> {
     let top = match file::open(path, Access::Directory) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::from([("/".to_owned(), "is missing".to_owned())])),
         other => other.map_err(|errno| unread(path.display(), errno))?,
     };
     let mut check = Check { path: Vec::new(), ownership, truth, faults: Vec::new() };
-    if let Node::Directory { directory, children } = node {
-        check.directory(&top, directory)?;
-        check.children(&top, children)?;
+    if let Node::Directory(directory) = node {
+        check.directory(&top, &directory.0)?;
+        check.children(&top, &directory.1)?;
     }
     Ok(check.faults)
 }
 
 /// What a tree is compared with.
-enum Truth<'a> {
-    List(&'a [Entry]),
+enum Truth {
+    /// What each entry of the list says of a file.
+    List(Vec<Option<layer::File>>),
     Trees(Vec<OwnedFd>),
 }
 
@@ -68,16 +83,16 @@ enum Others {
     AreWrong,
 }
 
-struct Check<'a> {
+struct Check {
     path: Vec<u8>,
     ownership: Ownership,
-    truth: Truth<'a>,
+    truth: Truth,
     faults: Vec<Fault>,
 }
 
-impl Check<'_> {
+impl Check {
     /// As deep as [`layer::merge`] lets directories lie.
-    fn children(&mut self, directory: &OwnedFd, expected: &BTreeMap<Box<[u8]>, Node>) -> Result<()> {
+    fn children(&mut self, directory: &OwnedFd, expected: &Children) -> Result<()> {
         let names = file::names(directory.as_fd()).map_err(|errno| self.unread(errno))?;
         let found: BTreeSet<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
         for name in found.iter().filter(|name| !expected.contains_key(**name)) {
@@ -114,30 +129,31 @@ impl Check<'_> {
     fn node(&mut self, spot: (&OwnedFd, &OsStr), node: &Node) -> Result<()> {
         let found = file::stat_at(spot.0, spot.1).map_err(|errno| self.unread(errno))?;
         match node {
-            Node::Directory { directory, children } => {
+            Node::Directory(expected) => {
                 if found.kind != file::FileType::Directory {
                     self.fault("is not a directory");
                     return Ok(());
                 }
                 let opened = file::open_at(spot.0, spot.1, Access::Directory).map_err(|errno| self.unread(errno))?;
-                self.directory(&opened, directory)?;
-                self.children(&opened, children)
+                self.directory(&opened, &expected.0)?;
+                self.children(&opened, &expected.1)
             }
             Node::File { layer, entry, path, .. } => {
-                let entry = match &self.truth {
-                    Truth::List(entries) => entries.get(*entry).cloned(),
+                match &self.truth {
+                    Truth::List(files) => match number(*entry).and_then(|entry| files.get(entry)?.clone()) {
+                        Some(file) => self.file(spot, &file),
+                        None => Ok(()),
+                    },
                     Truth::Trees(trees) => {
+                        let stands = self.path.strip_prefix(b"/").unwrap_or(&self.path);
+                        let path = path.as_deref().unwrap_or(stands);
                         // What cannot be found in the layer is not the same.
-                        let same = trees.get(*layer).is_some_and(|tree| is_same((tree, path), spot).unwrap_or(false));
-                        if !same {
+                        let tree = number(*layer).and_then(|layer| trees.get(layer));
+                        if !tree.is_some_and(|tree| is_same((tree, path), spot).unwrap_or(false)) {
                             self.fault("is not the file of its layer");
                         }
-                        return Ok(());
+                        Ok(())
                     }
-                };
-                match entry.map(|entry| entry.what) {
-                    Some(What::File(file)) => self.file(spot, &file),
-                    _ => Ok(()),
                 }
             }
         }
@@ -258,6 +274,10 @@ impl Check<'_> {
     fn unread(&self, errno: Errno) -> Error {
         unread(self.shown(), errno)
     }
+}
+
+fn number(number: u32) -> Option<usize> {
+    usize::try_from(number).ok()
 }
 
 /// Returns whether a file of a root is that of its layer: by its inode, or by its contents where it had so many

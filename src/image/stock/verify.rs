@@ -1,15 +1,13 @@
 //! Ties the verbs together: everything in the store is compared with what is written of it, several trees at once.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
-use std::io::BufReader;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Kind, Result};
 use crate::image::digest::Digest;
-use crate::image::layer::{self, Entry};
+use crate::image::layer;
 use crate::image::layered::chain_id;
 use crate::image::mend::{self, Blob};
 use crate::image::seal::{self, Sealed};
@@ -132,7 +130,10 @@ impl About {
     fn found(&self, faults: Result<Vec<check::Fault>>) -> Result<Vec<Problem>> {
         match faults {
             Ok(faults) => Ok(faults.into_iter().map(|(path, reason)| self.problem(Some(path), reason)).collect()),
-            Err(error) if error.kind == Kind::Image => Ok(Vec::from([self.problem(None, error.message)])),
+            // Its list is damaged, or says what no tree can be.
+            Err(error) if matches!(error.kind, Kind::Host | Kind::Image) => {
+                Ok(Vec::from([self.problem(None, error.message)]))
+            }
             Err(error) => Err(error),
         }
     }
@@ -155,25 +156,12 @@ fn layer(store: &Store, diff_id: &Digest, ownership: Ownership) -> Result<Vec<Pr
     let place = store.place_of(Name::Layer(diff_id), ownership);
     let about = About { kind: "layer", name: diff_id.to_string(), place };
     let mut problems: Vec<Problem> = about.note()?.into_iter().collect();
-    match list(&about.place)? {
-        Ok(entries) => problems.extend(about.found(check::layer(&about.place.join("rootfs"), &entries, ownership))?),
-        Err(reason) => problems.push(about.problem(None, reason)),
+    match layer::open(&about.place.join("list")) {
+        Ok(list) => problems.extend(about.found(check::layer(&about.place.join("rootfs"), ownership, list))?),
+        Err(error) if error.errno == Some(libc::ENOENT) => problems.push(about.problem(None, "its list is missing")),
+        Err(error) => return Err(error),
     }
     Ok(problems)
-}
-
-/// Returns the list of a layer, or what is wrong with it.
-fn list(place: &Path) -> Result<std::result::Result<Vec<Entry>, String>> {
-    let path = place.join("list");
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Err("its list is missing".to_owned())),
-        other => other.map_err(|error| failed("open", &path, &error))?,
-    };
-    match layer::read(BufReader::with_capacity(256 << 10, file)) {
-        Ok((entries, _)) => Ok(Ok(entries)),
-        Err(error) if error.kind == Kind::Io => Err(error),
-        Err(error) => Ok(Err(error.message)),
-    }
 }
 
 fn root(store: &Store, chain: &Digest, ownership: Ownership) -> Result<Vec<Problem>> {
@@ -184,19 +172,36 @@ fn root(store: &Store, chain: &Digest, ownership: Ownership) -> Result<Vec<Probl
         problems.push(about.problem(None, "its note `layers` is missing or damaged"));
         return Ok(problems);
     };
-    let mut layers: Vec<(Vec<Entry>, OwnedFd)> = Vec::new();
+    let damaged = &Cell::new(None);
+    let mut layers = Vec::new();
     for diff_id in &diff_ids {
         let layer = store.place_of(Name::Layer(diff_id), ownership);
         let tree = file::open(&layer.join("rootfs"), Access::DirectoryPlace);
-        match (list(&layer)?, tree) {
-            (Ok(entries), Ok(tree)) => layers.push((entries, tree)),
+        match (layer::open(&layer.join("list")), tree) {
+            (Ok(list), Ok(tree)) => {
+                let seen = list.inspect(move |entry| {
+                    if entry.as_ref().is_err_and(|error| error.kind != Kind::Io) {
+                        damaged.set(Some(diff_id));
+                    }
+                });
+                layers.push((seen, tree));
+            }
+            (Err(error), _) if error.errno != Some(libc::ENOENT) => return Err(error),
             _ => {
-                problems.push(about.problem(None, format!("its layer `{diff_id}` is missing or damaged")));
-                return Ok(problems);
+                damaged.set(Some(diff_id));
+                break;
             }
         }
     }
-    problems.extend(about.found(check::root(&about.place.join("rootfs"), ownership, layers))?);
+    if damaged.get().is_none() {
+        let faults = check::root(&about.place.join("rootfs"), ownership, layers);
+        if damaged.get().is_none() {
+            problems.extend(about.found(faults)?);
+        }
+    }
+    if let Some(diff_id) = damaged.get() {
+        problems.push(about.problem(None, format!("its layer `{diff_id}` is missing or damaged")));
+    }
     Ok(problems)
 }
 
