@@ -26,7 +26,7 @@ use crate::plan::facts::{
 use crate::plan::ground;
 use crate::plan::landlock::resolve::asks;
 use crate::run::anchor::Exposed;
-use crate::spec::{HostPath, Ids, Pull, RootfsSource, Spec, Who};
+use crate::spec::{HostPath, Ids, Pull, RootfsSource, Spec, User, Who};
 use crate::sys::net::Family;
 use crate::sys::{file, landlock};
 use crate::units::{AbsPath, Origin, Spanned};
@@ -255,16 +255,22 @@ pub fn controllers(spec: &Spec, accounting: Accounting) -> Vec<Controller> {
 }
 
 fn account(spec: &Spec, image: Option<&Image>) -> Result<Option<Account>> {
-    let Some((Who::Name(name), origin)) = spec.user.as_ref().map(|user| (&user.value.who, user.origin)) else {
+    let Some(Spanned { value: User { who: Who::Name(name), ids }, origin }) = &spec.user else {
         return Ok(None);
     };
     let root = image.map_or(Path::new("/"), Image::eyes);
-    let found = image::account(root, Lookup::Name(name)).map_err(|error| error.at(origin))?;
+    let found = image::account(root, Lookup::Name(name)).map_err(|error| error.at(*origin))?;
+    let groups = match (&found, image, ids) {
+        (Some(_), Some(_), Ids::Range) => image::memberships(root, name).map_err(|error| error.at(*origin))?,
+        // One id has no second group; and what the host's groups may do is nothing to a sandbox.
+        _ => Vec::new(),
+    };
     Ok(found.map(|account| Account {
         name: account.name,
         uid: account.uid,
         gid: account.gid,
         home: account.home.as_str().to_owned(),
+        groups,
     }))
 }
 

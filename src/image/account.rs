@@ -1,5 +1,5 @@
-//! One account of an image's `/etc/passwd`. The file is a stranger's: it is read only if
-//! it is a regular file, only so far, and never decides anything by being malformed (CVE-2024-9676).
+//! One account of an image's `/etc/passwd`, and its groups in `/etc/group`. The files are a stranger's: each is read
+//! only if it is a regular file, only so far, and never decides anything by being malformed (CVE-2024-9676).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,10 +9,13 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Account, Lookup};
 use crate::sys::file::{self, Access, Errno, FileType};
-use crate::units::AbsPath;
+use crate::units::{AbsPath, visible};
 
 /// Bytes of a passwd file; 10,000 accounts fit.
 const LIMIT: u64 = 1 << 20;
+
+/// How many groups a process can have besides its own (NGROUPS_MAX of limits.h).
+const GROUPS: usize = 65_536;
 
 /// Returns the first account that `lookup` describes in the image at `root`, or `None`
 /// where it has none, or no `/etc/passwd`.
@@ -55,15 +58,46 @@ pub(super) fn group(root: &Path, name: &str) -> Result<Option<u32>> {
         if name.is_empty() || fields.next() != Some(name.as_bytes()) {
             continue;
         }
-        return match fields.nth(1).and_then(number) {
-            Some(gid) => Ok(Some(gid)),
-            None => {
-                let at = format!("line {} of `/etc/group` in the rootfs `{}`", index + 1, root.display());
-                Err(bad(format!("{at} is not a group")).with_hint("it must read `NAME:x:GID:MEMBERS`"))
-            }
-        };
+        return fields.nth(1).and_then(number).map(Some).ok_or_else(|| no_group(root, index));
     }
     Ok(None)
+}
+
+/// Returns the numbers of the groups that have a member of that name in the image at `root`, each once, in ascending
+/// order.
+///
+/// # Errors
+/// As those of [`account`], of group(5), for each line that names the member; more groups than a process can have.
+pub fn memberships(root: &Path, name: &str) -> Result<Vec<u32>> {
+    let Some(data) = read(root, "etc/group")? else {
+        return Ok(Vec::new());
+    };
+    let mut groups = Vec::new();
+    for (index, line) in data.split(|byte| *byte == b'\n').enumerate() {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (gid, members) = (fields.nth(2), fields.next().unwrap_or_default());
+        if name.is_empty() || !members.split(|byte| *byte == b',').any(|member| member == name.as_bytes()) {
+            continue;
+        }
+        match (gid.and_then(number), fields.next()) {
+            (Some(gid), None) => groups.push(gid),
+            _ => return Err(no_group(root, index)),
+        }
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    match groups.len() {
+        0..=GROUPS => Ok(groups),
+        count => Err(bad(format!(
+            "`{}` has {count} groups in `/etc/group` of the rootfs, and a process can have {GROUPS}",
+            visible(name)
+        ))),
+    }
+}
+
+fn no_group(root: &Path, index: usize) -> Error {
+    let at = format!("line {} of `/etc/group` in the rootfs `{}`", index + 1, root.display());
+    bad(format!("{at} is not a group")).with_hint("it must read `NAME:x:GID:MEMBERS`")
 }
 
 /// Reads `/etc/passwd` or `/etc/group`.

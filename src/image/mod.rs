@@ -49,7 +49,7 @@ use std::path::PathBuf;
 
 use crate::units::AbsPath;
 
-pub use account::account;
+pub use account::{account, memberships};
 pub use ask::{Asked, Ids, Pull, Range, Source};
 pub use found::{Image, InUse, Kind};
 pub use locate::locate;

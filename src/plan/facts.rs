@@ -150,6 +150,8 @@ pub struct Account {
     pub uid: u32,
     pub gid: u32,
     pub home: String,
+    /// Of the image's own `/etc/group`, in ascending order; none where there is no room for them inside.
+    pub groups: Vec<u32>,
 }
 
 /// One range of `/etc/subuid` and one of `/etc/subgid` that belong to the caller.

@@ -51,7 +51,28 @@ pub fn resolve(spec: &Spec, facts: &Facts, invocation: &Invocation, namespaces: 
         (false, _) if !spec.capabilities.is_empty() => Err(capabilities_of_host()),
         (false, _) => unmapped(user, facts),
     };
-    identity.map_err(|error| error.at(user.origin))
+    identity.and_then(|identity| grouped(identity, user.value.ids, facts)).map_err(|error| error.at(user.origin))
+}
+
+/// The user with the groups that the image gives them. What one of them may not do is forbidden to its members alone,
+/// so to start without it would not only take rights away.
+fn grouped(identity: Identity, ids: spec::Ids, facts: &Facts) -> Result<Identity> {
+    let account = facts.account.as_ref().filter(|_| ids == spec::Ids::Range);
+    let groups = account.map_or(&[][..], |account| &account.groups);
+    let has = |gid: u32| {
+        identity.gid_map.iter().any(|range| gid.checked_sub(range.inside).is_some_and(|it| it < range.count))
+    };
+    match groups.iter().find(|gid| !has(**gid)) {
+        None => Ok(Identity { groups: groups.to_vec(), ..identity }),
+        Some(gid) => {
+            let message = format!(
+                "`/etc/group` of the rootfs gives the user group {gid}, which is not among the ids of the range"
+            );
+            let Ids { uid, gid } = identity.inside;
+            Err(Error::new(Kind::Spec, message)
+                .with_hint(format!("a user by number has no other groups: `user {uid} {gid} ids=\"range\"`")))
+        }
+    }
 }
 
 fn inside(who: &Who, facts: &Facts) -> Result<Ids> {
@@ -83,7 +104,7 @@ fn mapped_by_root(inside: Ids, ids: spec::Ids, process: u32) -> Result<Identity>
             .with_hint("take a smaller id, or write `ids=\"single\"`"));
     }
     let ((uid, uid_map), (gid, gid_map)) = (map(inside.uid), map(inside.gid));
-    Ok(Identity { inside, outside: Ids { uid, gid }, uid_map, gid_map, writer: MapWriter::Parent })
+    Ok(Identity { inside, outside: Ids { uid, gid }, uid_map, gid_map, groups: Vec::new(), writer: MapWriter::Parent })
 }
 
 /// The first ones as in a range, so that no process has the number of one outside; the others are themselves, but for
@@ -119,7 +140,7 @@ fn mapped_by_caller(inside: Ids, ids: spec::Ids, facts: &Facts) -> Result<Identi
             )
         }
     };
-    Ok(Identity { inside, outside, uid_map, gid_map, writer })
+    Ok(Identity { inside, outside, uid_map, gid_map, groups: Vec::new(), writer })
 }
 
 /// Maps `own` to the caller and all ids around it to the subordinate ones, in order.
@@ -157,5 +178,6 @@ fn unmapped(user: &Spanned<User>, facts: &Facts) -> Result<Identity> {
     if user.value.ids != spec::Ids::Single {
         return refuse("`ids=\"range\"` needs a user namespace");
     }
-    Ok(Identity { inside: ids, outside: ids, uid_map: Vec::new(), gid_map: Vec::new(), writer: MapWriter::Nobody })
+    let (uid_map, gid_map, groups) = Default::default();
+    Ok(Identity { inside: ids, outside: ids, uid_map, gid_map, groups, writer: MapWriter::Nobody })
 }

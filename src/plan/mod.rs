@@ -89,7 +89,7 @@ pub struct Tree(pub u16);
 pub enum Op {
     /// Gets its ids: writes its own maps, or waits until the parent has.
     MapIds,
-    /// Takes the ids of [`Identity::inside`] and drops the supplementary groups.
+    /// Takes the ids of [`Identity::inside`], and [`Identity::groups`] instead of the caller's.
     SetIds,
     /// Dies with sbx, and dies now if sbx is gone already.
     DieWithParent,
@@ -286,6 +286,8 @@ pub struct Identity {
     pub outside: Ids,
     pub uid_map: Vec<IdRange>,
     pub gid_map: Vec<IdRange>,
+    /// The supplementary groups inside.
+    pub groups: Vec<u32>,
     pub writer: MapWriter,
 }
 

@@ -290,7 +290,7 @@ fn with_tree(op: &Op) -> String {
 
 fn head(plan: &Plan) -> Vec<(String, Option<Origin>)> {
     let namespaces: Vec<_> = plan.namespaces.iter().map(|namespace| namespace.as_str()).collect();
-    let Identity { inside, outside: ids, uid_map, gid_map, writer } = &plan.identity;
+    let Identity { inside, outside: ids, uid_map, gid_map, groups, writer } = &plan.identity;
     let mut rows = vec![
         match namespaces.as_slice() {
             [] => "namespaces none".to_owned(),
@@ -303,6 +303,9 @@ fn head(plan: &Plan) -> Vec<(String, Option<Origin>)> {
     ];
     rows.extend(uid_map.iter().map(|range| format!("uid-map {range}")));
     rows.extend(gid_map.iter().map(|range| format!("gid-map {range}")));
+    if !groups.is_empty() {
+        rows.push(groups.iter().fold("groups".to_owned(), |row, gid| format!("{row} {gid}")));
+    }
     rows.into_iter().map(|row| (row, None)).collect()
 }
 

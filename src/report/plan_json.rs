@@ -81,6 +81,7 @@ impl<'a> Document<'a> {
             identity: json!({
                 "inside": ids(identity.inside), "outside": ids(identity.outside),
                 "uid_map": ranges(&identity.uid_map), "gid_map": ranges(&identity.gid_map),
+                "groups": identity.groups,
                 "maps_by": identity.writer.as_str(),
             }),
             network: plan.way.as_ref().map_or(Value::Null, |it| rules(it, spec)),

@@ -58,7 +58,7 @@ fn perform(act: &Act, trees: &mut [Option<Fd>], ties: &mut Ties) -> Sys<()> {
         Act::Nothing => Ok(()),
         Act::WriteMaps { uid_map, gid_map } => write_maps(uid_map, gid_map),
         Act::AwaitMaps => await_parent(ties),
-        Act::SetIds { uid, gid } => set_ids(*uid, *gid),
+        Act::SetIds { uid, gid, groups } => set_ids((*uid, *gid), groups),
         Act::LeaveRoot { uid, gid } => leave_root(*uid, *gid),
         Act::DieWithParent => die_with_parent(ties),
         Act::PrivateMounts => mount::make_all_private(),
@@ -174,18 +174,18 @@ fn await_parent(ties: &Ties) -> Sys<()> {
 }
 
 /// The kernel takes the capabilities from who becomes another than root, and the sandbox is still to be built.
-fn set_ids(uid: u32, gid: u32) -> Sys<()> {
+fn set_ids((uid, gid): (u32, u32), groups: &[u32]) -> Sys<()> {
     if uid != 0 {
         security::no_setuid_fixup()?;
     }
-    process::set_ids(uid, gid)
+    process::set_ids(uid, gid, groups)
 }
 
 /// Without a user namespace the rights to mount are root's own: they go with the capabilities, at the end.
 fn leave_root(uid: u32, gid: u32) -> Sys<()> {
     security::keep_permitted()?;
     security::no_setuid_fixup()?;
-    process::set_ids(uid, gid)?;
+    process::set_ids(uid, gid, &[])?;
     security::raise_permitted()
 }
 

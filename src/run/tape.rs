@@ -102,6 +102,7 @@ pub enum Act {
     SetIds {
         uid: u32,
         gid: u32,
+        groups: Vec<u32>,
     },
     /// The same from the host's root, without a user namespace.
     LeaveRoot {
@@ -286,7 +287,7 @@ fn freeze_step(plan: &Plan, op: &Op, Around { exposed, look, address }: &Around<
             let (uid, gid) = (plan.identity.inside.uid, plan.identity.inside.gid);
             match plan.identity.writer {
                 MapWriter::Nobody => Act::LeaveRoot { uid, gid },
-                _ => Act::SetIds { uid, gid },
+                _ => Act::SetIds { uid, gid, groups: plan.identity.groups.clone() },
             }
         }
         Op::DieWithParent => Act::DieWithParent,

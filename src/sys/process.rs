@@ -347,11 +347,11 @@ pub fn adopt_orphans() -> Sys<()> {
     check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Sets real, effective and saved ids, the group first, after dropping the supplementary groups.
+/// Sets real, effective and saved ids, the group first, after `groups` instead of the supplementary groups.
 /// The raw calls change this thread only, which is all there is.
-pub fn set_ids(uid: u32, gid: u32) -> Sys<()> {
-    // SAFETY: an empty list needs no memory.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, 0, 0) })?;
+pub fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> Sys<()> {
+    // SAFETY: setgroups(2) reads `groups.len()` words, which are live.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
     // SAFETY: setresgid(2) takes integers only.
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
     // SAFETY: setresuid(2) takes integers only.

@@ -133,6 +133,7 @@ pub(crate) fn plan() -> Plan {
             outside: Ids { uid: 1000, gid: 1000 },
             uid_map: vec![IdRange { inside: 0, outside: 1000, count: 1 }],
             gid_map: vec![IdRange { inside: 0, outside: 1000, count: 1 }],
+            groups: vec![20, 44],
             writer: MapWriter::Child,
         },
         steps: steps(),

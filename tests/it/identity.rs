@@ -1,9 +1,10 @@
 //! Who the command is, inside and on the disk of the host.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
 
 use crate::fixture::has_rootfs;
-use crate::harness::{Sbx, Who, skip};
+use crate::harness::{NOBODY, Sbx, Who, skip};
 
 #[test]
 fn the_command_is_whom_the_spec_names() {
@@ -73,7 +74,7 @@ fn a_range_of_ids_lets_the_command_give_files_away() {
     let has = |line: &str| {
         line.split(':').next() == Some("nobody") || line.split(':').next() == Some(&Who::Nobody.uid().to_string())
     };
-    if subuid.lines().any(has) && std::path::Path::new("/usr/bin/newuidmap").exists() {
+    if subuid.lines().any(has) && Path::new("/usr/bin/newuidmap").exists() {
         assert_eq!(Sbx::new(Who::Nobody).spec(spec).sh(script).run().ok(), "1000:1001");
     } else {
         skip("no subordinate ids for the unprivileged user");
@@ -232,5 +233,67 @@ fn what_is_kept_belongs_to_the_next_run_too() {
                 assert_eq!((found.uid(), found.gid()), (who.uid(), who.gid()), "{who:?} {user} {place}");
             }
         }
+    }
+}
+
+/// A rootfs in which `ann` is a member of two groups, and `bob` of one that no range has.
+fn with_groups(who: Who, user: &str) -> Sbx {
+    let spec = format!("rootfs \"root\"\nuser {user}\nmounts {{ bind \"%/root/bin\" \"/bin\"; }}");
+    Sbx::new(who)
+        .dir("root")
+        .dir("root/etc")
+        .file("root/etc/passwd", b"root:x:0:0::/:/bin/sh\nann:x:1000:1001::/:/bin/sh\nbob:x:1002:1002::/:/bin/sh\n")
+        .file("root/etc/group", b"ann:x:1001:\nvideo:x:44:ann\nshared:x:60:bob,ann\nhigh:x:65536:bob\n")
+        .spec(&spec)
+}
+
+/// As `docker run` does, who is named without a group has those of the image's `/etc/group`; a number has the written one
+/// alone, and of the caller's there is none.
+#[test]
+fn a_range_has_the_groups_that_the_image_gives_its_user() {
+    let Some(root) = Who::root().filter(|_| has_rootfs()) else { return };
+    let leave = "exec setpriv --groups 4,27,42 \"$@\"";
+    let cases = [
+        ("\"ann\" ids=\"range\"", "1001 44 60"),
+        ("\"ann\"", "1001"),
+        ("1000 1001 ids=\"range\"", "1001"),
+        ("\"root\" ids=\"range\"", "0"),
+        ("\"bob\"", "1002"),
+    ];
+    for (user, groups) in cases {
+        let ran = with_groups(root, user).through(leave).sh("id -G").run();
+        assert_eq!(ran.ok(), groups, "{user}");
+    }
+    let sbx = with_groups(root, "\"ann\" ids=\"range\"").file("root/mine", b"of video").file("root/closed", b"of root");
+    for (name, gid) in [("root/mine", 44), ("root/closed", 4)] {
+        chown(sbx.path(name), Some(0), Some(gid)).unwrap();
+        std::fs::set_permissions(sbx.path(name), std::fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    let ran = sbx.through(leave).sh("cat /mine; cat /closed 2>/dev/null || echo -; cat /proc/self/setgroups").run();
+    assert_eq!(ran.ok(), "of video-\nallow");
+    let shown = with_groups(root, "\"ann\" ids=\"range\"").verb(&["plan"]).cmd(&["id"]).run();
+    assert!(shown.stdout.contains("\ngroups 44 60\n"), "{shown:?}");
+    let ran = with_groups(root, "\"bob\" ids=\"range\"").sh("true").run();
+    ran.refused("group 65536, which is not among the ids of the range");
+    assert!(ran.stderr.contains("`user 1002 1002 ids=\"range\"`"), "{ran:?}");
+}
+
+/// The same for who is not root, with subordinate ids that this test lends.
+#[test]
+fn newgidmap_allows_the_groups_of_the_image() {
+    let Some(root) = Who::root().filter(|_| has_rootfs()) else { return };
+    if !Path::new("/usr/bin/newgidmap").exists() {
+        return skip("no newgidmap: apt-get install uidmap");
+    }
+    for (user, groups) in [("\"ann\" ids=\"range\"", "1001 44 60"), ("1000 1001 ids=\"range\"", "1001")] {
+        let sbx = with_groups(root, user).dir("own").file("sub", format!("{NOBODY}:100000:65536\n").as_bytes());
+        chown(sbx.path("own"), Some(NOBODY), Some(NOBODY)).unwrap();
+        let (own, sub) = (sbx.path("own").display().to_string(), sbx.path("sub").display().to_string());
+        let lend = format!(
+            "exec unshare -m sh -c 'mount --bind {sub} /etc/subuid && mount --bind {sub} /etc/subgid && \
+             exec setpriv --reuid {NOBODY} --regid {NOBODY} --groups 4,27,42 \"$@\"' sh \"$@\""
+        );
+        let ran = sbx.env("SBX_STORE", &own).report(Some("none")).through(&lend).sh("id -G").run();
+        assert_eq!((ran.code(), ran.stdout.trim_end()), (0, groups), "{user} {ran:?}");
     }
 }

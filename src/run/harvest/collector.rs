@@ -141,7 +141,7 @@ fn enter(plan: &Plan, sandbox: &Sandbox) -> Sys<()> {
     }
     entry::enter(&sandbox.mounts)?;
     if matches!(plan.identity.writer, MapWriter::Parent | MapWriter::Helpers) {
-        process::set_ids(plan.identity.inside.uid, plan.identity.inside.gid)?;
+        process::set_ids(plan.identity.inside.uid, plan.identity.inside.gid, &[])?;
     }
     security::set_capabilities(READ_ALL, 0)?;
     security::not_dumpable()?;

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sbx::image::{Found, Lookup, Source, account, locate, look};
+use sbx::image::{Found, Lookup, Source, account, locate, look, memberships};
 use sbx::units::AbsPath;
 
 use super::arena::Arena;
@@ -146,4 +146,32 @@ fn sources_of_the_wrong_kind_are_told_apart() {
     let image = locate(Source::Path(&canary), None, || Ok(store.clone()), &mut |_| panic!("read something")).unwrap();
     assert_eq!((image.root.as_path(), image.digest), (canary.as_path(), None));
     assert!(!arena.path("store").exists(), "a directory needs no store");
+}
+
+#[test]
+fn groups_are_those_that_name_the_member() {
+    let arena = Arena::new();
+    let root = arena.path("root");
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    let group = |text: &str| std::fs::write(root.join("etc/group"), text).unwrap();
+    let none = Vec::<u32>::new();
+    assert_eq!(memberships(&root, "ci").unwrap(), none);
+    group("ci:x:1000:\nvideo:x:44:ann,ci\naudio:x:29:ci\nother:x:5:cia,anci\n+:::\nagain:x:44:ci\nsmall\nlast:x:7:ci");
+    assert_eq!(memberships(&root, "ci").unwrap(), [7, 29, 44]);
+    for nobody in ["bob", "", "ann,ci", "c"] {
+        assert_eq!(memberships(&root, nobody).unwrap(), none, "{nobody}");
+    }
+    for line in ["a:x::ci", "a:x:-1:ci", "a:x:4294967295:ci", "a:x:4294967296:ci", "a:x:0x1:ci", "a:x:1:ci:more"] {
+        group(&format!("fine:x:1:ci\n{line}\n"));
+        let error = memberships(&root, "ci").expect_err(line);
+        assert!(error.to_string().contains("line 2 of `/etc/group`"), "{error}");
+        assert_eq!(memberships(&root, "ann").unwrap(), none, "{line} is another's");
+    }
+    let many = |count: u32| group(&(0..count).map(|gid| format!("::{gid}:c\n")).collect::<String>());
+    many(65_536);
+    assert_eq!(memberships(&root, "c").unwrap().len(), 65_536);
+    many(65_537);
+    assert!(memberships(&root, "c").unwrap_err().to_string().contains("`c` has 65537 groups"));
+    group(&format!("a:x:1:ci\n{}", " ".repeat(1 << 20)));
+    assert!(memberships(&root, "ci").unwrap_err().to_string().contains("larger than"));
 }
