@@ -64,6 +64,7 @@ pub fn gather(spec: &Spec, invocation: &Invocation, exposed: &Exposed, place: &P
     let deep = ground::deep(spec, &base, invocation).into_iter();
     let above = deep.map(|question| (question.clone(), above(&question, image.as_ref(), host.caller))).collect();
     let facts = Facts {
+        top: image.as_ref().and_then(|image| image::top(image.eyes())).map(|top| standing(top, host.caller)),
         account: account(spec, image.as_ref())?,
         subordinate: subordinate(spec, host.caller.uid),
         devices: devices(spec, invocation)?,
@@ -197,15 +198,14 @@ fn above(question: &Question, image: Option<&Image>, caller: Caller) -> Vec<Stan
             path.map(|path| image::above(Path::new("/"), &path)).unwrap_or_default()
         }
     };
-    found
-        .into_iter()
-        .map(|image::Above { path, found, search }| {
-            // Root may do anything, and its sandbox is one of the others.
-            let search = if caller.is_root() { found.mode() & 0o001 != 0 } else { search };
-            let search = if search { Search::Allowed } else { Search::Denied };
-            Standing { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), search }
-        })
-        .collect()
+    found.into_iter().map(|above| standing(above, caller)).collect()
+}
+
+fn standing(image::Above { path, found, search }: image::Above, caller: Caller) -> Standing {
+    // Root may do anything, and its sandbox is one of the others.
+    let search = if caller.is_root() { found.mode() & 0o001 != 0 } else { search };
+    let search = if search { Search::Allowed } else { Search::Denied };
+    Standing { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), search }
 }
 
 fn on_host(path: &Path) -> FileKind {

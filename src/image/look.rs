@@ -49,7 +49,7 @@ pub fn look(root: &Path, path: &AbsPath) -> Found {
     }
 }
 
-/// A directory above a path.
+/// A directory above a path, or the root itself.
 #[derive(Debug)]
 pub struct Above {
     /// Where it lies below the root, without any link on the way.
@@ -57,6 +57,13 @@ pub struct Above {
     pub found: Metadata,
     /// Whether this process may look up names in it.
     pub search: bool,
+}
+
+/// Returns the root of an image itself.
+#[must_use]
+pub fn top(root: &Path) -> Option<Above> {
+    let found = std::fs::metadata(root).ok()?;
+    Some(Above { path: AbsPath::root(), found, search: file::may_search(root) })
 }
 
 /// Returns the directories between `root` and `path`, both exclusive, that exist, from the top down. Links are

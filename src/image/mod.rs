@@ -53,7 +53,7 @@ pub use account::{account, memberships};
 pub use ask::{Asked, Ids, Pull, Range, Source};
 pub use found::{Image, InUse, Kind};
 pub use locate::locate;
-pub use look::{Above, Found, above, look};
+pub use look::{Above, Found, above, look, top};
 pub use platform::Platform;
 pub use principal::principal;
 pub use store::Store;

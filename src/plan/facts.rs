@@ -225,6 +225,8 @@ pub struct Facts {
     pub answers: BTreeMap<Question, FileKind>,
     /// The directories above each destination that [`crate::plan::ground::deep`] names, from the top down.
     pub above: BTreeMap<Question, Vec<Standing>>,
+    /// The directory that becomes `/`, where the rootfs is one.
+    pub top: Option<Standing>,
     /// The account that `user NAME` names, if the spec does.
     pub account: Option<Account>,
     /// Only where `ids="range"` asks for it.

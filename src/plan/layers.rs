@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::{Error, Kind, Result};
 use crate::plan::facts::{Base, FileKind, Inputs, Search, Standing};
 use crate::plan::ground::{self, Ground, Grounds, MASKED};
 use crate::plan::{IdRange, MapWriter};
@@ -102,6 +103,39 @@ pub fn closed(inputs: Inputs<'_>, grounds: &Grounds, path: &AbsPath) -> Option<A
         masked(standing) || (standing.search == Search::Denied && !is_mapped(inputs, ground, standing))
     })?;
     path.is_within(&closed.path).then(|| closed.path.clone())
+}
+
+/// Refuses a rootfs whose own directory the sandbox may not enter: nothing in it could be reached.
+///
+/// # Errors
+/// Such a rootfs, with whom it belongs to.
+pub fn enterable(inputs: Inputs<'_>) -> Result<()> {
+    let Some(top) = &inputs.facts.top else { return Ok(()) };
+    let (Standing { mode, uid, gid, .. }, identity) = (top, inputs.identity);
+    let may_enter = match identity.writer {
+        MapWriter::Parent => {
+            let class = match () {
+                () if *uid == identity.inside.uid => 0o100,
+                () if *gid == identity.inside.gid => 0o010,
+                () => 0o001,
+            };
+            mode & class != 0
+        }
+        MapWriter::Nobody | MapWriter::Child | MapWriter::Helpers => top.search == Search::Allowed,
+    };
+    if may_enter || is_mapped(inputs, &Ground::Image, top) {
+        return Ok(());
+    }
+    let message = format!(
+        "the root directory of the rootfs is closed to the sandbox: it has mode {mode:04o} and belongs to {uid}:{gid}"
+    );
+    let hint = match identity.writer {
+        MapWriter::Parent => format!(
+            "open it in the rootfs (`chmod 755`), or write `user {uid} {gid}`, or `ids=\"range\"`, with which its owner is somebody inside"
+        ),
+        _ => "open it (`chmod o+rx`), or take a rootfs that belongs to you".to_owned(),
+    };
+    Err(Error::new(Kind::Image, message).with_hint(hint))
 }
 
 /// Returns whether the owner of a directory is somebody inside, so that the sandbox's capabilities reach it

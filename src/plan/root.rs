@@ -123,6 +123,7 @@ fn build_image(
     (image, mut layered): (&PathBuf, BTreeMap<AbsPath, Vec<Made>>),
     steps: &mut Steps,
 ) -> Result<()> {
+    layers::enterable(inputs).map_err(|error| error.at(root.origin))?;
     let view = View { attributes: SEALED, idmap: Idmap::Inside };
     let lower = steps.open(image.clone(), view, root.origin);
     let Some(made) = layered.remove(&AbsPath::root()) else {

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
+use std::process::Command;
 
 use crate::fixture::has_rootfs;
 use crate::harness::{NOBODY, Sbx, Who, skip};
@@ -296,4 +297,60 @@ fn newgidmap_allows_the_groups_of_the_image() {
         let ran = sbx.env("SBX_STORE", &own).report(Some("none")).through(&lend).sh("id -G").run();
         assert_eq!((ran.code(), ran.stdout.trim_end()), (0, groups), "{user} {ran:?}");
     }
+}
+
+/// Everything is below `/`: who may not enter it is told that, not what was looked for first.
+#[test]
+fn a_closed_root_directory_is_named_with_its_owner() {
+    if !has_rootfs() {
+        return;
+    }
+    let closed = |who| {
+        let sbx = Sbx::new(who).dir("root").dir("root/bin").sh("id -u");
+        assert!(Command::new("cp").arg("/bin/busybox").arg(sbx.path("root/bin/sh")).status().unwrap().success());
+        std::fs::copy("/bin/busybox", sbx.path("root/bin/id")).unwrap();
+        sbx
+    };
+    let shut = |sbx: &Sbx, mode| {
+        chown(sbx.path("root"), Some(1000), Some(1001)).unwrap();
+        std::fs::set_permissions(sbx.path("root"), std::fs::Permissions::from_mode(mode)).unwrap();
+        let tar = ["-C", "root", "-cf", "root.tar", "."];
+        assert!(Command::new("tar").args(tar).current_dir(sbx.path("")).status().unwrap().success());
+    };
+    let Some(root) = Who::root() else { return };
+    for rootfs in ["root", "tar:root.tar"] {
+        for writable in ["no", "ephemeral"] {
+            let with = |user: &str, mode| {
+                let sbx = closed(root);
+                shut(&sbx, mode);
+                sbx.spec(&format!("rootfs \"{rootfs}\" writable=\"{writable}\"\n{user}\nenv PATH=\"/bin\"")).run()
+            };
+            for (user, mode) in [("", 0o700), ("user 33 33", 0o750), ("user 33 1001", 0o705)] {
+                let ran = with(user, mode);
+                ran.refused("the root directory of the rootfs is closed to the sandbox");
+                assert!(ran.stderr.contains(&format!("mode {mode:04o} and belongs to 1000:1001")), "{ran:?}");
+                assert!(ran.stderr.contains("write `user 1000 1001`, or `ids=\"range\"`"), "{ran:?}");
+            }
+            // What is missing there is made only where it can be.
+            if writable == "no" {
+                continue;
+            }
+            for (user, mode, uid) in [
+                ("user 1000 1001", 0o700, "1000"),
+                ("user \"root\" ids=\"range\"", 0o700, "0"),
+                ("user 33 1001", 0o710, "33"),
+                ("", 0o701, "0"),
+            ] {
+                assert_eq!(with(user, mode).ok(), uid, "{rootfs} {user}");
+            }
+        }
+    }
+    let sbx = closed(Who::Nobody);
+    shut(&sbx, 0o700);
+    let ran = sbx.spec("rootfs \"root\"\nenv PATH=\"/bin\"").run();
+    ran.refused("the root directory of the rootfs is closed to the sandbox");
+    assert!(
+        ran.stderr.contains("belongs to 1000:1001") && ran.stderr.contains("take a rootfs that belongs to you"),
+        "{ran:?}"
+    );
 }

@@ -141,6 +141,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         answers: questions.into_iter().map(|question| (question.clone(), answer(&question))).collect(),
         above: ground::deep(spec, &base, &invocation).into_iter().map(|it| (it.clone(), above(&it, host))).collect(),
         base,
+        top: None,
         account: spec.user.as_ref().and_then(|user| match &user.value.who {
             Who::Name(name) => {
                 Some(Account { name: name.clone(), uid: 33, gid: 33, home: "/var/www".to_owned(), groups: Vec::new() })

@@ -47,6 +47,7 @@ fn facts(profile: &str) -> Facts {
         answers: BTreeMap::new(),
         above: BTreeMap::new(),
         account: None,
+        top: None,
         subordinate: None,
         seccomp,
         families: vec![sbx::sys::net::Family::V4],
