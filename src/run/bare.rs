@@ -12,6 +12,9 @@ use crate::sys::process::{Cloned, Pid, Wait};
 use crate::sys::watch::{number, own};
 use crate::sys::{Fd, Sys, entry, fd, mount, path, process};
 
+/// The exit status of a process that found no way back.
+pub const ASTRAY: i32 = 3;
+
 /// The namespace, and the way back.
 #[derive(Debug)]
 pub struct BareMounts {
@@ -88,7 +91,8 @@ impl BareMounts {
     /// Comes back.
     ///
     /// # Errors
-    /// Those of setns(2), chroot(2) and fchdir(2): then this process is in no place where it could go on.
+    /// Those of setns(2), chroot(2) and fchdir(2), which asks anew whether the directory may be entered: then this
+    /// process is in no place where it could go on.
     pub fn leave(&self) -> Sys<()> {
         entry::enter(&self.host)?;
         path::change_dir_to(number(&self.root))?;

@@ -9,7 +9,7 @@ use crate::plan::terminal::Lead;
 use crate::plan::way::Deed;
 use crate::plan::{MapWriter, Op, Plan};
 use crate::run::anchor::Exposed;
-use crate::run::bare::BareMounts;
+use crate::run::bare::{ASTRAY, BareMounts};
 use crate::run::cgroup::{self, Groups};
 use crate::run::conclude::{Clocks, Dead, not_started, unstarted};
 use crate::run::filter::Filter;
@@ -140,7 +140,7 @@ fn clone(plan: &Plan, groups: Option<&Groups>, bare: Option<&BareMounts>) -> Sys
     let cloned = make();
     if !matches!(cloned, Ok(Cloned::Child)) && bare.leave().is_err() {
         // Every path means something else here. The child, if there is one, dies with this process.
-        process::exit_now(1);
+        process::exit_now(ASTRAY);
     }
     cloned
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, Kind, Result};
 use crate::report::cases::{Answer, Shortfall, State};
-use crate::report::explain::signal_name;
 use crate::sys::process::{self, Forked, Pid, Wait};
 use crate::sys::watch::{self, Entry, number, own, take_signal};
 use crate::sys::{Errno, fd};
@@ -281,14 +280,9 @@ impl Pool<'_> {
         Answer { state: State::Canceled, failures, snapshot: None, ..answer }
     }
 
-    /// The answer of a worker that ended without one: a defect of sbx, or somebody killed it.
+    /// The answer of a worker that ended without one: a defect of sbx, or of its surroundings, or somebody killed it.
     fn lost(&self, case: usize, status: Option<i32>) -> Answer {
-        let how = match status {
-            Some(status) if libc::WIFSIGNALED(status) => format!(": ended by {}", signal_name(libc::WTERMSIG(status))),
-            Some(status) => format!(": exited {}", libc::WEXITSTATUS(status)),
-            None => String::new(),
-        };
-        self.broken(case, format!("the worker is gone{how}"))
+        self.broken(case, format!("the worker is gone{}", worker::how(status)))
     }
 
     fn broken(&self, case: usize, message: String) -> Answer {

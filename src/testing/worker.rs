@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::report::cases::Answer;
+use crate::report::explain::signal_name;
+use crate::run::bare::ASTRAY;
 use crate::run::lasting::LastingMounts;
 use crate::sys::process::{self, Pid};
 use crate::sys::watch::number;
@@ -57,6 +59,20 @@ pub fn serve(connection: &OwnedFd, parent: Pid, work: Work<'_>) -> Result<()> {
         drop(mounts);
     }
     Ok(())
+}
+
+/// Returns how a worker ended, given its status as wait(2) encodes it, to follow what it says of it.
+#[must_use]
+pub fn how(status: Option<i32>) -> String {
+    match status {
+        Some(status) if libc::WIFSIGNALED(status) => format!(": ended by {}", signal_name(libc::WTERMSIG(status))),
+        Some(status) if libc::WEXITSTATUS(status) == ASTRAY => {
+            ": it may no longer enter the directory that sbx was started in; start it in one that stays open to its user"
+                .to_owned()
+        }
+        Some(status) => format!(": exited {}", libc::WEXITSTATUS(status)),
+        None => String::new(),
+    }
 }
 
 /// Returns whether all of `buffer` was filled.

@@ -84,3 +84,21 @@ fn a_worker_keeps_nothing_of_its_cases() {
         assert!(late < early + 1024, "{who:?}: {early} KiB became {late} KiB");
     }
 }
+
+/// Who has lost the right to its working directory cannot come back to it from bare mounts, and says so.
+#[test]
+fn a_working_directory_that_is_closed_meanwhile_is_named() {
+    let Some(who) = Who::root() else { return };
+    let rest: String = (1..60).map(|number| format!("test \"{number}\" {{ command \"true\"; }}\n")).collect();
+    let first = "test \"0\" { script \"touch /sign/up; until test -e /sign/go; do sleep 0.01; done\"; }\n";
+    let spec = format!("mounts {{ bind \"../sign\" \"/sign\" access=\"rw\"; }}\n{first}{rest}");
+    let sbx = tests(who, &[("a.sbx.kdl", &spec)]).dir("sign").dir("cwd");
+    let (place, scratch) = (sbx.path("t").display().to_string(), sbx.path("tmp").display().to_string());
+    let close = "cd cwd; { until test -e ../sign/up; do sleep 0.01; done; chown 5 .; chmod 700 .; touch ../sign/go; } & \
+                 exec setpriv --bounding-set=-dac_override,-dac_read_search \"$@\"";
+    let sbx = sbx.env("TMPDIR", &scratch).flags(&[place.as_str(), "-j1"]).through(close);
+    let ran = run(&sbx);
+    assert_eq!((ran.code(), said(&ran, "PASS"), said(&ran, "ERROR").len()), (125, vec!["0"], 59), "{ran:?}");
+    let line = "the worker is gone: it may no longer enter the directory that sbx was started in";
+    assert!(ran.stderr.contains(line), "{ran:?}");
+}
