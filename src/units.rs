@@ -261,6 +261,15 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     }))
 }
 
+/// Returns the bytes of a name as text of one line.
+#[must_use]
+pub fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name)
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
 /// One word of a line that is read by people: as it is where that is one visible
 /// word, in double quotes with escapes where it is not.
 #[derive(Debug, Clone, Copy)]

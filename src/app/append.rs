@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::app::progress::Bar;
+use crate::app::run::{self, Done};
 use crate::app::source;
 use crate::cli::Append;
 use crate::error::{Error, Kind, Result};
-use crate::image::append::{self, Changed};
+use crate::image::append::{self, Appended, Changed};
 use crate::image::{Asked, Store};
 use crate::plan::facts::Invocation;
 use crate::spec::{Pull, RootfsSource, value_rootfs};
@@ -15,11 +16,11 @@ use crate::units::Origin;
 /// The tag of an image that is given none, as everywhere.
 const LATEST: &str = "latest";
 
-/// Writes the image; returns the line with its digest.
+/// Writes the image; returns the line with its digest, and what was left out of the base.
 ///
 /// # Errors
 /// What cannot be read or written, and words that mean nothing.
-pub fn append(arguments: &Append, store: &Store) -> Result<Vec<u8>> {
+pub fn append(arguments: &Append, store: &Store) -> Result<(Vec<u8>, Done)> {
     let invocation = Invocation {
         base: std::env::current_dir().map_err(|source| Error::io("cannot look up the working directory", &source))?,
         home: std::env::var_os("HOME").map(PathBuf::from),
@@ -60,12 +61,13 @@ pub fn append(arguments: &Append, store: &Store) -> Result<Vec<u8>> {
     let asked = Asked { tag: base.tag(), platform: arguments.platform.as_deref(), ..Asked::from(source) };
     let (directory, tag) = (invocation.absolute(&target.path), target.tag.as_deref().unwrap_or(LATEST));
     let mut bar = Bar::new(&base.as_written());
-    let digest = append::append(
+    let Appended { digest, warnings } = append::append(
         (&asked, &arguments.layer),
         (&directory, tag),
         &changed,
         || Ok(store.clone()),
         &mut |progress| bar.show(progress),
     )?;
-    Ok(format!("{digest}\n").into_bytes())
+    let text = warnings.iter().map(|warning| run::warning(warning)).collect();
+    Ok((format!("{digest}\n").into_bytes(), Done { text, status: 0 }))
 }

@@ -10,14 +10,14 @@ use crate::app::sight::{self, Whose};
 use crate::app::{Refusal, gather, run};
 use crate::cli::{Place, Request};
 use crate::error::{Error, Kind, Result};
+use crate::image::pack::Fault;
 use crate::plan::facts::{Accounting, Base, Invocation};
 use crate::plan::{Capture, resolve};
 use crate::report::diff;
-use crate::run::harvest::record::{Failure, shown};
 use crate::run::harvest::upper::{self, Item, Layers, Sink, Sort};
 use crate::spec::{Command, HostPath, Ids, Spec};
 use crate::sys::Errno;
-use crate::units::{Origin, Spanned};
+use crate::units::{Origin, Spanned, shown};
 
 /// Returns what differs, a name a line: `A`, `M` or `D`, and the path inside.
 ///
@@ -87,7 +87,7 @@ fn changes(mut spec: Spec, invocation: &Invocation, place: &Place) -> Result<Lis
     };
     let layers = Layers { upper, lower, place: Vec::new(), made: &made };
     upper::walk(layers, &mut list).map_err(|failure| match failure {
-        Failure::Read { path: inside, errno } => failed(&path.join(inside.trim_start_matches('/')), errno),
+        Fault::Read { path: inside, errno } => failed(&path.join(inside.trim_start_matches('/')), errno),
         other => Error::new(Kind::Io, format!("cannot read the layer `{}`: {other:?}", path.display())),
     })?;
     Ok(list)
@@ -97,7 +97,7 @@ fn changes(mut spec: Spec, invocation: &Invocation, place: &Place) -> Result<Lis
 struct List(Vec<(Sort, Vec<u8>)>);
 
 impl Sink for List {
-    fn take(&mut self, item: &Item<'_>) -> std::result::Result<(), Failure> {
+    fn take(&mut self, item: &Item<'_>) -> std::result::Result<(), Fault> {
         if item.sort != Sort::Same {
             self.0.push((item.sort, [b"/", item.path].concat()));
         }

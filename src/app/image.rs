@@ -33,7 +33,7 @@ pub fn image(arguments: &cli::Image) -> std::result::Result<(Vec<u8>, Done), Ref
         ImageVerb::Remove { image } => remove(&store, image, arguments).map(fine),
         ImageVerb::Prune { older_than } => prune(&store, older_than.as_deref(), arguments).map(fine),
         ImageVerb::Du => du(&store, arguments).map(fine),
-        ImageVerb::Append(image) => append::append(image, &store).map(fine),
+        ImageVerb::Append(image) => append::append(image, &store),
     });
     said.map_err(|error| Refusal::new(&error, None))
 }

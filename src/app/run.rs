@@ -184,12 +184,18 @@ fn words(plan: Option<&Plan>, outcome: &Outcome, account: &Account<'_>) -> Strin
     }
     let planned = plan.iter().flat_map(|plan| &plan.warnings);
     for warning in outcome.warnings.iter().chain(planned) {
-        text.extend(["sbx: warning: ", &crate::units::visible(warning), "\n"]);
+        text.push_str(&self::warning(warning));
     }
     for leftover in &outcome.leftovers {
         text.extend(["sbx: warning: could not remove `", &crate::units::visible(leftover), "`; try `sbx gc`\n"]);
     }
     text
+}
+
+/// Returns the line that warns a person.
+#[must_use]
+pub fn warning(text: &str) -> String {
+    format!("sbx: warning: {}\n", crate::units::visible(text))
 }
 
 /// Returns what `cat SPEC EXTENDED… | sha256sum` says.

@@ -19,10 +19,13 @@ use crate::image::digest::Digest;
 use crate::image::inherit::inherit;
 use crate::image::mend;
 use crate::image::oci::{self, At, DOCUMENT, Form, Manifest, Scratch, Selection};
+use crate::image::pack::archive::Archive;
+use crate::image::pack::walk::{self, Purpose, Top};
 use crate::image::platform::Platform;
 use crate::image::store::failed;
 use crate::image::{Bounds, Progress, Store};
-use crate::sys::{file, random};
+use crate::sys::file::{self, Access};
+use crate::sys::{entry, random};
 use crate::units::Origin;
 
 pub use crate::image::inherit::Changed;
@@ -34,8 +37,21 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// The annotation that holds a tag (annotations.md).
 const TAG: &str = "org.opencontainers.image.ref.name";
 
-/// The config of a base, where it has one, and its layers.
-type Base = (Option<Vec<u8>>, Vec<Blob>);
+/// An image as it was written.
+#[derive(Debug)]
+pub struct Appended {
+    /// Of its manifest.
+    pub digest: Digest,
+    /// What of a base that is a directory was left out.
+    pub warnings: Vec<String>,
+}
+
+/// The config of a base, where it has one, its layers, and what was left out of them.
+struct Base {
+    config: Option<Vec<u8>>,
+    blobs: Vec<Blob>,
+    warnings: Vec<String>,
+}
 
 /// One layer in the new layout.
 struct Blob {
@@ -45,8 +61,7 @@ struct Blob {
     media: String,
 }
 
-/// Writes `base` with `layer` on top into the layout `target` under `tag`; returns the digest of its manifest.
-/// What the layout holds besides stays.
+/// Writes `base` with `layer` on top into the layout `target` under `tag`. What the layout holds besides stays.
 ///
 /// # Errors
 /// A base or a layer that cannot be read or is damaged, a target that is no layout or cannot be written.
@@ -56,10 +71,10 @@ pub fn append(
     changed: &Changed,
     store: impl Fn() -> Result<Store>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Digest> {
+) -> Result<Appended> {
     runs(changed)?;
     let layout = Layout::open(target)?;
-    let (config, mut blobs) = layout.base(base, store, progress)?;
+    let Base { config, mut blobs, warnings } = layout.base(base, store, progress)?;
     let opened = File::open(layer).map_err(|error| failed("open", layer, &error))?;
     let length = opened.metadata().map_err(|error| failed("look at", layer, &error))?.len();
     let packed = Packed { file: &opened, offset: 0, length };
@@ -78,7 +93,7 @@ pub fn append(
     });
     let (digest, size) = layout.document(&manifest)?;
     layout.name(tag, descriptor(MANIFEST, &digest, size))?;
-    Ok(digest)
+    Ok(Appended { digest, warnings })
 }
 
 /// Refuses what would make an image that sbx itself does not take.
@@ -202,27 +217,34 @@ impl Layout {
             }
             blobs.push(blob);
         }
-        Ok((Some(manifest.document.clone()), blobs))
+        Ok(Base { config: Some(manifest.document.clone()), blobs, warnings: Vec::new() })
     }
 
     fn archive(&self, path: &Path) -> Result<Base> {
         let opened = File::open(path).map_err(|error| failed("open", path, &error))?;
         let length = opened.metadata().map_err(|error| failed("look at", path, &error))?.len();
         let packed = Packed { file: &opened, offset: 0, length };
-        Ok((None, vec![self.layer(packed, Squeeze::No).map_err(|error| about(path, error))?]))
+        let blob = self.layer(packed, Squeeze::No).map_err(|error| about(path, error))?;
+        Ok(Base { config: None, blobs: vec![blob], warnings: Vec::new() })
     }
 
     /// Packs a directory as the one layer of a base.
     fn directory(&self, path: &Path) -> Result<Base> {
         let scratch = file::create_unnamed(&self.root).map(File::from);
         let scratch = scratch.map_err(|errno| Error::io("cannot create a file for the base", &errno.into()))?;
-        let mut builder = tar::Builder::new(BufWriter::with_capacity(256 << 10, &scratch));
-        builder.follow_symlinks(false);
-        let packed = builder.append_dir_all("", path).and_then(|()| builder.into_inner()).and_then(|mut it| it.flush());
-        packed.map_err(|error| failed("pack", path, &error))?;
+        let opened = file::open(path, Access::Directory).map_err(|errno| failed("open", path, &errno.into()))?;
+        let (shown, mut warnings) = (path.to_string_lossy(), Vec::new());
+        let mut archive = Archive::new(BufWriter::with_capacity(256 << 10, &scratch));
+        let top = Top { name: b"", shown: &shown, purpose: Purpose::Layer };
+        entry::raise_open_files();
+        let walked = walk::walk(&opened, top, (&mut archive, &mut warnings));
+        archive.tell(&mut warnings);
+        let packed = walked.and_then(|()| archive.finish().map(drop));
+        packed.map_err(|fault| fault.error(&format!("cannot pack `{shown}`"), ""))?;
         let length = scratch.metadata().map_err(|error| failed("look at", path, &error))?.len();
         let packed = Packed { file: &scratch, offset: 0, length };
-        Ok((None, vec![self.layer(packed, Squeeze::Gzip).map_err(|error| about(path, error))?]))
+        let blob = self.layer(packed, Squeeze::Gzip).map_err(|error| about(path, error))?;
+        Ok(Base { config: None, blobs: vec![blob], warnings })
     }
 
     /// Puts the bytes of a layer here, under their digest.

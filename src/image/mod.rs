@@ -24,6 +24,7 @@ mod mend;
 mod obtain;
 pub mod oci;
 mod owners;
+pub mod pack;
 mod pax;
 mod pieces;
 mod place;

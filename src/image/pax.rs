@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
+use crate::image::pack;
 use crate::image::sparse::Sparse;
 use crate::sys::file::Time;
 
@@ -83,9 +84,9 @@ pub(super) fn global(data: &[u8]) -> Result<()> {
     }
 }
 
-/// overlayfs gives `user.overlay.` a meaning when it is mounted with `userxattr`.
+/// An archive may name what no file can have.
 fn is_kept(name: &[u8]) -> bool {
-    name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && name.len() <= 255 && !name.contains(&0)
+    pack::is_kept(name) && name.len() <= 255 && !name.contains(&0)
 }
 
 /// Records by their keys, and those that may come more than once.

@@ -16,7 +16,7 @@ use crate::sys::file::{Owner, Time};
 pub(super) use assemble::assemble;
 pub(super) use list::{Writer, open, totals};
 pub(super) use merge::{Children, DEPTH, Merged, Node, alone, merge};
-pub(super) use whiteout::{Whiteout, whiteout};
+pub(super) use whiteout::{PREFIX, Whiteout, whiteout};
 
 /// As many layers as Docker's overlay driver takes.
 pub(super) const LAYERS: usize = 127;

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 
-const PREFIX: &[u8] = b".wh.";
+pub(in crate::image) const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What AUFS kept for itself in every layer.
 const OF_AUFS: &[u8] = b".wh..wh.";

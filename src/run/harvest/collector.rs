@@ -7,11 +7,12 @@ use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
+use crate::image::pack::Fault;
+use crate::image::pack::archive::Archive;
 use crate::plan::harvest::{Changes, Collected, Harvest};
 use crate::plan::{MapWriter, Plan};
 use crate::run::child::close_others;
 use crate::run::harvest::Sandbox;
-use crate::run::harvest::archive::Archive;
 use crate::run::harvest::layer::Layer;
 use crate::run::harvest::record::{End, Failure, Record};
 use crate::run::harvest::{pack, upper};
@@ -105,20 +106,17 @@ fn work(
             pack::pack(&root, collect, (&mut archive, record))
         }
     };
-    if archive.unnamed > 0 {
-        record.warn(format!("{} extended attributes are left out: their names are no text", archive.unnamed));
-    }
+    archive.tell(&mut record.warnings);
     done?;
-    let errno = |error: std::io::Error| Failure::Write(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)));
-    archive.finish()?.into_inner().map(drop).map_err(|error| errno(error.into_error()))
+    Ok(archive.finish().map(drop)?)
 }
 
-fn walk(harvest: &Harvest, sandbox: &Sandbox, changes: &Changes, sink: &mut dyn upper::Sink) -> Result<(), Failure> {
+fn walk(harvest: &Harvest, sandbox: &Sandbox, changes: &Changes, sink: &mut dyn upper::Sink) -> Result<(), Fault> {
     let tree = |tree| harvest.number(tree).and_then(|number| sandbox.trees.get(number));
     let mut uppers: Vec<_> = changes.uppers.iter().collect();
     uppers.sort_by(|left, right| left.place.cmp(&right.place));
     for layer in uppers {
-        let failed = |errno| Failure::Read { path: layer.place.to_string(), errno };
+        let failed = |errno| Fault::Read { path: layer.place.to_string(), errno };
         let holder = tree(layer.holder).ok_or(failed(Errno::EBADSLT))?;
         let opened = file::open_at(holder, OsStr::new(&layer.directory), Access::Directory).map_err(failed)?;
         let lower = match layer.lower {

@@ -3,8 +3,9 @@
 
 use std::io::Write;
 
-use crate::run::harvest::archive::Archive;
-use crate::run::harvest::record::{Failure, Record};
+use crate::image::pack::Fault;
+use crate::image::pack::archive::Archive;
+use crate::run::harvest::record::Record;
 use crate::run::harvest::upper::{Below, Item, Sink, What};
 
 /// A layer that is being written.
@@ -15,7 +16,7 @@ pub struct Layer<'a, W: Write> {
 }
 
 impl<W: Write> Sink for Layer<'_, W> {
-    fn take(&mut self, item: &Item<'_>) -> Result<(), Failure> {
+    fn take(&mut self, item: &Item<'_>) -> Result<(), Fault> {
         self.record.counts.add(item.sort);
         match &item.what {
             What::NothingBelow => Ok(()),
@@ -36,6 +37,6 @@ impl<W: Write> Sink for Layer<'_, W> {
     }
 
     fn warn(&mut self, warning: String) {
-        self.record.warn(warning);
+        self.record.warn(&warning);
     }
 }

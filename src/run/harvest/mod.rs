@@ -2,7 +2,6 @@
 //! enters the sandbox's namespaces and reads there; it writes to descriptors that sbx
 //! opened before the command ran, and has no path to the host.
 
-pub mod archive;
 pub mod collector;
 pub mod layer;
 pub mod outlet;

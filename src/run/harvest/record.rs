@@ -3,11 +3,9 @@
 
 use std::fmt;
 
+use crate::image::pack::{self, Fault};
 use crate::run::harvest::{Counts, Unfit};
 use crate::sys::Errno;
-
-/// As many warnings as are said; the pipe holds them all, so that nobody waits for a reader.
-const WARNINGS: usize = 64;
 
 /// Why the collector stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,14 +14,16 @@ pub enum Failure {
     Missing,
     /// It is not what is wanted.
     Unfit(Unfit),
-    /// A place inside could not be read.
-    Read { path: String, errno: Errno },
-    /// A place inside cannot be kept, for this reason.
-    Refused { path: String, why: String },
-    /// What sbx opened takes no more.
-    Write(Errno),
+    /// A place inside, or what sbx opened to be written.
+    Fault(Fault),
     /// The sandbox could not be entered.
     Enter(Errno),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 /// What the collector did.
@@ -44,13 +44,9 @@ pub enum End {
 }
 
 impl Record {
-    /// Adds a warning, unless there are many.
-    pub fn warn(&mut self, warning: String) {
-        if self.warnings.len() < WARNINGS {
-            self.warnings.push(warning.chars().take(300).collect());
-        } else if self.warnings.len() == WARNINGS {
-            self.warnings.push("more was left out, which is not listed".to_owned());
-        }
+    /// Adds a warning, unless there are many: the pipe holds them all, so that nobody waits for a reader.
+    pub fn warn(&mut self, warning: &str) {
+        pack::warn(&mut self.warnings, warning);
     }
 
     /// Reads what [`fmt::Display`] wrote.
@@ -62,6 +58,7 @@ impl Record {
             let number = || rest.parse().unwrap_or(0);
             let errno = |text: &str| Errno::from_raw(text.parse().unwrap_or(libc::EIO));
             let (first, second) = rest.split_once('\t').unwrap_or((rest, ""));
+            let path = || second.to_owned();
             match word {
                 "added" => record.counts.added = number(),
                 "modified" => record.counts.modified = number(),
@@ -70,13 +67,9 @@ impl Record {
                 "missing" => record.failure = Some(Failure::Missing),
                 "no-file" => record.failure = Some(Failure::Unfit(Unfit::NotAFile)),
                 "large" => record.failure = Some(Failure::Unfit(Unfit::TooLarge(number()))),
-                "read" => {
-                    record.failure = Some(Failure::Read { path: second.to_owned(), errno: errno(first) });
-                }
-                "refused" => {
-                    record.failure = Some(Failure::Refused { path: second.to_owned(), why: first.to_owned() });
-                }
-                "write" => record.failure = Some(Failure::Write(errno(rest))),
+                "read" => record.failure = Some(Fault::Read { path: path(), errno: errno(first) }.into()),
+                "refused" => record.failure = Some(Fault::Refused { path: path(), why: first.to_owned() }.into()),
+                "write" => record.failure = Some(Fault::Write(errno(rest)).into()),
                 "enter" => record.failure = Some(Failure::Enter(errno(rest))),
                 "end" => record.end = End::Whole,
                 _ => {}
@@ -98,29 +91,22 @@ impl fmt::Display for Record {
             Some(Failure::Missing) => f.write_str("missing\n")?,
             Some(Failure::Unfit(Unfit::NotAFile)) => f.write_str("no-file\n")?,
             Some(Failure::Unfit(Unfit::TooLarge(size))) => writeln!(f, "large {size}")?,
-            Some(Failure::Read { path, errno }) => writeln!(f, "read {}\t{path}", *errno as i32)?,
-            Some(Failure::Refused { path, why }) => writeln!(f, "refused {why}\t{path}")?,
-            Some(Failure::Write(errno)) => writeln!(f, "write {}", *errno as i32)?,
+            Some(Failure::Fault(Fault::Read { path, errno })) => writeln!(f, "read {}\t{path}", *errno as i32)?,
+            Some(Failure::Fault(Fault::Refused { path, why })) => writeln!(f, "refused {why}\t{path}")?,
+            Some(Failure::Fault(Fault::Write(errno))) => writeln!(f, "write {}", *errno as i32)?,
             Some(Failure::Enter(errno)) => writeln!(f, "enter {}", *errno as i32)?,
         }
         f.write_str("end\n")
     }
 }
 
-/// Returns the bytes of a name as text of one line.
-#[must_use]
-pub fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name)
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{End, Failure, Record, shown};
+    use super::{End, Failure, Record};
+    use crate::image::pack::Fault;
     use crate::run::harvest::{Counts, Unfit};
     use crate::sys::Errno;
+    use crate::units::shown;
 
     #[test]
     fn a_record_survives_the_way() {
@@ -129,13 +115,13 @@ mod tests {
             Some(Failure::Missing),
             Some(Failure::Unfit(Unfit::NotAFile)),
             Some(Failure::Unfit(Unfit::TooLarge(1 << 40))),
-            Some(Failure::Write(Errno::ENOSPC)),
-            Some(Failure::Read { path: shown(b"/a b\n\tc"), errno: Errno::EACCES }),
-            Some(Failure::Refused { path: "/x".to_owned(), why: "too deep".to_owned() }),
+            Some(Fault::Write(Errno::ENOSPC).into()),
+            Some(Fault::Read { path: shown(b"/a b\n\tc"), errno: Errno::EACCES }.into()),
+            Some(Fault::Refused { path: "/x".to_owned(), why: "too deep".to_owned() }.into()),
         ] {
             let mut record =
                 Record { counts: Counts { added: 1, modified: 2, deleted: 3 }, failure, ..Record::default() };
-            record.warn("left out".to_owned());
+            record.warn("left out");
             assert_eq!(Record::read(&record.to_string()), Record { end: End::Whole, ..record.clone() });
         }
         assert_eq!(Record::read("added 1\n").end, End::Cut);

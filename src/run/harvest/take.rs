@@ -6,19 +6,20 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::error::{Error, Kind, Result};
+use crate::image::pack::Fault;
 use crate::plan::Plan;
 use crate::plan::harvest::{Changes, Collected, Harvest};
 use crate::run::anchor::Exposed;
 use crate::run::harvest::collector::{self, Task};
 use crate::run::harvest::outlet::{self, Outlet, WHAT};
 use crate::run::harvest::place::Obstacle;
-use crate::run::harvest::record::{Failure, Record, shown};
+use crate::run::harvest::record::{Failure, Record};
 use crate::run::harvest::target::Target;
 use crate::run::harvest::{Changed, Hands, Harvested, Sandbox, Unfit, place};
 use crate::spec::Need;
 use crate::sys::watch::{number, own};
 use crate::sys::{Errno, Fd, Sys, entry, fd};
-use crate::units::AbsPath;
+use crate::units::{AbsPath, shown};
 
 /// The places on the host, open since before the run.
 #[derive(Debug, Default)]
@@ -115,7 +116,7 @@ fn take_changes(around: Around<'_>, changes: &Changes, outlet: &Outlet, warnings
             let record = collector.finish();
             let counts = match (&record.failure, &copied) {
                 // A reader that stopped is why the collector could not write.
-                (Some(Failure::Write(_)), Err(errno)) => return Err(failed(*errno)),
+                (Some(Failure::Fault(Fault::Write(_))), Err(errno)) => return Err(failed(*errno)),
                 _ => wrote(record)?,
             };
             (counts, copied.map_err(failed)?)
@@ -149,7 +150,7 @@ fn take_out(around: Around<'_>, collect: &Collected, target: &Target, warnings: 
         (Some(Failure::Missing), _) => Ok(Found::No),
         (Some(Failure::Unfit(unfit)), _) => Ok(Found::Unfit(*unfit)),
         // A reader that stopped is why the collector could not write.
-        (Some(Failure::Write(_)), Err(errno)) | (None, Err(errno)) => Err(failed(errno)),
+        (Some(Failure::Fault(Fault::Write(_))), Err(errno)) | (None, Err(errno)) => Err(failed(errno)),
         (Some(failure), _) => Err(said(failure, target, &what)),
         (None, Ok(unpacked)) => {
             place::put(&unpacked, &directory, target).map_err(|obstacle| match obstacle {
@@ -176,11 +177,7 @@ fn said(failure: &Failure, target: &Target, what: &str) -> Error {
     let error = match failure {
         Failure::Missing => Error::new(Kind::Io, goal).with_errno(libc::ENOENT),
         Failure::Unfit(_) => Error::new(Kind::Bug, format!("{goal}: it is not what is wanted")),
-        Failure::Read { path, errno } => {
-            Error::new(Kind::Io, format!("{goal}: cannot read `{path}` of the sandbox")).with_errno(*errno as i32)
-        }
-        Failure::Refused { path, why } => Error::new(Kind::Io, format!("{goal}: `{path}` cannot be kept: {why}")),
-        Failure::Write(errno) => Error::new(Kind::Io, goal).with_errno(*errno as i32),
+        Failure::Fault(fault) => fault.error(&goal, " of the sandbox"),
         Failure::Enter(errno) => {
             Error::new(Kind::Host, format!("{goal}: cannot look into the sandbox")).with_errno(*errno as i32)
         }

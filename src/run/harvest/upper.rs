@@ -9,13 +9,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileExt as _;
 
-use crate::run::harvest::record::{Failure, shown};
+use crate::image::pack::{self, DEPTH, Fault, LeftOut};
 use crate::sys::entry::{self, Details, Kind};
 use crate::sys::file::{self, Access};
 use crate::sys::{Errno, Sys};
-
-/// Each level holds descriptors and stack.
-pub const DEPTH: usize = 400;
+use crate::units::shown;
 
 /// The mode of an upper layer when nobody has changed it.
 const MADE: u32 = 0o755;
@@ -73,7 +71,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// What ends the walk.
-    fn take(&mut self, item: &Item<'_>) -> Result<(), Failure>;
+    fn take(&mut self, item: &Item<'_>) -> Result<(), Fault>;
     /// Takes what cannot be said otherwise.
     fn warn(&mut self, warning: String);
 }
@@ -93,7 +91,7 @@ pub struct Layers<'a> {
 ///
 /// # Errors
 /// What could not be read, and what the sink says.
-pub fn walk(layers: Layers<'_>, sink: &mut dyn Sink) -> Result<(), Failure> {
+pub fn walk(layers: Layers<'_>, sink: &mut dyn Sink) -> Result<(), Fault> {
     let Layers { upper, lower, place, made } = layers;
     let mut walk = Walk { path: place, made, sink, pending: Vec::new(), depth: 0 };
     walk.top(&upper, lower.as_ref())?;
@@ -123,12 +121,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn failed(&self, errno: Errno) -> Failure {
-        Failure::Read { path: format!("/{}", shown(&self.path)), errno }
+    fn failed(&self, errno: Errno) -> Fault {
+        Fault::Read { path: format!("/{}", shown(&self.path)), errno }
     }
 
     /// Says the directory that everything lies in, where it is not as it was made for the run.
-    fn top(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>) -> Result<(), Failure> {
+    fn top(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>) -> Result<(), Fault> {
         let details = entry::details(upper).map_err(|errno| self.failed(errno))?;
         let own = attributes(upper).map_err(|errno| self.failed(errno))?;
         let below = lower.map_or(Ok(BTreeMap::new()), attributes).map_err(|errno| self.failed(errno))?;
@@ -139,11 +137,11 @@ impl Walk<'_> {
         self.say(&Item { path: &self.path.clone(), sort: Sort::Modified, what })
     }
 
-    fn directory(&mut self, upper: &OwnedFd, beneath: Beneath) -> Result<(), Failure> {
+    fn directory(&mut self, upper: &OwnedFd, beneath: Beneath) -> Result<(), Fault> {
         self.depth += 1;
         if self.depth > DEPTH {
             let path = format!("/{}", shown(&self.path));
-            return Err(Failure::Refused { path, why: format!("it lies more than {DEPTH} directories deep") });
+            return Err(Fault::Refused { path, why: format!("it lies more than {DEPTH} directories deep") });
         }
         let mut names = file::names(upper.as_fd()).map_err(|errno| self.failed(errno))?;
         names.sort();
@@ -164,7 +162,7 @@ impl Walk<'_> {
     }
 
     /// Says what a directory that takes the place of another no longer has.
-    fn hidden(&mut self, names: &[OsString], lower: Option<&OwnedFd>) -> Result<(), Failure> {
+    fn hidden(&mut self, names: &[OsString], lower: Option<&OwnedFd>) -> Result<(), Fault> {
         let Some(lower) = lower else { return Ok(()) };
         let there = list(lower).map_err(|errno| self.failed(errno))?;
         for name in there.into_iter().filter(|name| names.binary_search(name).is_err()) {
@@ -174,7 +172,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn name(&mut self, upper: &OwnedFd, name: &OsStr, beneath: &Beneath) -> Result<(), Failure> {
+    fn name(&mut self, upper: &OwnedFd, name: &OsStr, beneath: &Beneath) -> Result<(), Fault> {
         let details = entry::details_at(upper, name).map_err(|errno| self.failed(errno))?;
         let under = match &beneath.lower {
             Some(lower) => found(lower, name).map_err(|errno| self.failed(errno))?,
@@ -188,23 +186,14 @@ impl Walk<'_> {
                 None => Ok(()),
             };
         }
-        if name.as_bytes().starts_with(b".wh.") {
-            let warning = "is left out: in a layer its name would mean that another is hidden";
-            self.sink.warn(format!("`/{}` {warning}", shown(&self.path)));
+        if let Some(left_out) = LeftOut::of_layer(name.as_bytes(), details.kind) {
+            self.sink.warn(left_out.warning(&format!("/{}", shown(&self.path))));
             return Ok(());
         }
         let sort = if under.is_some() { Sort::Modified } else { Sort::Added };
         match details.kind {
             Kind::Directory => self.enter((upper, name), (details, under), beneath),
-            Kind::Socket => {
-                self.sink.warn(format!("the socket `/{}` is left out", shown(&self.path)));
-                Ok(())
-            }
-            Kind::Device(_) => {
-                self.sink.warn(format!("the device `/{}` is left out", shown(&self.path)));
-                Ok(())
-            }
-            Kind::Regular | Kind::Symlink | Kind::Fifo => {
+            _ => {
                 if let (Some(under), Some(lower), Below::Shown) = (under, &beneath.lower, beneath.below)
                     && is_same(name, (upper, details), (lower, under)).map_err(|errno| self.failed(errno))?
                 {
@@ -225,7 +214,7 @@ impl Walk<'_> {
         (upper, name): (&OwnedFd, &OsStr),
         (details, under): (Details, Option<Details>),
         beneath: &Beneath,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Fault> {
         let open = |directory: &OwnedFd, access| file::open_at(directory, name, access);
         let handle = open(upper, Access::Directory).map_err(|errno| self.failed(errno))?;
         let under = under.filter(|under| under.kind == Kind::Directory);
@@ -265,7 +254,7 @@ impl Walk<'_> {
     }
 
     /// Says an item, after the directories around it.
-    fn say(&mut self, item: &Item<'_>) -> Result<(), Failure> {
+    fn say(&mut self, item: &Item<'_>) -> Result<(), Fault> {
         for Pending { path, details, handle, sort } in self.pending.drain(..) {
             let what = What::Directory { details, handle: &handle, below: Below::Shown };
             self.sink.take(&Item { path: &path, sort, what })?;
@@ -278,7 +267,7 @@ impl Walk<'_> {
     }
 
     /// The other form of a whiteout (overlayfs of Linux 6.7): an empty file that is marked.
-    fn is_whiteout(&self, upper: &OwnedFd, name: &OsStr, details: Details) -> Result<bool, Failure> {
+    fn is_whiteout(&self, upper: &OwnedFd, name: &OsStr, details: Details) -> Result<bool, Fault> {
         if details.kind != Kind::Regular || details.size > 0 {
             return Ok(false);
         }
@@ -344,7 +333,7 @@ fn attributes(directory: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
 /// Returns those of an open file.
 fn kept(here: &OwnedFd) -> Sys<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     let mut names = entry::attribute_names(here)?;
-    names.retain(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
+    names.retain(|name| pack::is_kept(name));
     names.into_iter().map(|name| Ok((name.clone(), entry::attribute(here, &name)?))).collect()
 }
 

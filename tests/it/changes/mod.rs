@@ -1,11 +1,13 @@
 //! What is taken out of a sandbox when it has ended: its changes as a layer, files and
 //! directories, and what others make of a layer.
 
+mod bases;
 mod collect;
 mod layer;
 mod places;
 mod tools;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use sbx::image::digest::Digest;
@@ -52,15 +54,28 @@ impl Blobs {
         json!({"mediaType": media, "digest": digest.to_string(), "size": text.len()})
     }
 
-    /// Returns the config of the image with a tag.
-    fn config(&self, tag: &str) -> Value {
+    fn manifest(&self, tag: &str) -> Value {
         let index = self.read("index.json");
         let found = index["manifests"]
             .as_array()
             .unwrap()
             .iter()
             .find(|it| it["annotations"]["org.opencontainers.image.ref.name"] == tag);
-        self.blob(&self.blob(found.unwrap())["config"])
+        self.blob(found.unwrap())
+    }
+
+    /// Returns the config of the image with a tag.
+    fn config(&self, tag: &str) -> Value {
+        self.blob(&self.manifest(tag)["config"])
+    }
+
+    /// Returns the members of the first layer of the image with a tag, which is packed with gzip.
+    fn layer(&self, tag: &str) -> Vec<u8> {
+        let digest = self.manifest(tag)["layers"][0]["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
+        let packed = std::fs::File::open(self.0.join(digest)).unwrap();
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     /// Changes the config of the only image, which is returned.

@@ -7,7 +7,7 @@ use super::Blobs;
 use crate::fixture::has_rootfs;
 use crate::harness::{Sbx, Who, skip};
 
-fn has(program: &str) -> bool {
+pub(super) fn has(program: &str) -> bool {
     let there = Path::new("/usr/bin").join(program).exists();
     if !there {
         skip(&format!("no {program}: apt-get install {program}"));
@@ -15,7 +15,7 @@ fn has(program: &str) -> bool {
     there
 }
 
-fn call(place: &Path, words: &[&str]) -> String {
+pub(super) fn call(place: &Path, words: &[&str]) -> String {
     let output = Command::new(words[0]).args(&words[1..]).current_dir(place).env("HOME", place).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

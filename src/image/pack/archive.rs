@@ -12,10 +12,11 @@ use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
-use crate::run::harvest::record::{Failure, shown};
+use crate::image::pack::{self, Fault};
 use crate::sys::entry::{self, Details, Kind};
 use crate::sys::file::{self, Access};
 use crate::sys::{Errno, Sys};
+use crate::units::shown;
 
 /// As long as a name or a target may be in the plain header (`struct posix_header` of tar(5)).
 const NAME: usize = 100;
@@ -30,7 +31,7 @@ pub struct Archive<W: Write> {
     /// The first name of each file that has several.
     links: BTreeMap<(u64, u64), Vec<u8>>,
     /// Attributes that PAX has no name for.
-    pub unnamed: u64,
+    unnamed: u64,
     /// Bytes of holes that were written out.
     holes: u64,
 }
@@ -51,7 +52,7 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// What could not be read or written.
-    pub fn directory(&mut self, path: &[u8], details: Details, handle: &OwnedFd) -> Result<(), Failure> {
+    pub fn directory(&mut self, path: &[u8], details: Details, handle: &OwnedFd) -> Result<(), Fault> {
         let attributes = self.attributes(handle).map_err(|errno| unread(path, errno))?;
         let name = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
         self.member((&name, &[]), details, (EntryType::Directory, 0), (attributes, &mut io::empty()))
@@ -61,7 +62,7 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// What could not be written.
-    pub fn marker(&mut self, path: &[u8]) -> Result<(), Failure> {
+    pub fn marker(&mut self, path: &[u8]) -> Result<(), Fault> {
         let details = Details {
             kind: Kind::Regular,
             mode: 0,
@@ -82,7 +83,7 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// What could not be read or written.
-    pub fn other(&mut self, path: &[u8], details: Details, (parent, name): (&OwnedFd, &OsStr)) -> Result<(), Failure> {
+    pub fn other(&mut self, path: &[u8], details: Details, (parent, name): (&OwnedFd, &OsStr)) -> Result<(), Fault> {
         let failed = |errno| unread(path, errno);
         match details.kind {
             Kind::Symlink => {
@@ -114,35 +115,37 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// What could not be read or written.
-    pub fn regular(&mut self, path: &[u8], details: Details, opened: OwnedFd) -> Result<(), Failure> {
+    pub fn regular(&mut self, path: &[u8], details: Details, opened: OwnedFd) -> Result<(), Fault> {
         if details.kind != Kind::Regular {
-            return Err(Failure::Refused {
-                path: format!("/{}", shown(path)),
-                why: "it changed while it was read".to_owned(),
-            });
+            return Err(Fault::changed(outside(path)));
         }
         self.holes = self.holes.saturating_add(details.size.saturating_sub(details.stored));
         if self.holes > HOLES {
-            return Err(Failure::Refused {
-                path: format!("/{}", shown(path)),
-                why: "with those before it, it has more than 1 GiB of holes".to_owned(),
-            });
+            let why = "with those before it, it has more than 1 GiB of holes".to_owned();
+            return Err(Fault::Refused { path: outside(path), why });
         }
         let attributes = self.attributes(&opened).map_err(|errno| unread(path, errno))?;
-        let mut content = Exact { file: File::from(opened), left: details.size, failed: None };
+        let mut content = Exact { path, file: File::from(opened), left: details.size, fault: None };
         let done = self.member((path, &[]), details, (EntryType::Regular, details.size), (attributes, &mut content));
-        match content.failed {
-            Some(errno) => Err(unread(path, errno)),
-            None => done,
+        content.fault.map_or(done, Err)
+    }
+
+    /// Says which attributes were left out, if some were.
+    pub fn tell(&self, warnings: &mut Vec<String>) {
+        if self.unnamed > 0 {
+            let what = "extended attributes are left out: their names are no text";
+            pack::warn(warnings, &format!("{} {what}", self.unnamed));
         }
     }
 
-    /// Ends the archive; returns what it was written to.
+    /// Ends the archive and what it was written to, which is returned.
     ///
     /// # Errors
     /// What could not be written.
-    pub fn finish(self) -> Result<W, Failure> {
-        self.builder.into_inner().map_err(|error| unwritten(&error))
+    pub fn finish(self) -> Result<W, Fault> {
+        let mut sink = self.builder.into_inner().map_err(|error| unwritten(&error))?;
+        sink.flush().map_err(|error| unwritten(&error))?;
+        Ok(sink)
     }
 
     fn member(
@@ -151,7 +154,7 @@ impl<W: Write> Archive<W> {
         details: Details,
         (kind, size): (EntryType, u64),
         (attributes, content): (Vec<(String, Vec<u8>)>, &mut dyn Read),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Fault> {
         let mut header = header(kind, details, size);
         let mut records: Vec<(String, Vec<u8>)> = Vec::new();
         if details.fraction > 0 || details.modified < 0 {
@@ -180,7 +183,7 @@ impl<W: Write> Archive<W> {
         let mut attributes = Vec::new();
         let mut names = entry::attribute_names(&file)?;
         names.sort();
-        for name in names.iter().filter(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")) {
+        for name in names.iter().filter(|name| pack::is_kept(name)) {
             let Some(text) = std::str::from_utf8(name).ok().filter(|text| !text.contains('=')) else {
                 self.unnamed += 1;
                 continue;
@@ -193,12 +196,21 @@ impl<W: Write> Archive<W> {
     }
 }
 
-fn unread(path: &[u8], errno: Errno) -> Failure {
-    Failure::Read { path: format!("/{}", shown(path)), errno }
+fn unread(path: &[u8], errno: Errno) -> Fault {
+    Fault::unread(outside(path), errno)
 }
 
-fn unwritten(error: &io::Error) -> Failure {
-    Failure::Write(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+fn unwritten(error: &io::Error) -> Fault {
+    Fault::Write(errno(error))
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// The path of a member from the root of whoever packs.
+fn outside(path: &[u8]) -> String {
+    format!("/{}", shown(path))
 }
 
 fn fill(place: &mut [u8], text: &[u8]) {
@@ -231,24 +243,26 @@ fn header(kind: EntryType, details: Details, size: u64) -> Header {
 }
 
 /// Exactly as many bytes as the header says: a file that became shorter is an error, never a crooked archive.
-struct Exact {
+struct Exact<'a> {
+    path: &'a [u8],
     file: File,
     left: u64,
-    failed: Option<Errno>,
+    fault: Option<Fault>,
 }
 
-impl Read for Exact {
+impl Read for Exact<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let Some(room) = buffer.get_mut(..most).filter(|room| !room.is_empty()) else { return Ok(0) };
-        let read = match self.file.read(room) {
-            Ok(0) => Err(io::Error::from_raw_os_error(libc::EIO)),
-            other => other,
-        };
+        let read = self.file.read(room);
         match &read {
+            Ok(0) => {
+                self.fault = Some(Fault::changed(outside(self.path)));
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             Ok(count) => self.left -= u64::try_from(*count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => self.failed = Some(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
+            Err(error) => self.fault = Some(unread(self.path, errno(error))),
         }
         read
     }
