@@ -19,7 +19,7 @@ use crate::image::digest::Digest;
 use crate::image::inherit::inherit;
 use crate::image::mend;
 use crate::image::oci::{self, At, DOCUMENT, Form, Manifest, Scratch, Selection};
-use crate::image::pack::archive::Archive;
+use crate::image::pack::archive::{Archive, Holes};
 use crate::image::pack::walk::{self, Purpose, Top};
 use crate::image::platform::Platform;
 use crate::image::store::failed;
@@ -234,7 +234,7 @@ impl Layout {
         let scratch = scratch.map_err(|errno| Error::io("cannot create a file for the base", &errno.into()))?;
         let opened = file::open(path, Access::Directory).map_err(|errno| failed("open", path, &errno.into()))?;
         let (shown, mut warnings) = (path.to_string_lossy(), Vec::new());
-        let mut archive = Archive::new(BufWriter::with_capacity(256 << 10, &scratch));
+        let mut archive = Archive::new(BufWriter::with_capacity(256 << 10, &scratch), Holes::Mapped);
         let top = Top { name: b"", shown: &shown, purpose: Purpose::Layer };
         entry::raise_open_files();
         let walked = walk::walk(&opened, top, (&mut archive, &mut warnings));

@@ -6,7 +6,7 @@ use tar::GnuSparseHeader;
 use crate::error::{Error, Kind, Result};
 
 /// Pieces of one sparse file.
-const EXTENTS: usize = 4096;
+pub(super) const EXTENTS: usize = 4096;
 
 /// A run of bytes of a file; what lies between two is a hole.
 #[derive(Debug, Clone, Copy)]

@@ -115,6 +115,17 @@ pub fn attribute(file: impl AsFd, name: &[u8]) -> Sys<Option<Vec<u8>>> {
     }
 }
 
+/// Returns where the first bytes at or behind `offset` are that an open file has (lseek(2) with `SEEK_DATA` and
+/// `SEEK_HOLE`); `None` where only a hole follows. A file system that knows of no holes has them all.
+pub fn data_from(file: impl AsFd, offset: u64) -> Sys<Option<std::ops::Range<u64>>> {
+    let errno = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
+    let start = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(offset)) {
+        Err(rustix::io::Errno::NXIO) => return Ok(None),
+        other => other.map_err(errno)?,
+    };
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(start)).map(|end| Some(start..end)).map_err(errno)
+}
+
 /// Moves this process into the namespace behind `namespace` (setns(2)), whatever kind it is.
 pub fn enter(namespace: &impl AsRawFd) -> Sys<()> {
     // SAFETY: setns(2) takes integers only.

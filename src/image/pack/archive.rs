@@ -1,18 +1,20 @@
 //! Writes members of a tar: names of any length and attributes by PAX, hard links by inode.
 //! Set-id bits are never written, nor what overlayfs notes for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
-use crate::image::pack::{self, Fault};
+use crate::image::pack::{self, Fault, holes};
 use crate::sys::entry::{self, Details, Kind};
 use crate::sys::file::{self, Access};
 use crate::sys::{Errno, Sys};
@@ -21,9 +23,18 @@ use crate::units::shown;
 /// As long as a name or a target may be in the plain header (`struct posix_header` of tar(5)).
 const NAME: usize = 100;
 
-/// What is kept of a run is as large as the limits of the run let it be, but for holes: a tar has none, and one file of
-/// nothing else would fill the host's disk.
+/// What is kept of a run is as large as the limits of the run let it be, but for holes: one file of nothing else would
+/// fill the host's disk.
 const HOLES: u64 = 1 << 30;
+
+/// What becomes of the holes of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holes {
+    /// They are zeros like others, for whoever knows no others; that many bytes of them were written so far.
+    Filled(u64),
+    /// A map says where they are.
+    Mapped,
+}
 
 /// A tar that is being written.
 pub struct Archive<W: Write> {
@@ -32,8 +43,7 @@ pub struct Archive<W: Write> {
     links: BTreeMap<(u64, u64), Vec<u8>>,
     /// Attributes that PAX has no name for.
     unnamed: u64,
-    /// Bytes of holes that were written out.
-    holes: u64,
+    holes: Holes,
 }
 
 impl<W: Write> fmt::Debug for Archive<W> {
@@ -44,8 +54,8 @@ impl<W: Write> fmt::Debug for Archive<W> {
 
 impl<W: Write> Archive<W> {
     /// Starts an archive.
-    pub fn new(sink: W) -> Self {
-        Self { builder: Builder::new(sink), links: BTreeMap::new(), unnamed: 0, holes: 0 }
+    pub fn new(sink: W, holes: Holes) -> Self {
+        Self { builder: Builder::new(sink), links: BTreeMap::new(), unnamed: 0, holes }
     }
 
     /// Adds a directory; `path` has no slash at its end.
@@ -119,15 +129,40 @@ impl<W: Write> Archive<W> {
         if details.kind != Kind::Regular {
             return Err(Fault::changed(outside(path)));
         }
-        self.holes = self.holes.saturating_add(details.size.saturating_sub(details.stored));
-        if self.holes > HOLES {
-            let why = "with those before it, it has more than 1 GiB of holes".to_owned();
-            return Err(Fault::Refused { path: outside(path), why });
+        let mut records = self.attributes(&opened).map_err(|errno| unread(path, errno))?;
+        let (map, pieces) = self.mapped(path, details, &opened)?;
+        if !map.is_empty() {
+            records.extend(holes::records(path, details.size));
         }
-        let attributes = self.attributes(&opened).map_err(|errno| unread(path, errno))?;
-        let mut content = Exact { path, file: File::from(opened), left: details.size, fault: None };
-        let done = self.member((path, &[]), details, (EntryType::Regular, details.size), (attributes, &mut content));
-        content.fault.map_or(done, Err)
+        let stored = pieces.iter().map(|piece| piece.end - piece.start).sum::<u64>();
+        let size = stored + u64::try_from(map.len()).unwrap_or(0);
+        let mut exact = Exact { path, file: File::from(opened), pieces: pieces.into(), fault: None };
+        let mut content = map.as_slice().chain(&mut exact);
+        let done = self.member((path, &[]), details, (EntryType::Regular, size), (records, &mut content));
+        exact.fault.map_or(done, Err)
+    }
+
+    /// Returns the pieces of a file that are kept, and their map where that is not all of it.
+    fn mapped(&mut self, path: &[u8], details: Details, opened: &OwnedFd) -> Result<(Vec<u8>, Pieces), Fault> {
+        let whole = || Pieces::from_iter(std::iter::once(0..details.size));
+        let missing = details.size.saturating_sub(details.stored);
+        match &mut self.holes {
+            Holes::Mapped if missing > 0 => {
+                let pieces = holes::pieces(opened, details.size).map_err(|errno| unread(path, errno))?;
+                // Less may be stored of a file without holes, too: one that is compressed.
+                let map = if pieces == whole() { Vec::new() } else { holes::map(&pieces) };
+                Ok((map, pieces))
+            }
+            Holes::Filled(bytes) if bytes.saturating_add(missing) > HOLES => {
+                let why = "with those before it, it has more than 1 GiB of holes".to_owned();
+                Err(Fault::Refused { path: outside(path), why })
+            }
+            Holes::Filled(bytes) => {
+                *bytes += missing;
+                Ok((Vec::new(), whole()))
+            }
+            Holes::Mapped => Ok((Vec::new(), whole())),
+        }
     }
 
     /// Says which attributes were left out, if some were.
@@ -242,25 +277,33 @@ fn header(kind: EntryType, details: Details, size: u64) -> Header {
     header
 }
 
+/// Where the bytes of a file are.
+type Pieces = Vec<Range<u64>>;
+
 /// Exactly as many bytes as the header says: a file that became shorter is an error, never a crooked archive.
 struct Exact<'a> {
     path: &'a [u8],
     file: File,
-    left: u64,
+    /// What is left of them.
+    pieces: VecDeque<Range<u64>>,
     fault: Option<Fault>,
 }
 
 impl Read for Exact<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        while self.pieces.front().is_some_and(Range::is_empty) {
+            self.pieces.pop_front();
+        }
+        let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
+        let most = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX).min(buffer.len());
         let Some(room) = buffer.get_mut(..most).filter(|room| !room.is_empty()) else { return Ok(0) };
-        let read = self.file.read(room);
+        let read = self.file.read_at(room, piece.start);
         match &read {
             Ok(0) => {
                 self.fault = Some(Fault::changed(outside(self.path)));
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Ok(count) => self.left -= u64::try_from(*count).unwrap_or(0),
+            Ok(count) => piece.start += u64::try_from(*count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => self.fault = Some(unread(self.path, errno(error))),
         }

@@ -2,6 +2,7 @@
 //! descriptors, and no link is followed.
 
 pub mod archive;
+mod holes;
 pub mod walk;
 
 use crate::error::{Error, Kind as ErrorKind};

@@ -8,7 +8,7 @@ use std::io::{BufWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
 use crate::image::pack::Fault;
-use crate::image::pack::archive::Archive;
+use crate::image::pack::archive::{Archive, Holes};
 use crate::plan::harvest::{Changes, Collected, Harvest};
 use crate::plan::{MapWriter, Plan};
 use crate::run::child::close_others;
@@ -93,7 +93,7 @@ fn work(
     kept.sort_by_key(|fd| fd.0);
     close_others(&kept).and_then(|()| enter(plan, sandbox)).map_err(Failure::Enter)?;
     entry::raise_open_files();
-    let mut archive = Archive::new(BufWriter::with_capacity(BUFFER, File::from(own(output))));
+    let mut archive = Archive::new(BufWriter::with_capacity(BUFFER, File::from(own(output))), Holes::Filled(0));
     let done = match task {
         Task::Changes(changes) => {
             let mut layer = Layer { archive, record };
