@@ -88,12 +88,14 @@ impl Machine {
         let facts = Facts {
             answers: answers.collect(),
             above: ground::deep(spec, &base, &invocation).into_iter().map(standing).collect(),
+            top: top(&host, choices[4]),
             account: spec.user.as_ref().and_then(|user| match &user.value.who {
                 Who::Name(name) if choices[1] & 8 == 0 => Some(Account {
                     name: name.clone(),
                     uid: 33,
                     gid: u32::from(choices[2]),
                     home: "/var/www".to_owned(),
+                    groups: if choices[2] & 1 == 0 { Vec::new() } else { vec![44, u32::from(choices[2]) << 9] },
                 }),
                 _ => None,
             }),
@@ -167,6 +169,13 @@ fn above(question: &Question, host: &Host, choices: [u8; 6]) -> Vec<Standing> {
     let mode = if number & 0x10 == 0 { 0o755 } else { 0o700 };
     let standing = |path| Standing { path, mode, uid: owner, gid: owner, search };
     ends.filter_map(|path| AbsPath::new(path).ok()).take(there).map(standing).collect()
+}
+
+fn top(host: &Host, number: u8) -> Option<Standing> {
+    let owner = [0, host.caller.uid, 33, 65_534][usize::from(number >> 6)];
+    let search = if number & 4 == 0 { Search::Allowed } else { Search::Denied };
+    let mode = if number & 8 == 0 { 0o755 } else { 0o700 };
+    (number & 3 == 3).then(|| Standing { path: AbsPath::root(), mode, uid: owner, gid: owner, search })
 }
 
 fn shown(plan: &Plan, written: &str) {

@@ -128,6 +128,7 @@ fn facts(profile: &str) -> Facts {
         base: Base::Scratch,
         answers: BTreeMap::new(),
         above: BTreeMap::new(),
+        top: None,
         account: None,
         subordinate: None,
         seccomp,
