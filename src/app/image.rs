@@ -101,7 +101,9 @@ fn pull((source, platform): (&str, Option<&str>), arguments: &cli::Image) -> Res
     let image =
         image.ok_or_else(|| wrong(source, "is a directory, which is run as it is and not imported".to_owned()))?;
     let digest = image.digest.map(|digest| digest.to_string());
-    let row = json::Pulled { source: source.to_owned(), digest, layers: image.layers };
+    let image::Skipped { devices, set_id, attributes } = image.skipped;
+    let skipped = json::Skipped { devices, set_id, attributes };
+    let row = json::Pulled { source: source.to_owned(), digest, layers: image.layers, skipped };
     shown(arguments, json::to_line(&row), || row.digest.iter().fold(String::new(), |text, digest| text + digest + "\n"))
 }
 

@@ -31,6 +31,18 @@ pub struct Pulled {
     pub source: String,
     pub digest: Option<String>,
     pub layers: Option<u32>,
+    pub skipped: Skipped,
+}
+
+/// How much of what the archives hold the tree has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Outside of `/dev`, which a sandbox has of its own.
+    pub devices: u64,
+    /// Files that lost a set-user-ID or set-group-ID bit.
+    pub set_id: u64,
+    /// Extended attributes outside `user.`, and those that the store's file system cannot keep.
+    pub attributes: u64,
 }
 
 /// One image, as `inspect` shows it.

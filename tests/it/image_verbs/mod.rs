@@ -139,6 +139,42 @@ fn a_path_with_dots_names_what_was_imported_by_it() {
     }
 }
 
+/// An archive and a layer, when they are extracted and when they are there.
+#[test]
+fn a_pull_counts_what_is_left_out() {
+    const MAKE: &str = r#"
+import sys, tarfile
+with tarfile.open(sys.argv[1] + "/odd.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+    for name, kind, mode in [("dev/null", tarfile.CHRTYPE, 0o666), ("null", tarfile.CHRTYPE, 0o666),
+                             ("su", tarfile.REGTYPE, 0o4755), ("mail", tarfile.REGTYPE, 0o2755),
+                             ("plain", tarfile.REGTYPE, 0o755)]:
+        member = tarfile.TarInfo(name)
+        member.type, member.mode = kind, mode
+        if name == "plain":
+            member.pax_headers = {"SCHILY.xattr.security.capability": "x", "SCHILY.xattr.user.x": "y"}
+        archive.addfile(member)
+"#;
+    for who in Who::all() {
+        let Some(shop) = Shop::new(who) else { return };
+        shop.script(
+            "python3 -c \"$2\" \"$1\"; chmod a+r \"$1\"/odd.tar; mkdir -m 777 \"$1\"/odd",
+            &[&shop.text(""), MAKE],
+        );
+        shop.image_verb(&["append", "oci:lay:a", "odd.tar", "oci:odd:x"]);
+        // The base has a set-id file of its own.
+        for (source, devices, set_id, attributes) in [
+            ("oci:lay:a", 0, 1, 0),
+            ("odd.tar", 1, 2, 1),
+            ("oci:odd:x", 1, 3, 1),
+            ("odd.tar", 1, 2, 1),
+            ("oci:odd:x", 1, 3, 1),
+        ] {
+            let skipped = &shop.json(&["pull", source])["skipped"];
+            assert_eq!(*skipped, json!({"devices": devices, "set_id": set_id, "attributes": attributes}), "{source}");
+        }
+    }
+}
+
 /// As deep as a tree is verified, and deeper, of which nothing is kept: neither of an archive nor of a layer.
 #[test]
 fn a_deep_tree_is_verified_and_removed() {
